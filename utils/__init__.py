@@ -1,0 +1,1 @@
+"""Helpers below everything else: configs, files, logs, checkpoints, and readers of foreign bytes."""
