@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM, heeded between two batches."""
+
+import signal
+import threading
+from types import FrameType
+
+
+class StopRequest:
+    """Turns the first Ctrl-C or SIGTERM into a note to stop; the second Ctrl-C interrupts at once.
+
+    Use as a context manager; outside the main thread, which alone receives signals, it does nothing.
+
+    Attributes:
+        signal_number: of the signal that came; None so far.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._previous: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.signal_number is not None:
+            raise KeyboardInterrupt
+        self.signal_number = number
+
+    @property
+    def is_set(self) -> bool:
+        """True once a signal came."""
+        return self.signal_number is not None
+
+    @property
+    def exit_code(self) -> int:
+        """The shell's exit code for the signal."""
+        return 128 + (self.signal_number or signal.SIGINT)

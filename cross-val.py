@@ -1,0 +1,24 @@
+"""Cross-validate on Adience: seeds x folds, continued where a call before this one stopped.
+
+    python cross-val.py
+    python cross-val.py --task gender -o checkpoint=saved/models/ResMLP/<run id>/model_best.pth
+    python cross-val.py --seed 3 --fold 2
+"""
+
+from trainer.cross_val import add_arguments, cross_validate
+from trainer.parts import check
+from utils.cli import run
+from utils.config import ConfigParser, script_parser
+
+
+def main() -> None:
+    """Read the command line and run what is missing."""
+    parser = script_parser(__doc__, default_config="cross-val.json")
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    config = ConfigParser.from_args(arguments, check=check)
+    cross_validate(config, arguments.seed, arguments.fold)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,114 @@
+"""The loaders that configs name: gender, and age in 8 or 101 classes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base.base_data_loader import BaseDataLoader, Split
+from data_loader.dataset import FaceDataset, number_subjects
+from data_loader.faces import Faces, Selection, read_faces
+from data_loader.labels import GENDERS, ages_to_classes, genders_to_classes
+from utils.ages import NUM_AGE_CLASSES
+from utils.errors import DataError
+
+NUM_FOLDS = 5
+
+
+class FaceDataLoader(BaseDataLoader):
+    """Reads a data set, maps its labels, and splits it.
+
+    Args:
+        data_dir: folder that holds `Adience/`, `imdb_crop/` and `wiki_crop/`.
+        batch_size: rows a training step.
+        shuffle: draw a new order each epoch.
+        validation_split: fraction in [0, 1) or number of rows set aside; see `split_validation`.
+        num_workers: processes that fetch batches; 0 fetches in this process.
+        dataset: Adience, imdb, wiki, imdb_wiki or imdb_wiki_adience, in any case.
+        num_classes: 2 for gender; 8 or 101 for age.
+        training: True for the rows to train on; False for the held-out fold, which is not split.
+        test_cross_val: fold of Adience held out, 0 to 4; None holds none out.
+        limit_data: take this many rows at random; None for all.
+        validation_by: "image", or "subject": then no person is on both sides.
+        seed: of the split, of the order, and of `limit_data`.
+
+    Raises:
+        DataError: the data or the arguments are unfit; the message says how.
+    """
+
+    def __init__(
+        self,
+        data_dir: str,
+        batch_size: int,
+        shuffle: bool,
+        validation_split: float,
+        num_workers: int,
+        dataset: str,
+        num_classes: int,
+        training: bool,
+        test_cross_val: int | None = None,
+        limit_data: int | None = None,
+        validation_by: str = "image",
+        seed: int = 42,
+    ):
+        selection = Selection(_folds(dataset, training, test_cross_val), limit_data, seed)
+        faces = read_faces(data_dir, dataset, selection)
+        self.faces = faces
+        super().__init__(
+            FaceDataset(faces.embedding, self.labels(faces, num_classes), number_subjects(faces.subject)),
+            batch_size,
+            shuffle,
+            Split(validation_split if training else 0, validation_by, seed),
+            num_workers,
+        )
+
+    @staticmethod
+    def labels(faces: Faces, num_classes: int) -> NDArray[np.int64]:
+        """Map the faces to class numbers (N,)."""
+        raise NotImplementedError
+
+
+class GenderDataLoader(FaceDataLoader):
+    """Gender: male is class 0, female is class 1. Arguments as in `FaceDataLoader`."""
+
+    @staticmethod
+    def labels(faces: Faces, num_classes: int) -> NDArray[np.int64]:
+        """Map genders to 0 and 1.
+
+        Raises:
+            DataError: `num_classes` is not 2.
+        """
+        if num_classes != len(GENDERS):
+            raise DataError(f"GenderDataLoader has 2 classes, num_classes is {num_classes}")
+        return genders_to_classes(faces.gender)
+
+
+class AgeDataLoader(FaceDataLoader):
+    """Age, in the 8 classes of Adience or in 101 whole years. Arguments as in `FaceDataLoader`."""
+
+    @staticmethod
+    def labels(faces: Faces, num_classes: int) -> NDArray[np.int64]:
+        """Map ages to the nearest class, ties downward.
+
+        Raises:
+            DataError: `num_classes` is neither 8 nor 101.
+        """
+        if num_classes not in NUM_AGE_CLASSES:
+            raise DataError(f"AgeDataLoader has 8 or 101 classes, num_classes is {num_classes}")
+        return ages_to_classes(faces.age, num_classes)
+
+
+def _folds(dataset: str, training: bool, test_cross_val: int | None) -> list[int] | None:
+    """Choose the folds of Adience to read; None where none is held out."""
+    if test_cross_val is None:
+        if not training:
+            raise DataError(
+                f"{dataset} has no test fold: only Adience has folds, and test_cross_val (0 to 4) names "
+                "the one held out"
+            )
+        return None
+    if dataset.lower() != "adience":
+        raise DataError(f"test_cross_val is for Adience, which has folds; {dataset} has none")
+    if test_cross_val not in range(NUM_FOLDS):
+        raise DataError(f"test_cross_val is {test_cross_val}, expected 0 to 4 or null")
+    if not training:
+        return [test_cross_val]
+    return [fold for fold in range(NUM_FOLDS) if fold != test_cross_val]

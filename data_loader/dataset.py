@@ -1,0 +1,57 @@
+"""One dataset over arrays, for every label."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Embeddings and class numbers; a batch is one indexed slice.
+
+    Attributes:
+        embeddings: (N, D) float32.
+        labels: (N,) int64.
+        subjects: (N,) int64, equal numbers for the same person; None where nobody is known.
+    """
+
+    def __init__(
+        self,
+        embeddings: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        subjects: NDArray[np.int64] | None = None,
+    ):
+        self.embeddings = torch.from_numpy(embeddings)
+        self.labels = torch.from_numpy(labels)
+        self.subjects = subjects
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.embeddings[index], self.labels[index]
+
+    def __getitems__(self, indices: Tensor | Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Fetch a batch: embeddings (B, D) and labels (B,)."""
+        rows = torch.as_tensor(indices)
+        return self.embeddings.index_select(0, rows), self.labels.index_select(0, rows)
+
+
+def number_subjects(subjects: NDArray[np.str_]) -> NDArray[np.int64] | None:
+    """Number people from 0; a face whose person is unknown counts as a person of its own.
+
+    >>> number_subjects(np.array(["b", "", "a", "b", ""])).tolist()
+    [1, 2, 0, 1, 3]
+    >>> number_subjects(np.array(["", ""])) is None
+    True
+    """
+    is_known = subjects != ""
+    if not is_known.any():
+        return None
+    numbers = np.empty(len(subjects), np.int64)
+    names, numbers[is_known] = np.unique(subjects[is_known], return_inverse=True)
+    numbers[~is_known] = len(names) + np.arange(int((~is_known).sum()))
+    return numbers

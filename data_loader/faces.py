@@ -1,0 +1,234 @@
+"""The cleaned data files, read into arrays: memory-mapped, and copied once, only the rows asked for."""
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.errors import DataError
+from utils.runtime import generator
+
+EMBEDDING_WIDTH = 512
+CHUNK_ROWS = 8192
+"""Rows copied at a time: 16 MiB of embeddings."""
+
+CLEAN_COMMANDS = {
+    "Adience": "get_Adience_clean('aligned', resize=640, det_score=0.9)",
+    "imdb": "get_imdb_wiki_clean('imdb', resize=640, det_score=0.9)",
+    "wiki": "get_imdb_wiki_clean('wiki', resize=640, det_score=0.9)",
+}
+DATASETS = {
+    "adience": ("Adience",),
+    "imdb": ("imdb",),
+    "wiki": ("wiki",),
+    "imdb_wiki": ("imdb", "wiki"),
+    "imdb_wiki_adience": ("imdb", "wiki", "Adience"),
+}
+
+
+@dataclass(frozen=True)
+class Faces:
+    """N faces as columns.
+
+    Attributes:
+        embedding: (N, 512) float32.
+        age: (N,) float32, years.
+        gender: (N,) 'm' or 'f'.
+        subject: (N,) unicode, the person's (Adience: the album's) id; empty where it is not known.
+        fold: (N,) int8, 0 to 4 in Adience, -1 elsewhere.
+    """
+
+    embedding: NDArray[np.float32]
+    age: NDArray[np.float32]
+    gender: NDArray[np.str_]
+    subject: NDArray[np.str_]
+    fold: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+
+def data_path(data_dir: Path | str, source: str) -> Path:
+    """Name the data file of 'Adience', 'imdb' or 'wiki'."""
+    if source == "Adience":
+        return Path(data_dir) / "Adience" / "data-aligned.npy"
+    return Path(data_dir) / f"{source}_crop" / "data.npy"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows of a data set to read.
+
+    Attributes:
+        folds: the folds of Adience to take; None for all.
+        limit: take this many of those rows at random; None for all.
+        seed: of the random choice.
+    """
+
+    folds: Sequence[int] | None = None
+    limit: int | None = None
+    seed: int = 42
+
+
+def read_faces(
+    data_dir: Path | str, dataset: str, selection: Selection = Selection()  # noqa: B008 - frozen
+) -> Faces:
+    """Read the faces of a data set.
+
+    Args:
+        data_dir: folder that holds `Adience/`, `imdb_crop/` and `wiki_crop/`.
+        dataset: Adience, imdb, wiki, imdb_wiki or imdb_wiki_adience, in any case.
+        selection: the rows to read.
+
+    Raises:
+        DataError: unknown data set; a file that is missing, damaged or foreign; NaN, zero or
+            wrongly sized embeddings; no row left.
+    """
+    if dataset.lower() not in DATASETS:
+        raise DataError(
+            f"unknown dataset {dataset!r}, expected one of {', '.join(DATASETS)} (in any case)"
+        )
+    parts = [_open(data_dir, source) for source in DATASETS[dataset.lower()]]
+    rows_of_parts = _select([columns["fold"] for _, columns in parts], selection)
+    num_faces = sum(map(len, rows_of_parts))
+    if num_faces == 0:
+        raise DataError(f"no face of {dataset} in {data_dir} is left to use ({selection})")
+    embedding = np.empty((num_faces, EMBEDDING_WIDTH), np.float32)
+    start = 0
+    for (path, columns), rows in zip(parts, rows_of_parts, strict=True):
+        _copy_embeddings(path, columns["embedding"], rows, embedding[start : start + len(rows)])
+        start += len(rows)
+    others = {
+        field.name: np.concatenate(
+            [columns[field.name][rows] for (_, columns), rows in zip(parts, rows_of_parts, strict=True)]
+        )
+        for field in fields(Faces)
+        if field.name != "embedding"
+    }
+    return Faces(embedding=embedding, **others)
+
+
+Columns = dict[str, NDArray[Any]]
+
+
+def _open(data_dir: Path | str, source: str) -> tuple[Path, Columns]:
+    path = data_path(data_dir, source)
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such data file. Make it with: python3 -c "
+            f'"from utils.scripts import *; {CLEAN_COMMANDS[source]}", or take a sample with '
+            "make_sample_data('data/sample') and --data_dir data/sample"
+        )
+    columns = _original_columns(path) if _holds_objects(path) else _mapped_columns(path)
+    _check_columns(path, columns, is_adience=source == "Adience")
+    return path, columns
+
+
+def _holds_objects(path: Path) -> bool:
+    """Read the header of a .npy file: is it the original project's pickled form?"""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, dtype = read(file)
+            num_bytes = path.stat().st_size - file.tell()
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{path} is not a .npy data file ({error}); make it anew") from None
+    expected = int(np.prod(shape)) * dtype.itemsize
+    if not dtype.hasobject and num_bytes != expected:
+        raise DataError(
+            f"{path} is damaged: {num_bytes:,} bytes of data where its header promises "
+            f"{expected:,}; make it anew or copy it again"
+        )
+    return bool(dtype.hasobject)
+
+
+def _mapped_columns(path: Path) -> Columns:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    names = {field.name for field in fields(Faces)}
+    missing = sorted(names - set(array.dtype.names or ()))
+    if missing or array.ndim != 1:
+        raise DataError(
+            f"{path} is not a data file of faces: expected a 1-d structured array with the fields "
+            f"{', '.join(sorted(names))}, got {array.dtype} of shape {array.shape}"
+        )
+    return {name: array[name] for name in names}
+
+
+def _original_columns(path: Path) -> Columns:
+    from utils.legacy import read_original_records
+
+    records = read_original_records(path)
+    return {field.name: getattr(records, field.name) for field in fields(Faces)}
+
+
+def _check_columns(path: Path, columns: Columns, is_adience: bool) -> None:
+    width = columns["embedding"].shape[1:]
+    if width != (EMBEDDING_WIDTH,):
+        raise DataError(f"{path}: embeddings of shape {width}, expected ({EMBEDDING_WIDTH},)")
+    kinds = {"embedding": "f", "age": "f", "gender": "U", "subject": "U", "fold": "i"}
+    for name, kind in kinds.items():
+        if columns[name].dtype.kind != kind:
+            raise DataError(f"{path}: field {name} holds {columns[name].dtype}")
+    age, gender = columns["age"], columns["gender"]
+    _refuse_rows(path, ~np.isfinite(age) | (age < 0), "no age of 0 years or more")
+    _refuse_rows(path, (gender != "m") & (gender != "f"), "a gender other than 'm' or 'f'")
+    if is_adience:
+        fold = columns["fold"]
+        _refuse_rows(path, (fold < 0) | (fold > 4), "a fold other than 0 to 4")  # noqa: PLR2004
+
+
+def _refuse_rows(path: Path, is_bad: NDArray[np.bool_], problem: str) -> None:
+    if is_bad.any():
+        raise DataError(
+            f"{path}: {int(is_bad.sum()):,} of {len(is_bad):,} rows have {problem}, "
+            f"the first is row {int(is_bad.argmax())}; make the file anew"
+        )
+
+
+def _select(fold_columns: list[NDArray[np.int8]], selection: Selection) -> list[NDArray[np.int64]]:
+    """Give the wanted rows of each part, in order."""
+    folds = list(range(5)) if selection.folds is None else list(selection.folds)
+    fold = np.concatenate(fold_columns)
+    rows = np.flatnonzero((fold < 0) | np.isin(fold, folds))
+    if selection.limit is not None and selection.limit < len(rows):
+        rng = generator(selection.seed, "limit_data")
+        rows = np.sort(rng.choice(rows, selection.limit, replace=False))
+    ends = np.cumsum([len(column) for column in fold_columns])
+    starts = ends - [len(column) for column in fold_columns]
+    return [
+        rows[(rows >= start) & (rows < end)] - start for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _copy_embeddings(
+    path: Path, source: NDArray[Any], rows: NDArray[np.int64], target: NDArray[np.float32]
+) -> None:
+    """Copy rows a chunk at a time, checking them, and let go of the mapped pages behind."""
+    for start in range(0, len(rows), CHUNK_ROWS):
+        chunk = target[start : start + CHUNK_ROWS]
+        chunk[:] = source[rows[start : start + CHUNK_ROWS]]
+        squared_norm = np.einsum("nd,nd->n", chunk, chunk)
+        is_bad = ~np.isfinite(squared_norm) | (squared_norm == 0)
+        if is_bad.any():
+            raise DataError(
+                f"{path}: the embedding of row {int(rows[start + is_bad.argmax()])} is zero or not "
+                "finite; extract that image again, or clean the file anew"
+            )
+        _release(source)
+
+
+def _release(array: NDArray[Any]) -> None:
+    """Drop the pages of a memory-mapped array from this process; the page cache keeps them."""
+    base: Any = array
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)

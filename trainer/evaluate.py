@@ -1,0 +1,55 @@
+"""The one evaluation: training's validation, cross-validation and test.py all use it."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from base.base_data_loader import BaseDataLoader
+from model.metric import Metric
+from utils.errors import DivergedError
+from utils.runtime import Precision
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+def score(output: Tensor, target: Tensor, loss: Tensor, metrics: Sequence[Metric]) -> Tensor:
+    """Sum loss and metrics over a batch: (1 + M,) float64 on the batch's device."""
+    detached = output.detach()
+    sums = [loss.detach().double() * len(target)]
+    sums += [metric.per_sample(detached, target).sum(dtype=torch.float64) for metric in metrics]
+    return torch.stack(sums)
+
+
+def means(sums: Tensor, num_samples: int, metrics: Sequence[Metric]) -> dict[str, float]:
+    """Divide the sums of all samples once, and name them."""
+    names = ["loss", *(metric.name for metric in metrics)]
+    return dict(zip(names, (sums / num_samples).tolist(), strict=True))
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    loader: BaseDataLoader,
+    criterion: Criterion,
+    metrics: Sequence[Metric],
+    precision: Precision,
+) -> dict[str, float]:
+    """Give the mean loss and metrics over the loader's rows, in eval mode.
+
+    Raises:
+        DivergedError: the loss is NaN or infinite.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    sums = torch.zeros(1 + len(metrics), dtype=torch.float64, device=device)
+    for embeddings, labels in loader:
+        target = labels.to(device, non_blocking=True)
+        with precision.autocast():
+            output = model(embeddings.to(device, non_blocking=True))
+            loss = criterion(output, target)
+        sums += score(output, target, loss, metrics)
+    log = means(sums, loader.n_samples, metrics)
+    if not torch.isfinite(sums).all():
+        raise DivergedError(f"the loss over {loader.n_samples:,} samples is {log['loss']}")
+    return log

@@ -1,0 +1,133 @@
+"""From a config to a trained network: the one descent that every program shares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from base.base_data_loader import BaseDataLoader
+from base.base_trainer import BEST_NAME, Log, Setup
+from data_loader import data_loaders
+from model import loss
+from model import model as arch
+from model.metric import Metric
+from trainer.parts import build_lr_scheduler, build_optimizer, known_metrics
+from trainer.trainer import Trainer
+from utils.checkpoint import load_checkpoint, load_pretrained
+from utils.config import ConfigParser
+from utils.errors import DataError
+from utils.runtime import choose_device, choose_precision, seed_everything
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training leaves.
+
+    Attributes:
+        best_path: checkpoint of the best epoch.
+        best_log: that epoch's losses and metrics.
+        setup: network (as of the last epoch), loaders, and the rest.
+    """
+
+    best_path: Path
+    best_log: Log
+    setup: Setup
+
+
+def fit(config: ConfigParser, on_epoch: Callable[[Log], None] | None = None) -> Fitted:
+    """Train what the config says, in folders of its own.
+
+    Args:
+        config: checked.
+        on_epoch: called after every epoch with its log.
+
+    Raises:
+        UserError: data, checkpoints or numbers are unfit; the message says what to do.
+        Interrupted: Ctrl-C or SIGTERM came; the work is saved.
+    """
+    logger = config.get_logger("train")
+    setup = prepare(config)
+    resumed = None if config.resume is None else load_checkpoint(config.resume)
+    config.create_run()
+    trainer = Trainer(setup, config, on_epoch)
+    if resumed is not None:
+        trainer.resume(resumed)
+    logger.info(f"Run: {config.save_dir}")
+    best_log = trainer.train()
+    best_path = config.save_dir / BEST_NAME
+    logger.info(f"Best epoch: {int(best_log.get('epoch', 0))}, saved as {best_path}")
+    return Fitted(best_path, best_log, setup)
+
+
+def prepare(config: ConfigParser) -> Setup:
+    """Seed, choose the device, read the data, and build everything that a training needs."""
+    logger = config.get_logger("train")
+    seed_everything(config["seed"])
+    device, line = choose_device(config["n_gpu"])
+    precision = choose_precision(config["amp"], device)
+    logger.info(f"{line}, {precision}")
+    train_loader = training_loader(config)
+    valid_loader = train_loader.split_validation()
+    logger.info(_describe(config, train_loader, valid_loader))
+    model = config.init_obj("arch", arch)
+    logger.info(f"{config['arch']['type']}: {model.num_parameters():,} trainable parameters")
+    logger.debug(model)
+    if config["checkpoint"] is not None and config.resume is None:
+        load_pretrained(model, load_checkpoint(config["checkpoint"]))
+        logger.info(f"Weights from {config['checkpoint']}")
+    model = model.to(device)
+    optimizer = build_optimizer(config, list(model.parameters()))
+    return Setup(
+        model=model,
+        criterion=config.init_ftn("loss", loss),
+        metrics=metrics_of(config),
+        optimizer=optimizer,
+        lr_scheduler=build_lr_scheduler(config, optimizer, len(train_loader)),
+        train_loader=train_loader,
+        valid_loader=valid_loader,
+        device=device,
+        precision=precision,
+    )
+
+
+def training_loader(config: ConfigParser) -> BaseDataLoader:
+    """Read the rows to train on.
+
+    Raises:
+        DataError: among others, a single row, which batch norm cannot learn from.
+    """
+    loader: BaseDataLoader = config.init_obj(
+        "data_loader", data_loaders, training=True, seed=config["seed"]
+    )
+    if loader.n_samples == 1 and config["arch"]["args"].get("add_IC", True):
+        raise DataError("one row is left to train on, but batch norm (add_IC) needs 2 or more")
+    return loader
+
+
+def held_out_loader(config: ConfigParser) -> BaseDataLoader:
+    """Read the held-out fold.
+
+    Raises:
+        DataError: the config holds none out.
+    """
+    loader: BaseDataLoader = config.init_obj(
+        "data_loader", data_loaders, training=False, seed=config["seed"]
+    )
+    return loader
+
+
+def metrics_of(config: ConfigParser) -> list[Metric]:
+    """Give the metrics that the config names."""
+    known = known_metrics()
+    return [known[name] for name in config["metrics"]]
+
+
+def _describe(config: ConfigParser, train: BaseDataLoader, valid: BaseDataLoader | None) -> str:
+    arguments: dict[str, Any] = config["data_loader"]["args"]
+    num_valid = 0 if valid is None else valid.n_samples
+    line = f"Data: {arguments['dataset']}, {train.n_samples:,} to train on, {num_valid:,} to validate on"
+    if valid is not None:
+        line += f" (split by {arguments.get('validation_by', 'image')})"
+    if arguments.get("test_cross_val") is not None:
+        line += f", fold {arguments['test_cross_val']} held out"
+    return line

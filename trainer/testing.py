@@ -1,0 +1,103 @@
+"""Evaluate a checkpoint on any rows of any data set."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from base.base_data_loader import BaseDataLoader
+from data_loader import data_loaders
+from model import loss
+from model import model as arch
+from trainer.evaluate import evaluate
+from trainer.fit import held_out_loader, metrics_of
+from utils.checkpoint import environment, load_checkpoint, load_weights
+from utils.config import ConfigParser, claim_path
+from utils.errors import ConfigError, DataError
+from utils.files import write_json
+from utils.runtime import choose_device, choose_precision
+
+SPLITS = ("train", "val", "test", "all")
+SUFFIX = "_test-results.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that test.py alone has."""
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        help="rows to evaluate on: as in training (train, val), the held-out fold (test), or all of the "
+        "data set (default: test where a fold is held out, else val where there are validation rows, "
+        "else all)",
+    )
+
+
+def test(config: ConfigParser, split: str | None = None) -> dict[str, Any]:
+    """Evaluate the checkpoint of `-r`; print, write and return loss and metrics.
+
+    Args:
+        config: the checkpoint's, as changed on the command line.
+        split: one of SPLITS; None chooses.
+
+    Raises:
+        ConfigError: no checkpoint was named.
+        DataError: the split is empty.
+        CheckpointError: the checkpoint is unfit.
+    """
+    logger = config.get_logger("test")
+    if config.resume is None:
+        raise ConfigError("test.py needs a checkpoint: -r saved/models/<name>/<run id>/model_best.pth")
+    checkpoint = load_checkpoint(config.resume)
+    arguments = config["data_loader"]["args"]
+    split = split or _default_split(arguments)
+    device, line = choose_device(config["n_gpu"])
+    precision = choose_precision(config["amp"], device)
+    logger.info(f"{line}, {precision}")
+    model = config.init_obj("arch", arch).to(device)
+    load_weights(model, checkpoint)
+    loader = _loader(config, split)
+    log = evaluate(model, loader, config.init_ftn("loss", loss), metrics_of(config), precision)
+    results = {
+        "checkpoint": str(config.resume),
+        "dataset": arguments["dataset"],
+        "test_cross_val": arguments.get("test_cross_val"),
+        "split": split,
+        "num_samples": loader.n_samples,
+        **log,
+        "environment": environment(precision),
+        "config": config.config,
+    }
+    path = claim_path(Path(config["trainer"]["save_dir"]), SUFFIX)
+    write_json(results, path)
+    logger.info(f"{arguments['dataset']}, {split}: {loader.n_samples:,} samples")
+    for name, value in log.items():
+        logger.info(f"    {name:16} {value:.4f}")
+    logger.info(f"Written: {path}")
+    return results
+
+
+def _default_split(arguments: dict[str, Any]) -> str:
+    if arguments.get("test_cross_val") is not None:
+        return "test"
+    return "val" if arguments["validation_split"] else "all"
+
+
+def _loader(config: ConfigParser, split: str) -> BaseDataLoader:
+    if split == "test":
+        loader = held_out_loader(config)
+        return loader.unshuffled(loader.rows)
+    if split == "all":
+        config = _without_split(config)
+    loader = config.init_obj("data_loader", data_loaders, training=True, seed=config["seed"])
+    if split in ("train", "all"):
+        return loader.unshuffled(loader.rows)
+    valid = loader.split_validation()
+    if valid is None:
+        raise DataError("no validation rows: validation_split is 0; choose another --split")
+    return valid
+
+
+def _without_split(config: ConfigParser) -> ConfigParser:
+    """Take every row of the data set, whatever was set aside in training."""
+    content = config.config
+    content["data_loader"]["args"] |= {"test_cross_val": None, "validation_split": 0}
+    return ConfigParser(content)

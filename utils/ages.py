@@ -1,0 +1,41 @@
+"""The age classes: the eight of Adience, and the 101 whole years."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+ADIENCE_CENTRES = (1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 80.0)
+"""Years that stand for the classes 0-2, 4-6, 8-12, 15-20, 25-32, 38-43, 48-53 and 60-100."""
+
+NUM_AGE_CLASSES = (8, 101)
+
+
+def class_years(num_classes: int) -> NDArray[np.float32]:
+    """Give the years that each class stands for, (C,) float32.
+
+    Raises:
+        ValueError: `num_classes` is neither 8 nor 101.
+
+    >>> class_years(8).tolist()
+    [1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 80.0]
+    """
+    if num_classes == len(ADIENCE_CENTRES):
+        return np.array(ADIENCE_CENTRES, np.float32)
+    if num_classes in NUM_AGE_CLASSES:
+        return np.arange(num_classes, dtype=np.float32)
+    raise ValueError(f"{num_classes} age classes, expected 8 or 101")
+
+
+def ages_to_classes(ages_years: ArrayLike, num_classes: int) -> NDArray[np.int64]:
+    """Map ages to the class whose years are nearest, ties downward.
+
+    Raises:
+        ValueError: `num_classes` is neither 8 nor 101.
+
+    >>> ages_to_classes([0, 3, 3.1, 23, 28.5, 100], 8).tolist()
+    [0, 0, 1, 3, 4, 7]
+    >>> ages_to_classes([0.5, 17.5, 17.6, 100], 101).tolist()
+    [0, 17, 18, 100]
+    """
+    years = class_years(num_classes).astype(np.float64)
+    midpoints = (years[1:] + years[:-1]) / 2
+    return np.searchsorted(midpoints, np.asarray(ages_years, np.float64), side="left")

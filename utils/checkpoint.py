@@ -1,0 +1,163 @@
+"""Checkpoints: the only place that writes or reads them.
+
+A checkpoint is a dict of plain values and tensors, which `torch.load(weights_only=True)` opens without
+this repository: arch, epoch, state_dict, optimizer, monitor_best and config as in the original project
+(the config a plain dict), and beside them resume (how to go on) and environment (what trained it).
+"""
+
+import io
+import pickle
+import platform
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utils.errors import CheckpointError
+from utils.files import atomic_write
+from utils.log import get_logger
+from utils.original import from_original
+from utils.runtime import Precision
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read.
+
+    Attributes:
+        path: where it was read.
+        content: the whole dict.
+        is_original: the original project wrote it.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    is_original: bool
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config it was trained with.
+
+        Raises:
+            CheckpointError: it holds none.
+        """
+        config = self.content.get("config")
+        if not isinstance(config, dict):
+            raise CheckpointError(f"{self.path}: no config inside, and no config.json beside it")
+        return from_original(config)
+
+    @property
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights."""
+        weights: dict[str, Tensor] = self.content["state_dict"]
+        return weights
+
+
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint whole or not at all; what was there survives a failure.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_write(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint of ours, or of the original project, without running code from it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged (not a torch zip file)")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        is_original = False
+    except pickle.UnpicklingError:  # names more than plain values and tensors
+        from utils.legacy import load_pth
+
+        content = load_pth(path)
+        is_original = True
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is damaged: {reason}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise CheckpointError(f"{path} is not a checkpoint of this project: it has no state_dict")
+    return Checkpoint(path, content, is_original)
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load all weights.
+
+    Raises:
+        CheckpointError: the weights do not fit; the message says which arch they are from.
+    """
+    misfit = _misfit(model.state_dict(), checkpoint.state_dict)
+    if misfit:
+        raise CheckpointError(_explain(checkpoint, misfit))
+    model.load_state_dict(checkpoint.state_dict)
+
+
+def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Start from the weights of another training; a last layer of other classes stays new.
+
+    Raises:
+        CheckpointError: other weights than those of the last layer do not fit.
+    """
+    own, loaded = model.state_dict(), checkpoint.state_dict
+    last_layer = [name for name in own][-2:]
+    is_other_task = any(name in loaded and loaded[name].shape != own[name].shape for name in last_layer)
+    if not is_other_task:
+        load_weights(model, checkpoint)
+        return
+    kept = {name: weight for name, weight in loaded.items() if name not in last_layer}
+    misfit = _misfit({k: v for k, v in own.items() if k not in last_layer}, kept)
+    if misfit or own[last_layer[0]].shape[1:] != loaded[last_layer[0]].shape[1:]:
+        raise CheckpointError(_explain(checkpoint, misfit or f"{last_layer[0]} has another width"))
+    model.load_state_dict(kept, strict=False)
+    get_logger("checkpoint").info(
+        f"{checkpoint.path} has {len(loaded[last_layer[1]])} classes, this network "
+        f"{len(own[last_layer[1]])}: all weights but the last layer's are taken"
+    )
+
+
+def environment(precision: Precision) -> dict[str, Any]:
+    """Record what results depend on beside the config: they repeat to the bit where all this is equal."""
+    on_gpu = precision.device_type == "cuda"
+    return {
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name() if on_gpu else platform.machine(),
+        "num_threads": torch.get_num_threads(),
+        "precision": str(precision),
+    }
+
+
+def _misfit(own: dict[str, Tensor], loaded: dict[str, Tensor]) -> str:
+    """Say where two sets of weights differ in names or shapes; empty if nowhere."""
+    missing, unknown = own.keys() - loaded.keys(), loaded.keys() - own.keys()
+    if missing:
+        return f"it lacks {sorted(missing)[0]}"
+    if unknown:
+        return f"it holds {sorted(unknown)[0]}, which this network has not"
+    for name, weight in own.items():
+        if not isinstance(loaded[name], Tensor) or loaded[name].shape != weight.shape:
+            shape = tuple(getattr(loaded[name], "shape", ()))
+            return f"{name} has shape {shape}, expected {tuple(weight.shape)}"
+    return ""
+
+
+def _explain(checkpoint: Checkpoint, misfit: str) -> str:
+    arch = checkpoint.content.get("config")
+    arch = arch.get("arch") if isinstance(arch, dict) else None
+    remedy = f"; it was trained with arch {arch}: use that" if arch else ""
+    return f"{checkpoint.path} does not fit the network of the config: {misfit}{remedy}"
