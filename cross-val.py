@@ -1,8 +1,8 @@
 """Cross-validate on Adience: seeds x folds, continued where a call before this one stopped.
 
-    python cross-val.py
-    python cross-val.py --task gender -o checkpoint=saved/models/ResMLP/<run id>/model_best.pth
-    python cross-val.py --seed 3 --fold 2
+python cross-val.py
+python cross-val.py --task gender -o checkpoint=saved/models/ResMLP/<run id>/model_best.pth
+python cross-val.py --seed 3 --fold 2
 """
 
 from trainer.cross_val import add_arguments, cross_validate

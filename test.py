@@ -1,11 +1,11 @@
 """Evaluate a checkpoint.
 
-    python test.py -r saved/models/ResMLP/<run id>/model_best.pth
-    python test.py -r models/age.pth -o data_loader.args.dataset=wiki --split all
+python test.py -r saved/models/ResMLP/<run id>/model_best.pth
+python test.py -r models/age.pth -o data_loader.args.dataset=wiki --split all
 """
 
 from trainer.parts import check
-from trainer.testing import add_arguments, test
+from trainer.testing import add_arguments, evaluate_checkpoint
 from utils.cli import run
 from utils.config import ConfigParser, script_parser
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser = script_parser(__doc__, default_config=None)
     add_arguments(parser)
     arguments = parser.parse_args()
-    test(ConfigParser.from_args(arguments, check=check), arguments.split)
+    evaluate_checkpoint(ConfigParser.from_args(arguments, check=check), arguments.split)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Train one network.
 
-    python train.py -c train.json
-    python train.py --task gender -o data_loader.args.dataset=imdb_wiki_adience
-    python train.py -r saved/models/ResMLP/<run id>/checkpoint-interrupted.pth
+python train.py -c train.json
+python train.py --task gender -o data_loader.args.dataset=imdb_wiki_adience
+python train.py -r saved/models/ResMLP/<run id>/checkpoint-interrupted.pth
 """
 
 from trainer.fit import fit

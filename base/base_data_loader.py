@@ -74,8 +74,8 @@ class Split:
         """Take people in random order as long as that comes nearer to the number wanted."""
         if subjects is None:
             raise DataError(
-                'validation_by "subject" needs to know who is on each image, and this data set does '
-                'not tell; use "image"'
+                'validation_by "subject" needs to know who is on each image, and this data set '
+                'does not tell; use "image"'
             )
         counts = np.bincount(subjects)
         order = rng.permutation(len(counts))
@@ -88,8 +88,8 @@ class Split:
 class BatchOrder(Sampler[Tensor]):
     """Yields the row numbers of one batch after the other.
 
-    The order is a function of the seed and the epoch alone, so that any epoch, and any place in it, can
-    be taken up again: set `epoch` and `first_batch` before iterating.
+    The order is a function of the seed and the epoch alone, so that any epoch, and any place in it,
+    can be taken up again: set `epoch` and `first_batch` before iterating.
     """
 
     def __init__(self, rows: NDArray[np.int64], batch_size: int, shuffle: bool, seed: int):

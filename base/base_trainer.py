@@ -88,9 +88,7 @@ class BaseTrainer(ABC):
         self.monitor = self._monitor(trainer["monitor"], trainer["early_stop"])
         self.position = Position()
         self.best_log: Log = {}
-        self.scaler = torch.amp.GradScaler(
-            setup.device.type, enabled=setup.precision.needs_scaler
-        )
+        self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision.needs_scaler)
         scheduler = type(setup.lr_scheduler).__name__
         self.steps_scheduler_per_batch = scheduler in PER_BATCH_SCHEDULERS
         self._writer: Any = None
@@ -160,7 +158,9 @@ class BaseTrainer(ABC):
         monitor = Monitor.from_config(text, patience)
         if monitor.metric.startswith("val_") and self.setup.valid_loader is None:
             trained = monitor.metric.removeprefix("val_")
-            self.logger.info(f"No validation rows: {trained} is monitored instead of {monitor.metric}")
+            self.logger.info(
+                f"No validation rows: {trained} is monitored instead of {monitor.metric}"
+            )
             monitor.metric = trained
         return monitor
 
@@ -180,8 +180,9 @@ class BaseTrainer(ABC):
         if self._writer is not None:
             for name, value in log.items():
                 split, _, metric = name.rpartition("val_")
-                self._writer.add_scalar(f"{metric}/{'valid' if split or name != metric else 'train'}",
-                                        value, epoch)
+                self._writer.add_scalar(
+                    f"{metric}/{'valid' if split or name != metric else 'train'}", value, epoch
+                )
             self._writer.add_scalar("lr", self.setup.optimizer.param_groups[0]["lr"], epoch)
 
     def _save_epoch(self, epoch: int, log: Log, is_best: bool) -> None:
@@ -217,16 +218,17 @@ class BaseTrainer(ABC):
         }
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on where a checkpoint was written: the rest is bit-identical on the same CPU and threads.
+        """Go on where a checkpoint was written; on the same CPU and threads, to the bit.
 
         Raises:
-            CheckpointError: the checkpoint is the original project's, was exported, or does not fit.
+            CheckpointError: the checkpoint is the original project's, was exported, or does not
+            fit.
         """
         if "resume" not in checkpoint.content:
             writer = "the original project" if checkpoint.is_original else "export_model"
             raise CheckpointError(
-                f"{checkpoint.path} was written by {writer} and cannot be resumed: start from its weights "
-                f"with -o checkpoint={checkpoint.path}"
+                f"{checkpoint.path} was written by {writer} and cannot be resumed: start from its "
+                f"weights with -o checkpoint={checkpoint.path}"
             )
         state = checkpoint.content["resume"]
         load_weights(self.setup.model, checkpoint)
@@ -240,7 +242,9 @@ class BaseTrainer(ABC):
         left = f"epoch {self.position.epoch} of {self.epochs}"
         self.logger.info(f"Resumed {checkpoint.path} after {left}, {self.position.batch} batches")
         if self.position.epoch >= self.epochs:
-            self.logger.warning(f"Nothing is left to train: raise it with -o trainer.epochs=N ({left})")
+            self.logger.warning(
+                f"Nothing is left to train: raise it with -o trainer.epochs=N ({left})"
+            )
 
     def _resume_optimizer(self, checkpoint: Checkpoint) -> None:
         """Restore optimizer and schedule, where the config still names the same types."""
@@ -253,7 +257,9 @@ class BaseTrainer(ABC):
             for group in self.setup.optimizer.param_groups:
                 group.update(self.config["optimizer"]["args"])
         schedule, state = self.setup.lr_scheduler, checkpoint.content["resume"]["lr_scheduler"]
-        if (old.get("lr_scheduler") or {}).get("type") != (self.config["lr_scheduler"] or {}).get("type"):
+        if (old.get("lr_scheduler") or {}).get("type") != (self.config["lr_scheduler"] or {}).get(
+            "type"
+        ):
             self.logger.warning("The schedule's type changed: it starts anew")
         elif schedule is not None:
             schedule.load_state_dict({k: v for k, v in state.items() if k not in LENGTHS})
@@ -263,7 +269,9 @@ class BaseTrainer(ABC):
             saved.patience = self.monitor.patience
             self.monitor = saved
         else:
-            self.logger.warning(f"{self.monitor.metric} is monitored now, {saved.metric} was before")
+            self.logger.warning(
+                f"{self.monitor.metric} is monitored now, {saved.metric} was before"
+            )
 
     def _carry_best(self, checkpoint: Checkpoint) -> None:
         """Bring the best epoch so far into this run's folder, or forget that there was one."""
@@ -276,8 +284,8 @@ class BaseTrainer(ABC):
                 shutil.copyfile(path, self.config.save_dir / BEST_NAME)
                 return
         self.logger.warning(
-            f"The weights of epoch {epoch}, the best so far, are not in {folder} any more: the best is "
-            "looked for among the epochs to come"
+            f"The weights of epoch {epoch}, the best so far, are not in {folder} any more: the best "
+            "is looked for among the epochs to come"
         )
         self.monitor.best_epoch = 0
 
@@ -299,7 +307,7 @@ class BaseTrainer(ABC):
 
 def _ends_epoch(checkpoint: Checkpoint, epoch: int) -> bool:
     position = checkpoint.content.get("resume", {}).get("position", {})
-    return position.get("epoch") == epoch and position.get("batch") == 0
+    return bool(position.get("epoch") == epoch and position.get("batch") == 0)
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:
@@ -313,4 +321,3 @@ def _set_random_state(states: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
-

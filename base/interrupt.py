@@ -8,7 +8,8 @@ from types import FrameType
 class StopRequest:
     """Turns the first Ctrl-C or SIGTERM into a note to stop; the second Ctrl-C interrupts at once.
 
-    Use as a context manager; outside the main thread, which alone receives signals, it does nothing.
+    Use as a context manager; outside the main thread, which alone receives signals, it does
+    nothing.
 
     Attributes:
         signal_number: of the signal that came; None so far.

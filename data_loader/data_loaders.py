@@ -53,7 +53,9 @@ class FaceDataLoader(BaseDataLoader):
         faces = read_faces(data_dir, dataset, selection)
         self.faces = faces
         super().__init__(
-            FaceDataset(faces.embedding, self.labels(faces, num_classes), number_subjects(faces.subject)),
+            FaceDataset(
+                faces.embedding, self.labels(faces, num_classes), number_subjects(faces.subject)
+            ),
             batch_size,
             shuffle,
             Split(validation_split if training else 0, validation_by, seed),
@@ -101,8 +103,8 @@ def _folds(dataset: str, training: bool, test_cross_val: int | None) -> list[int
     if test_cross_val is None:
         if not training:
             raise DataError(
-                f"{dataset} has no test fold: only Adience has folds, and test_cross_val (0 to 4) names "
-                "the one held out"
+                f"{dataset} has no test fold: only Adience has folds, and test_cross_val (0 to 4) "
+                "names the one held out"
             )
         return None
     if dataset.lower() != "adience":

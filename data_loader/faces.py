@@ -1,4 +1,4 @@
-"""The cleaned data files, read into arrays: memory-mapped, and copied once, only the rows asked for."""
+"""The cleaned data files: memory-mapped, and only the rows asked for copied, once, to arrays."""
 
 import mmap
 from collections.abc import Sequence
@@ -75,7 +75,9 @@ class Selection:
 
 
 def read_faces(
-    data_dir: Path | str, dataset: str, selection: Selection = Selection()  # noqa: B008 - frozen
+    data_dir: Path | str,
+    dataset: str,
+    selection: Selection = Selection(),
 ) -> Faces:
     """Read the faces of a data set.
 
@@ -104,7 +106,10 @@ def read_faces(
         start += len(rows)
     others = {
         field.name: np.concatenate(
-            [columns[field.name][rows] for (_, columns), rows in zip(parts, rows_of_parts, strict=True)]
+            [
+                columns[field.name][rows]
+                for (_, columns), rows in zip(parts, rows_of_parts, strict=True)
+            ]
         )
         for field in fields(Faces)
         if field.name != "embedding"
@@ -182,7 +187,7 @@ def _check_columns(path: Path, columns: Columns, is_adience: bool) -> None:
     _refuse_rows(path, (gender != "m") & (gender != "f"), "a gender other than 'm' or 'f'")
     if is_adience:
         fold = columns["fold"]
-        _refuse_rows(path, (fold < 0) | (fold > 4), "a fold other than 0 to 4")  # noqa: PLR2004
+        _refuse_rows(path, (fold < 0) | (fold > 4), "a fold other than 0 to 4")
 
 
 def _refuse_rows(path: Path, is_bad: NDArray[np.bool_], problem: str) -> None:
@@ -204,7 +209,8 @@ def _select(fold_columns: list[NDArray[np.int8]], selection: Selection) -> list[
     ends = np.cumsum([len(column) for column in fold_columns])
     starts = ends - [len(column) for column in fold_columns]
     return [
-        rows[(rows >= start) & (rows < end)] - start for start, end in zip(starts, ends, strict=True)
+        rows[(rows >= start) & (rows < end)] - start
+        for start, end in zip(starts, ends, strict=True)
     ]
 
 

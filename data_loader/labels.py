@@ -1,4 +1,4 @@
-"""From what the data files hold to class numbers: labels are mapped once, whole arrays at a time."""
+"""From what the data files hold to class numbers, whole arrays at a time."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,4 +24,5 @@ def genders_to_classes(genders: ArrayLike) -> NDArray[np.int64]:
     unknown = letters[~np.isin(letters, GENDERS)]
     if len(unknown):
         raise ValueError(f"gender {str(unknown[0])!r}, expected 'm' or 'f'")
-    return (letters == GENDERS[1]).astype(np.int64)
+    is_female: NDArray[np.bool_] = letters == GENDERS[1]
+    return is_female.astype(np.int64)

@@ -11,9 +11,9 @@ LANE_BITS = 16
 class Dropout(nn.Dropout):
     """`torch.nn.Dropout` with a faster source of random bits on a CPU.
 
-    torch draws one 64-bit double an activation there; here four activations share one draw of the same
-    global generator, so `torch.manual_seed` and `torch.get_rng_state` govern the masks as ever. Other
-    devices, and evaluation, run torch's own dropout.
+    torch draws one 64-bit double an activation there; here four activations share one draw of the
+    same global generator, so `torch.manual_seed` and `torch.get_rng_state` govern the masks as
+    ever. Other devices, and evaluation, run torch's own dropout.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of nn.Dropout
@@ -30,6 +30,6 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
     lanes = draws.view(torch.int16)[: shape.numel()].view(shape)
     num_dropped = min(max(round(p * 2**LANE_BITS), 1), 2**LANE_BITS - 1)
     mask = torch.empty(shape, dtype=dtype)
-    # Comparing straight into a floating-point tensor is several times faster than converting booleans.
+    # Comparing straight into a floating-point tensor is several times faster than casting booleans.
     torch.ge(lanes, num_dropped - 2 ** (LANE_BITS - 1), out=mask)
     return mask.mul_(2**LANE_BITS / (2**LANE_BITS - num_dropped))

@@ -18,8 +18,8 @@ def cse(
         output: logits (N, C).
         target: class numbers (N,) int64.
         label_smoothing: share of the target spread evenly over all classes (arXiv 1512.00567).
-        soft_ordinal_years: standard deviation in years of a Gaussian over the age classes that replaces
-            the single true class, so that a near miss costs less; 0 for hard targets.
+        soft_ordinal_years: standard deviation in years of a Gaussian over the age classes that
+            replaces the single true class, so that a near miss costs less; 0 for hard targets.
 
     Returns:
         The mean over the samples, ().

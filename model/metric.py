@@ -1,7 +1,8 @@
 """Metrics: functions of logits (N, C) and class numbers (N,).
 
-Calling one gives its mean over the samples, (). `per_sample` gives the (N,) values behind it, which the
-programs sum over an epoch and divide once, so that batches of unequal size weigh what they should.
+Calling one gives its mean over the samples, (). `per_sample` gives the (N,) values behind it, which
+the programs sum over an epoch and divide once, so that batches of unequal size weigh what they
+should.
 """
 
 import functools
@@ -29,6 +30,7 @@ class Metric:
         return self._per_sample(output.float(), target).float()
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Give the mean over the samples, () float32."""
         return self.per_sample(output, target).mean()
 
 
@@ -57,7 +59,9 @@ def accuracy_relaxed(output: Tensor, target: Tensor) -> Tensor:
         raise ValueError(f"accuracy_relaxed needs 101 classes, got {output.shape[1]}")
     bounds = torch.tensor(RELAXED_BOUNDS_YEARS, device=output.device)
     predicted, true = output.argmax(1).float(), target.float()
-    return torch.bucketize(predicted, bounds, right=True) == torch.bucketize(true, bounds, right=True)
+    return torch.bucketize(predicted, bounds, right=True) == torch.bucketize(
+        true, bounds, right=True
+    )
 
 
 @Metric
@@ -100,7 +104,7 @@ def cs5(output: Tensor, target: Tensor) -> Tensor:
     >>> cs5(torch.tensor([[0.0, 0, -99, -99, -99, -99, -99, -99]]), torch.tensor([0]))
     tensor(1.)
     """
-    return _error_years(output, target) <= 5  # noqa: PLR2004 - the five of the name
+    return _error_years(output, target) <= 5
 
 
 def _error_years(output: Tensor, target: Tensor) -> Tensor:

@@ -52,8 +52,8 @@ class Residual(nn.Module):
         out = self.linear2(out)
         if self.add_residual:
             out = out + x
-        out = self.relu2(out)
-        return out
+        result: Tensor = self.relu2(out)
+        return result
 
 
 class DownSample(nn.Module):
@@ -72,8 +72,8 @@ class DownSample(nn.Module):
         """Map (N, in_features) to (N, out_features)."""
         if self.add_IC:
             x = self.dropout(self.norm_layer(x))
-        out = self.relu(self.linear(x))
-        return out
+        result: Tensor = self.relu(self.linear(x))
+        return result
 
 
 class ResMLP(BaseModel):
@@ -106,7 +106,9 @@ class ResMLP(BaseModel):
         add_IC: bool = True,
     ):
         super().__init__()
-        _check_sizes(dropout, num_residuals_per_block, num_blocks, num_classes, num_initial_features)
+        _check_sizes(
+            dropout, num_residuals_per_block, num_blocks, num_classes, num_initial_features
+        )
         layers: list[nn.Module] = []
         num_features = num_initial_features
         for block in range(num_blocks):
@@ -145,6 +147,6 @@ def _check_sizes(
     if num_initial_features >> num_blocks < 1:
         most = num_initial_features.bit_length() - 1
         raise ValueError(
-            f"num_blocks is {num_blocks}, but {num_initial_features} features can be halved at most "
-            f"{most} times"
+            f"num_blocks is {num_blocks}, but {num_initial_features} features can be halved at "
+            f"most {most} times"
         )

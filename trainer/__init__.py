@@ -1,1 +1,1 @@
-"""Training: the parts a config names, the batch loop, the evaluation, and the programs around them."""
+"""Training: the parts a config names, the batch loop, the evaluation, cross-validation."""

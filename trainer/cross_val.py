@@ -1,8 +1,8 @@
 """Seeds x folds on Adience: every run seeds itself, and what is done is never done again.
 
-The results file is written after every run. A call with the same config looks for the newest results
-file that lacks runs and adds them; any one run reproduces alone, since it depends on its seed and fold
-only.
+The results file is written after every run. A call with the same config looks for the newest
+results file that lacks runs and adds them; any one run reproduces alone, since it depends on its
+seed and fold only.
 """
 
 import argparse
@@ -57,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", type=int, metavar="K", help="hold out this fold only")
 
 
-def cross_validate(config: ConfigParser, seed: int | None = None, fold: int | None = None) -> Results:
+def cross_validate(
+    config: ConfigParser, seed: int | None = None, fold: int | None = None
+) -> Results:
     """Run what is missing of seeds x folds; print and write the results.
 
     Args:
@@ -73,7 +75,9 @@ def cross_validate(config: ConfigParser, seed: int | None = None, fold: int | No
     plan = _plan(config, seed, fold)
     path, results = _open_results(config, plan)
     missing = plan.missing(results)
-    logger.info(f"Results: {path}, {len(plan.runs()) - len(missing)} of {len(plan.runs())} runs done")
+    logger.info(
+        f"Results: {path}, {len(plan.runs()) - len(missing)} of {len(plan.runs())} runs done"
+    )
     for run_seed, run_fold in tqdm(missing, desc="runs", unit="run", disable=None):
         finished = run_one(config, run_seed, run_fold)
         _add(results, finished)
@@ -99,7 +103,7 @@ class Finished:
 
 
 def run_one(config: ConfigParser, seed: int, fold: int) -> Finished:
-    """Train with one seed and one fold held out; evaluate its best epoch on train, val and test rows.
+    """Train with one seed and one fold held out; evaluate its best epoch on all three splits.
 
     Raises:
         DivergedError: names seed and fold.
@@ -173,11 +177,13 @@ def _plan(config: ConfigParser, seed: int | None, fold: int | None) -> Plan:
     if missing:
         raise ConfigError(f"cross-validation needs {' and '.join(missing)} in its config")
     if content["data_loader"]["args"]["dataset"].lower() != "adience":
-        raise ConfigError("cross-validation needs the folds of Adience: set data_loader.args.dataset")
+        raise ConfigError(
+            "cross-validation needs the folds of Adience: set data_loader.args.dataset"
+        )
     if config.resume is not None:
         raise ConfigError(
-            "cross-val.py goes on by itself when it is called again; to start every run from weights, "
-            "use -o checkpoint=PATH"
+            "cross-val.py goes on by itself when it is called again; to start every run from "
+            "weights, use -o checkpoint=PATH"
         )
     folds = range(content["num_cross_val"])
     if fold is not None and fold not in folds:

@@ -125,7 +125,9 @@ def metrics_of(config: ConfigParser) -> list[Metric]:
 def _describe(config: ConfigParser, train: BaseDataLoader, valid: BaseDataLoader | None) -> str:
     arguments: dict[str, Any] = config["data_loader"]["args"]
     num_valid = 0 if valid is None else valid.n_samples
-    line = f"Data: {arguments['dataset']}, {train.n_samples:,} to train on, {num_valid:,} to validate on"
+    line = (
+        f"Data: {arguments['dataset']}, {train.n_samples:,} to train on, {num_valid:,} to validate"
+    )
     if valid is not None:
         line += f" (split by {arguments.get('validation_by', 'image')})"
     if arguments.get("test_cross_val") is not None:

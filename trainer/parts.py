@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 
-from base.base_trainer import PER_BATCH_SCHEDULERS
 from data_loader import data_loaders
 from data_loader.data_loaders import NUM_FOLDS, AgeDataLoader, GenderDataLoader
 from data_loader.faces import DATASETS
@@ -131,7 +130,8 @@ def _batch_problems(config: dict[str, Any], arguments: dict[str, Any]) -> list[s
         problems.append("data_loader.args.limit_data: expected 1 or more, or null for all")
     if arguments.get("validation_by", "image") not in ("image", "subject"):
         problems.append(
-            f"data_loader.args.validation_by: {arguments['validation_by']!r}, expected image or subject"
+            f"data_loader.args.validation_by: {arguments['validation_by']!r}, expected image or "
+            "subject"
         )
     return problems
 
@@ -143,8 +143,13 @@ def _value_problems(config: dict[str, Any]) -> list[str]:
     for name in config["metrics"]:
         if name in AGE_METRICS and not is_age:
             problems.append(f"metrics: {name} is for ages, the loader gives genders")
-        if name == "accuracy_relaxed" and classes != 101:  # noqa: PLR2004
+        if name == "accuracy_relaxed" and classes != 101:
             problems.append(f"metrics: accuracy_relaxed needs 101 classes, not {classes}")
+    return problems + _loss_problems(config, is_age) + _name_problems(config)
+
+
+def _loss_problems(config: dict[str, Any], is_age: bool) -> list[str]:
+    problems = []
     loss_args = config["loss"].get("args", {}) if isinstance(config["loss"], dict) else {}
     if loss_args.get("soft_ordinal_years", 0) < 0:
         problems.append("loss.args.soft_ordinal_years: expected 0 years or more")
@@ -152,10 +157,24 @@ def _value_problems(config: dict[str, Any]) -> list[str]:
         problems.append("loss.args.soft_ordinal_years: genders have no order")
     if not 0 <= loss_args.get("label_smoothing", 0) < 1:
         problems.append("loss.args.label_smoothing: expected a share in [0, 1)")
+    return problems
+
+
+def _name_problems(config: dict[str, Any]) -> list[str]:
+    problems = []
     if config["trainer"]["verbosity"] not in (0, 1, 2):
         problems.append("trainer.verbosity: expected 0, 1 or 2")
-    if not config["name"].strip() or set(config["name"]) & set("/\\") or config["name"] in (".", ".."):
+    if (
+        not config["name"].strip()
+        or set(config["name"]) & set("/\\")
+        or config["name"] in (".", "..")
+    ):
         problems.append(f"name: {config['name']!r} names folders, so it must be a plain name")
+    return problems + _plan_problems(config)
+
+
+def _plan_problems(config: dict[str, Any]) -> list[str]:
+    problems = []
     seeds, folds = config.get("seeds", [0]), config.get("num_cross_val", 1)
     if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         problems.append("seeds: expected a list of whole numbers, 0 or more")
@@ -205,7 +224,10 @@ def build_optimizer(config: Any, weights: list[nn.Parameter]) -> Optimizer:
     """Make the optimizer that the config names, in its fused form where torch has one."""
     section = config["optimizer"]
     make, arguments = getattr(torch.optim, section["type"]), dict(section.get("args", {}))
-    if "fused" in inspect.signature(make).parameters and not arguments.keys() & {"fused", "foreach"}:
+    if "fused" in inspect.signature(make).parameters and not arguments.keys() & {
+        "fused",
+        "foreach",
+    }:
         arguments["fused"] = True
     optimizer: Optimizer = make(weights, **arguments)
     return optimizer

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from base.base_data_loader import BaseDataLoader
-from data_loader import data_loaders
 from model import loss
 from model import model as arch
 from trainer.evaluate import evaluate
-from trainer.fit import held_out_loader, metrics_of
+from trainer.fit import held_out_loader, metrics_of, training_loader
 from utils.checkpoint import environment, load_checkpoint, load_weights
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DataError
@@ -25,13 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         choices=SPLITS,
-        help="rows to evaluate on: as in training (train, val), the held-out fold (test), or all of the "
-        "data set (default: test where a fold is held out, else val where there are validation rows, "
-        "else all)",
+        help="rows to evaluate on: train or val as in training, test (the held-out fold) or all "
+        "(default: test where a fold is held out, else val where there is one, else all)",
     )
 
 
-def test(config: ConfigParser, split: str | None = None) -> dict[str, Any]:
+def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[str, Any]:
     """Evaluate the checkpoint of `-r`; print, write and return loss and metrics.
 
     Args:
@@ -45,7 +43,9 @@ def test(config: ConfigParser, split: str | None = None) -> dict[str, Any]:
     """
     logger = config.get_logger("test")
     if config.resume is None:
-        raise ConfigError("test.py needs a checkpoint: -r saved/models/<name>/<run id>/model_best.pth")
+        raise ConfigError(
+            "test.py needs a checkpoint: -r saved/models/<name>/<run id>/model_best.pth"
+        )
     checkpoint = load_checkpoint(config.resume)
     arguments = config["data_loader"]["args"]
     split = split or _default_split(arguments)
@@ -83,11 +83,11 @@ def _default_split(arguments: dict[str, Any]) -> str:
 
 def _loader(config: ConfigParser, split: str) -> BaseDataLoader:
     if split == "test":
-        loader = held_out_loader(config)
-        return loader.unshuffled(loader.rows)
+        held_out = held_out_loader(config)
+        return held_out.unshuffled(held_out.rows)
     if split == "all":
         config = _without_split(config)
-    loader = config.init_obj("data_loader", data_loaders, training=True, seed=config["seed"])
+    loader = training_loader(config)
     if split in ("train", "all"):
         return loader.unshuffled(loader.rows)
     valid = loader.split_validation()

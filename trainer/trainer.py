@@ -47,7 +47,9 @@ class Trainer(BaseTrainer):
                     self.position = Position(epoch - 1, batch + 1, scores[: batch + 1].cpu())
                     return None
                 if time.perf_counter() > next_look:
-                    bar.set_postfix(loss=f"{scores[batch, 0].item() / len(labels):.4f}", refresh=False)
+                    bar.set_postfix(
+                        loss=f"{scores[batch, 0].item() / len(labels):.4f}", refresh=False
+                    )
                     self._refuse_nan(epoch, scores)
                     next_look = time.perf_counter() + REFRESH_S
         self._refuse_nan(epoch, scores)
@@ -73,7 +75,7 @@ class Trainer(BaseTrainer):
             output = setup.model(embeddings.to(setup.device, non_blocking=True))
             loss = setup.criterion(output, target)
         setup.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(setup.optimizer)
         self.scaler.update()
         if self.steps_scheduler_per_batch:

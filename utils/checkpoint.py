@@ -1,8 +1,9 @@
 """Checkpoints: the only place that writes or reads them.
 
-A checkpoint is a dict of plain values and tensors, which `torch.load(weights_only=True)` opens without
-this repository: arch, epoch, state_dict, optimizer, monitor_best and config as in the original project
-(the config a plain dict), and beside them resume (how to go on) and environment (what trained it).
+A checkpoint is a dict of plain values and tensors, which `torch.load(weights_only=True)` opens
+without this repository: arch, epoch, state_dict, optimizer, monitor_best and config as in the
+original project (the config a plain dict), and beside them resume (how to go on) and environment
+(what trained it).
 """
 
 import io
@@ -78,7 +79,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged (not a torch zip file)")
+        raise CheckpointError(
+            f"{path} is not a checkpoint, or it is damaged (not a torch zip file)"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         is_original = False
@@ -114,8 +117,10 @@ def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
         CheckpointError: other weights than those of the last layer do not fit.
     """
     own, loaded = model.state_dict(), checkpoint.state_dict
-    last_layer = [name for name in own][-2:]
-    is_other_task = any(name in loaded and loaded[name].shape != own[name].shape for name in last_layer)
+    last_layer = list(own)[-2:]
+    is_other_task = any(
+        name in loaded and loaded[name].shape != own[name].shape for name in last_layer
+    )
     if not is_other_task:
         load_weights(model, checkpoint)
         return
@@ -131,7 +136,7 @@ def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def environment(precision: Precision) -> dict[str, Any]:
-    """Record what results depend on beside the config: they repeat to the bit where all this is equal."""
+    """Record what results depend on beside the config; they repeat to the bit where it is equal."""
     on_gpu = precision.device_type == "cuda"
     return {
         "torch": str(torch.__version__),

@@ -1,7 +1,7 @@
 """JSON configs, and the options that change them.
 
-Precedence, from weak to strong: the file (with -r: the checkpoint's config, then -c on top), --task,
-named options such as --lr, and -o path=value.
+Precedence, from weak to strong: the file (with -r: the checkpoint's config, then -c on top),
+--task, named options such as --lr, and -o path=value.
 """
 
 import argparse
@@ -165,7 +165,7 @@ class ConfigParser:
         return self.init_ftn(name, module, *args, **kwargs)()
 
     def init_ftn(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        """Like `init_obj`, but give the function with these arguments fixed instead of calling it."""
+        """Like `init_obj`, but fix these arguments instead of calling."""
         section = self[name]
         if isinstance(section, str):
             section = {"type": section}
@@ -176,8 +176,10 @@ class ConfigParser:
         return partial(getattr(module, section["type"]), *args, **arguments, **kwargs)
 
     def get_logger(self, name: str, verbosity: int | None = None) -> Any:
-        """Give the logger of one part of the program, at the config's verbosity unless told another."""
-        return get_logger(name, self._config["trainer"]["verbosity"] if verbosity is None else verbosity)
+        """Give the logger of one part of the program, by default at the config's verbosity."""
+        return get_logger(
+            name, self._config["trainer"]["verbosity"] if verbosity is None else verbosity
+        )
 
     def create_run(self) -> None:
         """Make the folders of this run and write `config.json`; the run id is then unique.
@@ -236,7 +238,7 @@ def set_by_path(config: Config, path: str, value: Any) -> None:
 
 
 def claim_path(parent: Path, suffix: str = "", as_folder: bool = False) -> Path:
-    """Make an empty file or folder named after the time; what starts in the same second gets another.
+    """Make an empty file or folder named after the time; the name is nobody else's.
 
     Returns:
         `parent`/<run id><suffix>.

@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """Something outside the program is wrong; the message says what, what was expected, what to do."""
+    """Something outside the program is wrong; the message says what, and what to do."""
 
 
 class ConfigError(UserError):

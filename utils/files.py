@@ -15,8 +15,8 @@ from utils.errors import ConfigError
 def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     """Open a binary file that replaces `path` when the block ends, and only when it ends well.
 
-    The bytes go to a hidden file in the same folder, reach the disk, and are renamed; a full disk, a
-    crash or a kill leaves `path` as it was. Missing folders are made.
+    The bytes go to a hidden file in the same folder, reach the disk, and are renamed; a full disk,
+    a crash or a kill leaves `path` as it was. Missing folders are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,9 @@ JULY_2021_KEYS = ("last_activation", "min_bound", "max_bound", "only_MLP")
 def from_original(config: dict[str, Any]) -> dict[str, Any]:
     """Rewrite what only the original's configs hold; any other config comes back as it is.
 
-    Its July 2021 form has last_activation, min_bound, max_bound and only_MLP in the network's arguments;
-    there num_blocks n means max(n, 1). Its saved configs also hold data_loader.args.training, which the
-    program decides.
+    Its July 2021 form has last_activation, min_bound, max_bound and only_MLP in the network's
+    arguments; there num_blocks n means max(n, 1). Its saved configs also hold
+    data_loader.args.training, which the program decides.
 
     Raises:
         ConfigError: a last_activation that is not null, which no network here has.
@@ -32,8 +32,8 @@ def _arch_from_july_2021(arguments: dict[str, Any]) -> dict[str, Any]:
         return arguments
     if arguments.get("last_activation") is not None:
         raise ConfigError(
-            f"arch.args.last_activation: {arguments['last_activation']!r} is not supported (it belongs "
-            "to the original's regression trials); set it to null"
+            f"arch.args.last_activation: {arguments['last_activation']!r} is not supported (it "
+            "belongs to the original's regression trials); set it to null"
         )
     kept = {key: value for key, value in arguments.items() if key not in JULY_2021_KEYS}
     if isinstance(kept.get("num_blocks"), int):

@@ -48,8 +48,8 @@ def choose_device(n_gpu: int) -> tuple["torch.device", str]:
     line = f"Device: {torch.cuda.get_device_name(0)}"
     if n_gpu > 1:
         line += (
-            f"; n_gpu is {n_gpu}, but one such network does not fill one GPU: run several trainings "
-            "at once instead, each with its own -d"
+            f"; n_gpu is {n_gpu}, but one such network does not fill one GPU: run several "
+            "trainings at once instead, each with its own -d"
         )
     return torch.device("cuda", 0), line
 

@@ -1,8 +1,8 @@
 """Checks a whole config before any work, and gathers every problem for one message.
 
-The parts that a config names ("type" and "args") are looked up among callables given by the caller, and
-their arguments are checked against the callables' own signatures and annotations, so that this module
-knows neither torch nor the networks.
+The parts that a config names ("type" and "args") are looked up among callables given by the caller,
+and their arguments are checked against the callables' own signatures and annotations, so that this
+module knows neither torch nor the networks.
 """
 
 import difflib
@@ -142,10 +142,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _unknown_keys(prefix: str, content: Mapping[str, Any], known: Iterable[str]) -> list[str]:
-    return [f"{prefix}{key}: unknown key, {nearest(key, known)}" for key in content if key not in known]
+    return [
+        f"{prefix}{key}: unknown key, {nearest(key, known)}" for key in content if key not in known
+    ]
 
 
-def _wrong_values(prefix: str, content: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+def _wrong_values(
+    prefix: str, content: Mapping[str, Any], expected: Mapping[str, Any]
+) -> list[str]:
     problems = []
     for key, value in content.items():
         path = prefix + key
@@ -195,7 +199,7 @@ def _list_problems(metrics: list[Any], known: Parts) -> list[str]:
 def fits(value: Any, expected: Any) -> bool:
     """Tell whether a JSON value is of the expected type; what cannot be told fits.
 
-    >>> fits(3, float), fits(True, int), fits(None, int | None), fits([0.9, 0.99], tuple[float, float])
+    >>> fits(3, float), fits(True, int), fits(None, int | None), fits([0.9], tuple[float, float])
     (True, False, True, True)
     """
     if isinstance(value, bool):
