@@ -1,6 +1,8 @@
 """The cleaned data files: memory-mapped, and only the rows asked for copied, once, to arrays."""
 
+import math
 import mmap
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -28,6 +30,13 @@ DATASETS = {
     "imdb_wiki": ("imdb", "wiki"),
     "imdb_wiki_adience": ("imdb", "wiki", "Adience"),
 }
+
+
+HEADER_ERRORS = (
+    *(ValueError, KeyError, TypeError, IndexError, SyntaxError, tokenize.TokenError),
+    *(RecursionError, MemoryError),
+)
+"""What numpy raises on the header of a damaged .npy file, which it reads as Python source."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +153,10 @@ def _holds_objects(path: Path) -> bool:
             }[version]
             shape, _, dtype = read(file)
             num_bytes = path.stat().st_size - file.tell()
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{path} is not a .npy data file ({error}); make it anew") from None
-    expected = int(np.prod(shape)) * dtype.itemsize
+    except HEADER_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} is not a .npy data file ({reason}); make it anew") from None
+    expected = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and num_bytes != expected:
         raise DataError(
             f"{path} is damaged: {num_bytes:,} bytes of data where its header promises "
@@ -180,14 +190,17 @@ def _check_columns(path: Path, columns: Columns, is_adience: bool) -> None:
         raise DataError(f"{path}: embeddings of shape {width}, expected ({EMBEDDING_WIDTH},)")
     kinds = {"embedding": "f", "age": "f", "gender": "U", "subject": "U", "fold": "i"}
     for name, kind in kinds.items():
-        if columns[name].dtype.kind != kind:
-            raise DataError(f"{path}: field {name} holds {columns[name].dtype}")
+        column = columns[name]
+        if column.dtype.kind != kind or column.ndim != (2 if name == "embedding" else 1):
+            raise DataError(f"{path}: field {name} holds {column.dtype} of shape {column.shape}")
     age, gender = columns["age"], columns["gender"]
     _refuse_rows(path, ~np.isfinite(age) | (age < 0), "no age of 0 years or more")
     _refuse_rows(path, (gender != "m") & (gender != "f"), "a gender other than 'm' or 'f'")
+    fold = columns["fold"]
     if is_adience:
-        fold = columns["fold"]
         _refuse_rows(path, (fold < 0) | (fold > 4), "a fold other than 0 to 4")
+    else:
+        _refuse_rows(path, fold != -1, "a fold of Adience")
 
 
 def _refuse_rows(path: Path, is_bad: NDArray[np.bool_], problem: str) -> None:

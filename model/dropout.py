@@ -26,10 +26,10 @@ class Dropout(nn.Dropout):
 def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
     """Draw a mask on the CPU: 0 with probability p, else 1 / (1 - p)."""
     num_draws = -(-shape.numel() // 4)
-    draws = torch.empty(num_draws, dtype=torch.int64).random_(-(2**63), None)
+    draws = torch.empty(num_draws, dtype=torch.int64, device="cpu").random_(-(2**63), None)
     lanes = draws.view(torch.int16)[: shape.numel()].view(shape)
     num_dropped = min(max(round(p * 2**LANE_BITS), 1), 2**LANE_BITS - 1)
-    mask = torch.empty(shape, dtype=dtype)
+    mask = torch.empty(shape, dtype=dtype, device="cpu")
     # Comparing straight into a floating-point tensor is several times faster than casting booleans.
     torch.ge(lanes, num_dropped - 2 ** (LANE_BITS - 1), out=mask)
     return mask.mul_(2**LANE_BITS / (2**LANE_BITS - num_dropped))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from base.base_data_loader import BaseDataLoader
-from base.base_trainer import BEST_NAME, Log, Setup
+from base.base_trainer import Log, Setup
+from base.resume import BEST_NAME
 from data_loader import data_loaders
 from model import loss
 from model import model as arch

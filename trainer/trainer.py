@@ -8,8 +8,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
-from base.base_trainer import BaseTrainer, Log, Position, Setup
+from base.base_trainer import BaseTrainer, Log, Setup
 from base.interrupt import StopRequest
+from base.resume import Position
 from trainer.evaluate import evaluate, means, score
 from utils.config import ConfigParser
 from utils.errors import DivergedError

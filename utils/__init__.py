@@ -1,1 +1,1 @@
-"""Helpers below everything else: configs, files, logs, checkpoints, and readers of foreign bytes."""
+"""Helpers below everything else: configs, files, logs, checkpoints, readers of foreign bytes."""

@@ -34,6 +34,12 @@ class CustomArg(NamedTuple):
     target: str
     help: str = ""
 
+    @property
+    def attribute(self) -> str:
+        """Name of the option's value in what argparse parsed: its first long flag."""
+        named = [flag for flag in self.flags if flag.startswith("--")] or self.flags
+        return named[0].lstrip("-").replace("-", "_")
+
 
 OPTIONS = (
     CustomArg(("--lr", "--learning_rate"), float, "optimizer.args.lr", "learning rate"),
@@ -103,7 +109,7 @@ class ConfigParser:
         changed = from_original(copy.deepcopy(dict(config)))
         for path, value in (modification or {}).items():
             if value is not None:
-                set_by_path(changed, path, value)
+                set_by_path(changed, path, copy.deepcopy(value))
         self._config = _with_defaults(changed)
         self.resume = None if resume is None else Path(resume)
         self._run_id = run_id
@@ -133,12 +139,12 @@ class ConfigParser:
             args = args.parse_args()
         if args.device is not None:
             _show_only(args.device)
-        config = _read_config(args.config, args.resume, args.default_config)
+        config = from_original(_read_config(args.config, args.resume, args.default_config))
         if args.task is not None:
             for path, value in _task(args.task).items():
                 set_by_path(config, path, value)
         for option in (*OPTIONS, *options):
-            value = getattr(args, option.flags[0].lstrip("-"))
+            value = getattr(args, option.attribute)
             if value is not None:
                 set_by_path(config, option.target, value)
         for text in args.option:
@@ -187,8 +193,10 @@ class ConfigParser:
         Raises:
             FileExistsError: the run id was given and exists.
         """
-        self._run_id = self._run_id or claim_path(self._models_dir, as_folder=True).name
-        self.save_dir.mkdir(parents=True, exist_ok=True)
+        if self._run_id is None:
+            self._run_id = claim_path(self._models_dir, as_folder=True).name
+        else:
+            self.save_dir.mkdir(parents=True)
         write_json(self._config, self.save_dir / "config.json")
 
     @property

@@ -7,6 +7,8 @@ module knows neither torch nor the networks.
 
 import difflib
 import inspect
+import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -94,6 +96,7 @@ LEAST: dict[str, int] = {
     "trainer.verbosity": 0,
     "trainer.early_stop": 0,
 }
+MOST: dict[str, int] = {"seed": 2**63 - 1}
 REQUIRED = ("name", "arch", "data_loader", "optimizer", "loss", "metrics", "trainer")
 REFUSED_LOSSES = {
     "mse": "squared error compares numbers with numbers, the network gives one logit a class",
@@ -157,19 +160,20 @@ def _wrong_values(
             problems.append(f"{path}: {_show(value)}, expected {type_name(expected[key])}")
         elif path in LEAST and value < LEAST[path]:
             problems.append(f"{path}: {value}, expected {LEAST[path]} or more")
+        elif path in MOST and value > MOST[path]:
+            problems.append(f"{path}: {value}, expected {MOST[path]} or less")
     return problems
 
 
 def _part_problems(section: str, content: dict[str, Any], known: Parts) -> list[str]:
     name, arguments = content.get("type"), content.get("args", {})
     problems = _unknown_keys(f"{section}.", content, ("type", "args"))
+    if not isinstance(name, str):
+        return [*problems, f"{section}.type: {_show(name)}, expected one of {_names(known)}"]
     if section == "loss" and name in REFUSED_LOSSES:
         return [*problems, f"loss: {name} does not fit: {REFUSED_LOSSES[name]}; use cse"]
-    if not isinstance(name, str) or name not in known:
-        return [
-            *problems,
-            f"{section}.type: unknown type {_show(name)}, known are {', '.join(sorted(known))}",
-        ]
+    if name not in known:
+        return [*problems, f"{section}.type: unknown type {name!r}, known are {_names(known)}"]
     if not isinstance(arguments, dict):
         return [*problems, f"{section}.args: {_show(arguments)}, expected an object"]
     return problems + _argument_problems(f"{section}.args.", arguments, known[name])
@@ -190,17 +194,21 @@ def _argument_problems(prefix: str, arguments: dict[str, Any], part: Part) -> li
 
 def _list_problems(metrics: list[Any], known: Parts) -> list[str]:
     return [
-        f"metrics: unknown metric {_show(name)}, known are {', '.join(sorted(known))}"
+        f"metrics: unknown metric {name!r}, known are {_names(known)}"
         for name in metrics
-        if name not in known
+        if not isinstance(name, str) or name not in known
     ] + (["metrics: a metric is named twice"] if len(set(map(str, metrics))) < len(metrics) else [])
 
 
+def _names(known: Iterable[str]) -> str:
+    return ", ".join(sorted(known))
+
+
 def fits(value: Any, expected: Any) -> bool:
-    """Tell whether a JSON value is of the expected type; what cannot be told fits.
+    """Tell whether a JSON value is of the expected type; numbers must be finite.
 
     >>> fits(3, float), fits(True, int), fits(None, int | None), fits([0.9], tuple[float, float])
-    (True, False, True, True)
+    (True, False, True, False)
     """
     if isinstance(value, bool):
         return any(option in (bool, Any) for option in _options(expected))
@@ -217,9 +225,9 @@ def _fits_one(value: Any, option: Any) -> bool:
     if origin is typing.Literal:
         return value in typing.get_args(option)
     if origin in (tuple, list):
-        return isinstance(value, list)
+        return isinstance(value, list) and _items_fit(value, option)
     if origin is float:
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
     if origin in (str, int, dict, type(None)):
         return isinstance(value, origin)
     if origin is bool:
@@ -227,11 +235,20 @@ def _fits_one(value: Any, option: Any) -> bool:
     return option is Any
 
 
+def _items_fit(values: list[Any], option: Any) -> bool:
+    expected = typing.get_args(option)
+    if not expected:
+        return True
+    if typing.get_origin(option) is list:
+        return all(fits(value, expected[0]) for value in values)
+    return len(values) == len(expected) and all(map(fits, values, expected))
+
+
 def type_name(expected: Any) -> str:
     """Name a type as a JSON user would.
 
-    >>> type_name(int | None)
-    'a whole number or null'
+    >>> type_name(int | None), type_name(tuple[float, float])
+    ('a whole number or null', 'a list [a number, a number]')
     """
     names = {
         str: "a string",
@@ -248,11 +265,16 @@ def type_name(expected: Any) -> str:
         origin = typing.get_origin(option) or option
         if origin is typing.Literal:
             known.append(" or ".join(f'"{choice}"' for choice in typing.get_args(option)))
+        elif origin in (tuple, list) and typing.get_args(option):
+            known.append(f"a list [{', '.join(map(type_name, typing.get_args(option)))}]")
         elif origin in names and names[origin] not in known:
             known.append(names[origin])
     return " or ".join(known)
 
 
 def _show(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
-    return f"{text} is {type(value).__name__}" if value is not None else "null"
+    if value is None:
+        return "null"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is not finite"
+    return f"{value!r} is {type(value).__name__}"

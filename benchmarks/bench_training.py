@@ -1,0 +1,243 @@
+"""How fast training is, beside a bare loop and beside the stock way, in one run.
+
+    python benchmarks/bench_training.py                       speed, on random embeddings
+    python benchmarks/bench_training.py --real_data DATA_DIR  time to quality as well, on real ones
+
+"bare" is forward, backward and fused AdamW over tensors in memory, torch's own dropout, nothing else.
+"stock" is what the original project does: dict samples one at a time through a DataLoader with default
+collation (the better of 0 and 2 workers), default AdamW, .item() and metrics every batch.
+All three see the same network and batch sizes. Each is timed in turns, the median of several turns
+counts. Ratios hold, absolute rates are the machine's: look at its load first.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from base.base_trainer import Setup  # noqa: E402
+from benchmarks.random_data import write_random_data  # noqa: E402
+from model.dropout import Dropout  # noqa: E402
+from model.model import ResMLP  # noqa: E402
+from trainer.fit import prepare  # noqa: E402
+from trainer.parts import check  # noqa: E402
+from trainer.trainer import Trainer  # noqa: E402
+from utils.config import ConfigParser  # noqa: E402
+from utils.files import read_json  # noqa: E402
+from utils.runtime import cpu_has_bfloat16  # noqa: E402
+
+NUM_ROWS = 398_251
+"""Faces of IMDB and WIKI together after cleaning."""
+
+ARCH = {
+    "dropout": 0.05,
+    "num_residuals_per_block": 1,
+    "num_blocks": 2,
+    "num_classes": 101,
+    "num_initial_features": 512,
+}
+LOAD_SCRIPT = """
+import resource, sys, time
+import torch
+from data_loader.data_loaders import AgeDataLoader
+idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+loader = AgeDataLoader(sys.argv[1], 128, True, 0.1, 0, "imdb_wiki", 101, training=True)
+next(iter(loader))
+seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(seconds, (peak - idle) * 1024 / (len(loader.dataset) * 512 * 4))
+"""
+
+Epoch = Callable[[], float]
+"""Trains some samples and gives their number per second."""
+
+
+def main() -> None:
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=NUM_ROWS, help="rows of the data files")
+    parser.add_argument("--epoch_rows", type=int, default=65_536, help="rows a timed turn trains")
+    parser.add_argument("--turns", type=int, default=5, help="timed turns; their median counts")
+    parser.add_argument("--real_data", type=Path, help="data_dir of real embeddings in imdb_wiki")
+    arguments = parser.parse_args()
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    print(f"{torch.get_num_threads()} threads, load {load}, torch {torch.__version__}")
+    with tempfile.TemporaryDirectory() as folder:
+        data_dir = Path(folder)
+        write_random_data(data_dir, arguments.rows)
+        report_loading(data_dir, arguments.rows)
+        report_speed(data_dir, arguments.epoch_rows, arguments.turns)
+
+
+def report_loading(data_dir: Path, num_rows: int) -> None:
+    """Time a fresh process from data file to first batch, from a warm page cache."""
+    runs = []
+    for _ in range(3):
+        output = subprocess.run(  # noqa: S603 - this very Python
+            [sys.executable, "-c", LOAD_SCRIPT, str(data_dir)],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        runs.append([float(word) for word in output.stdout.split()])
+    seconds, memory = np.median(runs, axis=0)
+    print(f"\n{num_rows:,} rows, data file to first batch: {seconds:.2f} s (goal: under 2)")
+    print(
+        f"peak memory above idle, as a multiple of the embeddings: {memory:.2f} (goal: under 1.5)"
+    )
+
+
+def report_speed(data_dir: Path, epoch_rows: int, num_turns: int) -> None:
+    """Print samples/s of ours, bare and stock by batch size and precision."""
+    print(
+        f"\nsamples/s, median of {num_turns} turns of {epoch_rows:,} rows; ours with all of an epoch:"
+    )
+    print("metrics, logging, validation of a tenth, checkpoint")
+    print(
+        f"{'batch':>6} {'numbers':>9} {'ours':>8} {'bare':>8} {'stock':>8} {'bare/ours':>10} {'ours/stock':>11}"
+    )
+    cases = [(128, False), (512, False), (2048, False)]
+    cases += [(128, True), (512, True), (2048, True)] if cpu_has_bfloat16() else []
+    for batch_size, amp in cases:
+        setup, ours = our_epoch(data_dir, batch_size, amp, epoch_rows)
+        embeddings, labels = setup.train_loader.dataset.__getitems__(torch.arange(epoch_rows))
+        stocks = [stock_epoch(embeddings, labels, batch_size, workers) for workers in (0, 2)]
+        rates = take_turns(
+            [ours, bare_epoch(embeddings, labels, batch_size, amp), *stocks], num_turns
+        )
+        stock = max(rates[2:])
+        print(
+            f"{batch_size:>6} {'bfloat16' if amp else 'float32':>9} {rates[0]:>8,.0f} {rates[1]:>8,.0f} "
+            f"{stock:>8,.0f} {rates[1] / rates[0]:>10.2f} {rates[0] / stock:>11.2f}",
+            flush=True,
+        )
+
+
+def take_turns(epochs: list[Epoch], num_turns: int) -> list[float]:
+    """Time all in turns, after a warm-up turn; give each one's median rate."""
+    rates = [[epoch() for epoch in epochs] for _ in range(num_turns + 1)][1:]
+    return [statistics.median(column) for column in zip(*rates, strict=True)]
+
+
+def our_epoch(data_dir: Path, batch_size: int, amp: bool, num_rows: int) -> tuple[Setup, Epoch]:
+    """Make a trainer from the shipped config; a turn is one whole epoch of it."""
+    config = ConfigParser(
+        read_json(ROOT / "train.json"),
+        modification={
+            "amp": amp,
+            "arch.args": ARCH,
+            "data_loader.args.data_dir": str(data_dir),
+            "data_loader.args.batch_size": batch_size,
+            "data_loader.args.limit_data": int(num_rows / 0.9) + 1,
+            "lr_scheduler": {"type": "ExponentialLR", "args": {"gamma": 0.9}},
+            "trainer.save_dir": str(data_dir / "saved"),
+            "trainer.verbosity": 0,
+            "trainer.early_stop": 0,
+            "trainer.epochs": 1,
+        },
+        check=check,
+    )
+    setup = prepare(config)
+    config.create_run()
+    trainer = Trainer(setup, config)
+
+    def epoch() -> float:
+        start = time.perf_counter()
+        trainer.train()
+        trainer.epochs += 1
+        return setup.train_loader.n_samples / (time.perf_counter() - start)
+
+    return setup, epoch
+
+
+def network(dropout: type[nn.Dropout]) -> ResMLP:
+    """Build the age network with torch's own dropout, or ours."""
+    torch.manual_seed(0)
+    model = ResMLP(**ARCH)  # type: ignore[arg-type]
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Dropout):
+                setattr(module, name, dropout(child.p))
+    return model.train()
+
+
+def bare_epoch(embeddings: Tensor, labels: Tensor, batch_size: int, amp: bool) -> Epoch:
+    """Make the floor: nothing but forward, backward and the fused optimizer."""
+    model = network(nn.Dropout)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
+
+    def epoch() -> float:
+        order = torch.randperm(len(labels))
+        start = time.perf_counter()
+        for rows in order.split(batch_size):
+            x, y = embeddings.index_select(0, rows), labels.index_select(0, rows)
+            with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+                loss = nn.functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return len(labels) / (time.perf_counter() - start)
+
+    return epoch
+
+
+class DictSamples(Dataset[tuple[Any, Any]]):
+    """Samples as the original keeps them: a dict each."""
+
+    def __init__(self, embeddings: Tensor, labels: Tensor):
+        self.samples = [
+            {"embedding": embedding, "age": int(label)}
+            for embedding, label in zip(embeddings.numpy(), labels, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.samples[index]["embedding"], self.samples[index]["age"]
+
+
+def stock_epoch(embeddings: Tensor, labels: Tensor, batch_size: int, workers: int) -> Epoch:
+    """Make the stock way's epoch, without validation, over a quarter of the rows."""
+    quarter = len(labels) // 4
+    samples = DictSamples(embeddings[:quarter], labels[:quarter])
+    loader = DataLoader(samples, batch_size, shuffle=True, num_workers=workers)
+    model = network(nn.Dropout)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+
+    def epoch() -> float:
+        start = time.perf_counter()
+        total_loss, correct = 0.0, 0.0
+        for x, y in loader:
+            optimizer.zero_grad()
+            output = model(x)
+            loss = nn.functional.cross_entropy(output, y)
+            loss.backward()
+            optimizer.step()
+            total_loss += loss.item()
+            correct += torch.sum(torch.argmax(output, dim=1) == y).item() / len(y)
+        return quarter / (time.perf_counter() - start)
+
+    return epoch
+
+
+if __name__ == "__main__":
+    main()

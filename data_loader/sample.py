@@ -1,0 +1,183 @@
+"""A small synthetic stand-in for Adience, IMDB and WIKI, in the layout of the real downloads."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data_loader import adience, imdb_wiki
+from data_loader.cleaned import (
+    DET_SCORE,
+    Face,
+    Record,
+    cleaned_array,
+    count_kept,
+    count_removed,
+    missing_label,
+    save_array,
+)
+from data_loader.sample_adience import write_folds
+from data_loader.sample_imdb_wiki import write_mat
+from data_loader.sample_people import FaceSpace, Photo
+from data_loader.sample_pictures import picture_bytes
+from utils.errors import DataError
+from utils.files import read_json, write_json
+from utils.sample_image import JPEG_QUALITY
+
+FORMAT = 1
+"""Goes up when the same arguments give other files."""
+
+RESIZE = 640
+EXTRACTOR = {
+    "server": "synthetic sample",
+    "synthetic": True,
+    "resize": RESIZE,
+    "jpeg_quality": JPEG_QUALITY,
+}
+STATE_FILE = "sample.json"
+CAUSE_OF_KIND = {
+    "no face": "no_face_detected",
+    "two faces": "more_than_one_face",
+    "cut off": "failed_to_process_image",
+    "no image": "failed_to_process_image",
+    "missing": "failed_to_process_image",
+}
+README = """\
+SYNTHETIC DATA: made by a program, from random numbers. No person is shown or described here.
+
+These folders have the layout of the downloads of Adience, IMDB and WIKI, with the quirks of their
+labels, so that every program can be tried without them. A picture holds a made-up embedding as a
+grid of grey squares, which `python -m utils.stand_in_server` reads in place of a face recogniser.
+The cleaned files (*.npy, meta-data*.json) hold the same embeddings as they were drawn.
+
+Scores on this data say that the programs work; they say nothing about real faces.
+Made by make_sample_data with seed {seed}: {num_adience} images of Adience, {num_imdb} of IMDB and
+{num_wiki} of WIKI. Delete the folder to make another.
+"""
+
+
+def make_sample_data(
+    out_dir: Path | str = "data/sample",
+    seed: int = 0,
+    num_adience: int = 1000,
+    num_imdb: int = 1300,
+    num_wiki: int = 600,
+) -> Path:
+    """Write the synthetic sample, unless it is there already, and return its folder.
+
+    The folder gets `Adience`, `imdb_crop` and `wiki_crop` with labels, pictures and the cleaned
+    files, everything marked as synthetic. The same arguments give the same npy files. A sample that
+    was cut short is completed by the next call.
+
+    Raises:
+        DataError: the folder holds something else, or a sample made with other arguments.
+    """
+    out_dir = Path(out_dir)
+    sizes = {"num_adience": num_adience, "num_imdb": num_imdb, "num_wiki": num_wiki}
+    if min(sizes.values()) < 1:
+        raise DataError(f"every size has to be 1 or more, got {sizes}")
+    state = {"synthetic": True, "format": FORMAT, "seed": seed, **sizes}
+    if _is_complete(out_dir, state):
+        print(f"{out_dir}: the synthetic sample is there already")
+        return out_dir
+    write_json(state | {"complete": False}, out_dir / STATE_FILE)
+    readme = README.format(seed=seed, **sizes)
+    (out_dir / "README.txt").write_text(readme, encoding="utf-8")
+    num_kept = _write_datasets(out_dir, seed, sizes)
+    write_json(state | {"complete": True}, out_dir / STATE_FILE)
+    print(
+        f"{out_dir}: synthetic sample (no real faces), {num_kept} of {sum(sizes.values())} images "
+        "kept by the cleaning"
+    )
+    return out_dir
+
+
+def _is_complete(out_dir: Path, state: dict[str, Any]) -> bool:
+    """Tell whether the sample is there, whole; refuse to write over anything else."""
+    if not out_dir.exists():
+        return False
+    if not out_dir.is_dir():
+        raise DataError(f"{out_dir} is a file, expected a new folder for the sample")
+    if not (out_dir / STATE_FILE).is_file():
+        if any(out_dir.iterdir()):
+            raise DataError(
+                f"{out_dir} holds files that are not a synthetic sample; name a new folder"
+            )
+        return False
+    found = dict(read_json(out_dir / STATE_FILE))
+    complete = bool(found.pop("complete", False))
+    if found != state:
+        raise DataError(
+            f"{out_dir} holds a sample made with {found}, asked for was {state}; delete the folder "
+            "or name a new one"
+        )
+    return complete
+
+
+def _write_datasets(out_dir: Path, seed: int, sizes: dict[str, int]) -> int:
+    """Write the three data sets and return the number of images that the cleaning keeps."""
+    space = FaceSpace(seed)
+    num_kept = 0
+    with tqdm(total=sum(sizes.values()), desc="synthetic sample", unit="image") as progress:
+        for number, name in enumerate(("adience", "imdb", "wiki"), start=1):
+            rng = np.random.default_rng([seed, number])
+            folder = out_dir / ("Adience" if name == "adience" else f"{name}_crop")
+            folder.mkdir(exist_ok=True)
+            if name == "adience":
+                photos = write_folds(folder, sizes["num_adience"], space, rng)
+            else:
+                photos = write_mat(folder, name, sizes[f"num_{name}"], space, rng)
+            for photo in photos:
+                _write_picture(folder / photo.image_path, photo, rng)
+                progress.update()
+            num_kept += _write_cleaned(folder, name, photos)
+    return num_kept
+
+
+def _write_picture(path: Path, photo: Photo, rng: np.random.Generator) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = picture_bytes(photo, rng)
+    if content is not None:
+        path.write_bytes(content)
+
+
+def _write_cleaned(folder: Path, name: str, photos: Sequence[Photo]) -> int:
+    """Write what the cleaning of the folder gives: the array of kept images, and the counts."""
+    is_adience = name == "adience"
+    records = adience.read_records(folder) if is_adience else imdb_wiki.read_records(folder, name)
+    by_path = {photo.image_path: photo for photo in photos}
+    pairs = [(record, by_path[record.image_path]) for record in records]
+    causes = [_cause(record, photo, several_faces=not is_adience) for record, photo in pairs]
+    array = cleaned_array(
+        [
+            (record, Face(photo.embedding, photo.det_score))
+            for (record, photo), cause in zip(pairs, causes, strict=True)
+            if cause is None
+        ]
+    )
+    removed = Counter(cause for cause in causes if cause is not None)
+    save_array(array, folder / ("data-aligned.npy" if is_adience else "data.npy"))
+    meta_data: dict[str, Any] = {
+        "total_num_images": len(records),
+        "removed": count_removed(removed, several_faces=not is_adience),
+        **count_kept(array),
+    }
+    if is_adience:
+        folds = Counter(record.fold for record in records)
+        meta_data["folds"] = [folds[fold] for fold in range(adience.NUM_FOLDS)]
+    meta_data |= {"det_score": DET_SCORE, "resize": RESIZE, "extractor": EXTRACTOR}
+    write_json(meta_data, folder / ("meta-data-aligned.json" if is_adience else "meta-data.json"))
+    return len(array)
+
+
+def _cause(record: Record, photo: Photo, *, several_faces: bool) -> str | None:
+    """Name why the cleaning removes an image; `several_faces`: two faces are a cause."""
+    cause = missing_label(record) or CAUSE_OF_KIND.get(photo.kind)
+    if cause == "more_than_one_face" and not several_faces:
+        cause = None
+    if cause is None and photo.det_score < DET_SCORE:
+        cause = "bad_quality"
+    return cause

@@ -1,0 +1,133 @@
+"""People and photos of the synthetic sample: embeddings that behave like those of real faces.
+
+A vector is the sum of a direction of its own for every person, a direction of the gender, a point
+on a smooth curve over the years, and noise. People look older or younger, and more or less like
+their gender, than they are: that, not the noise, limits what can be learned, as with real faces.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from data_loader.cleaned import EMBEDDING_SIZE
+
+IDENTITY_LENGTH, NOISE_LENGTH = 0.72, 0.66
+GENDER_LENGTH, AGE_LENGTH = 0.2, 0.5
+NUM_AGE_WAVES = 4
+# How far looks are off: of a person, and beside that of a photo.
+LOOKS_GENDER_SPREAD, PHOTO_GENDER_SPREAD = 0.45, 0.55
+LOOKS_AGE_SPREAD, PHOTO_AGE_SPREAD = 0.05, 0.055
+GROWN_UP_YEARS = 14
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A made-up person: `identity` (512,), how gendered (-1 f .. 1 m) and how aged they look."""
+
+    gender: str
+    identity: FloatArray
+    looks_gender: float
+    looks_age_shift: float
+    tint: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One picture to write, with what a face detector will find in it.
+
+    `kind` is 'face', 'two faces', 'no face', 'cut off', 'no image' or 'missing'; `mode` Pillow's.
+    """
+
+    image_path: str
+    embedding: npt.NDArray[np.float32]
+    det_score: float
+    tint: tuple[int, int, int]
+    kind: str
+    mode: str
+
+
+KINDS = {"face": 0.962, "two faces": 0.012, "no face": 0.014, "cut off": 0.005, "no image": 0.003}
+KINDS["missing"] = 1 - sum(KINDS.values())
+MODES = {"RGB": 0.965, "L": 0.018, "RGBA": 0.009, "P": 0.008}
+BAD_QUALITY_SHARE = 0.02
+GOOD_SCORES, BAD_SCORES = (0.93, 0.99), (0.55, 0.86)
+
+
+class FaceSpace:
+    """The directions that all data sets of one sample share: what imdb teaches helps on Adience."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng([seed, 0])
+        self._gender = _unit(rng)
+        self._age_waves = np.stack([_unit(rng) for _ in range(NUM_AGE_WAVES)])
+
+    def person(self, gender: str, rng: np.random.Generator) -> Person:
+        """Draw a person."""
+        sign = 1.0 if gender == "m" else -1.0
+        tint = rng.integers(24, 72, size=3)
+        return Person(
+            gender=gender,
+            identity=_unit(rng),
+            looks_gender=sign + LOOKS_GENDER_SPREAD * rng.standard_normal(),
+            looks_age_shift=LOOKS_AGE_SPREAD * rng.standard_normal(),
+            tint=(int(tint[0]), int(tint[1]), int(tint[2])),
+        )
+
+    def embedding(
+        self, person: Person, age_years: float, rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
+        """Draw the unit vector (512,) float32 of a photo of `person` at that age."""
+        shift = person.looks_age_shift + PHOTO_AGE_SPREAD * rng.standard_normal()
+        gendered = person.looks_gender * (0.6 if age_years < GROWN_UP_YEARS else 1.0)
+        gendered += PHOTO_GENDER_SPREAD * rng.standard_normal()
+        vector = (
+            IDENTITY_LENGTH * person.identity
+            + NOISE_LENGTH * _unit(rng)
+            + GENDER_LENGTH * gendered * self._gender
+            + AGE_LENGTH * self._age_point(growth(age_years) + shift)
+        )
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+    def photo(
+        self, image_path: str, person: Person, age_years: float, rng: np.random.Generator
+    ) -> Photo:
+        """Draw a photo: mostly one good face, now and then something else."""
+        scores = BAD_SCORES if rng.random() < BAD_QUALITY_SHARE else GOOD_SCORES
+        return Photo(
+            image_path=image_path,
+            embedding=self.embedding(person, age_years, rng),
+            det_score=float(rng.uniform(*scores)),
+            tint=person.tint,
+            kind=pick(KINDS, rng),
+            mode=pick(MODES, rng),
+        )
+
+    def _age_point(self, share: float) -> FloatArray:
+        waves = np.arange(1, NUM_AGE_WAVES + 1)
+        weights = np.cos(math.pi * waves * share) / math.sqrt(NUM_AGE_WAVES / 2)
+        return np.asarray(weights @ self._age_waves)
+
+
+def growth(age_years: float) -> float:
+    """Map 0 to 100 years to 0 to 1: a year changes a child more than an adult.
+
+    >>> [round(growth(age), 2) for age in (0, 10, 40, 100)]
+    [0.0, 0.36, 0.72, 1.0]
+    """
+    return math.log1p(age_years / 5) / math.log(21)
+
+
+def pick(shares: Mapping[str, float], rng: np.random.Generator) -> str:
+    """Draw one of the keys, each with a probability in proportion to its share."""
+    weights = np.array(list(shares.values()))
+    return list(shares)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+
+
+def _unit(rng: np.random.Generator) -> FloatArray:
+    vector = rng.standard_normal(EMBEDDING_SIZE)
+    return np.asarray(vector / np.linalg.norm(vector))

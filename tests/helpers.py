@@ -1,0 +1,162 @@
+"""What the tests of training share beside the fixtures."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from model import loss
+from trainer.fit import Fitted, fit
+from trainer.parts import check
+from utils.config import ConfigParser
+
+ROOT = Path(__file__).parent.parent
+Config = dict[str, Any]
+TINY = {"arch.args.num_residuals_per_block": 0, "arch.args.num_blocks": 1, "amp": False}
+"""One down-sampling: batch norm, dropout, and two linear layers; in float32."""
+
+
+class Outcome(NamedTuple):
+    """What a script left: exit code, standard output and standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Run(NamedTuple):
+    """A training and the logs of its epochs."""
+
+    fitted: Fitted
+    logs: list[dict[str, float]]
+
+    @property
+    def save_dir(self) -> Path:
+        return self.fitted.best_path.parent
+
+
+def train(config: Config, resume: Path | None = None) -> Run:
+    """Train as train.py does, in this process."""
+    logs: list[dict[str, float]] = []
+    return Run(fit(ConfigParser(config, resume, check=check), logs.append), logs)
+
+
+def run_dirs(config: Config) -> list[Path]:
+    """List the run folders of a config, oldest first."""
+    return sorted((Path(config["trainer"]["save_dir"]) / "models" / config["name"]).iterdir())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint with nothing of this project."""
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+def assert_identical(got: Any, expected: Any, place: str = "checkpoint") -> None:
+    """Compare nested values; tensors and floats to the bit."""
+    assert type(got) is type(expected), place
+    if isinstance(expected, Tensor):
+        assert got.dtype == expected.dtype, place
+        assert torch.equal(got, expected), place
+    elif isinstance(expected, Mapping):
+        assert list(got) == list(expected), place
+        for key, value in expected.items():
+            assert_identical(got[key], value, f"{place}[{key!r}]")
+    elif isinstance(expected, Sequence) and not isinstance(expected, str):
+        assert len(got) == len(expected), place
+        for index, value in enumerate(expected):
+            assert_identical(got[index], value, f"{place}[{index}]")
+    else:
+        assert got == expected or (got != got and expected != expected), place  # noqa: PLR0124
+
+
+def spy_on_batches(
+    monkeypatch: pytest.MonkeyPatch, action: Callable[[int], float | None]
+) -> None:
+    """Call `action` with 1, 2, ... at every training batch; what it gives multiplies the loss."""
+    original, numbers = loss.cse, count(1)
+
+    def spied(output: Tensor, target: Tensor, **arguments: Any) -> Tensor:
+        value = original(output, target, **arguments)
+        factor = action(next(numbers)) if torch.is_grad_enabled() else None
+        return value if factor is None else value * factor
+
+    monkeypatch.setattr(loss, "cse", spied)
+
+
+def signal_at(
+    monkeypatch: pytest.MonkeyPatch, batch: int, number: int = signal.SIGINT
+) -> None:
+    """Send a signal to this process while it trains on batch 1, 2, ... of this call."""
+
+    def send(current: int) -> None:
+        if current == batch:
+            os.kill(os.getpid(), number)
+
+    spy_on_batches(monkeypatch, send)
+
+
+def nan_from(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """Turn the training loss into NaN from batch 1, 2, ... of this call on."""
+    spy_on_batches(monkeypatch, lambda current: float("nan") if current >= batch else None)
+
+
+def record_rates() -> Iterator[list[float]]:
+    """Record the learning rate of every optimizer step while the generator is open."""
+    rates: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    handle = register_optimizer_step_pre_hook(note)
+    yield rates
+    handle.remove()
+
+
+def one_cycle(
+    max_lr: float, num_steps: int, pct_start: float = 0.3, div: float = 25, final_div: float = 1e4
+) -> Any:
+    """Give the rates of the one-cycle policy with cosine annealing, by hand (arXiv 1708.07120)."""
+    steps, top = np.arange(num_steps), pct_start * num_steps - 1
+    start, end = max_lr / div, max_lr / div / final_div
+
+    def between(a: float, b: float, share: Any) -> Any:
+        return b + (a - b) / 2 * (1 + np.cos(np.pi * share))
+
+    rising = between(start, max_lr, steps / top)
+    return np.where(
+        steps <= top, rising, between(max_lr, end, (steps - top) / (num_steps - 1 - top))
+    )
+
+
+def start_script(*arguments: object, **options: Any) -> "subprocess.Popen[str]":
+    """Start a script in a process of its own, with one thread."""
+    return subprocess.Popen(  # noqa: S603 - our own scripts
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+class Malicious:
+    """Makes a file when it is unpickled by a reader that runs what it reads."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return open, (str(self.path), "w")

@@ -1,0 +1,105 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from data_loader.adience import COLUMNS, NUM_FOLDS, nearest_centre, parse_age, read_records
+from utils.errors import DataError
+
+
+def write_folds(folder: Path, *rows_of_folds: Sequence[tuple[str, ...]], end: str = "\n") -> Path:
+    for fold in range(NUM_FOLDS):
+        rows = rows_of_folds[fold] if fold < len(rows_of_folds) else []
+        lines = ["\t".join(COLUMNS), *("\t".join((*row, *"0000000")) for row in rows)]
+        (folder / f"fold_{fold}_data.txt").write_bytes((end.join(lines) + end).encode())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("label", "age"),
+    [
+        ("(0, 2)", 1),
+        ("(4, 6)", 5),
+        ("(8, 12)", 10),
+        ("(15, 20)", 17.5),
+        ("(25, 32)", 28.5),
+        ("(38, 43)", 40.5),
+        ("(48, 53)", 50.5),
+        ("(60, 100)", 80),
+        ("(27, 32)", 28.5),
+        ("(38, 42)", 40.5),
+        ("(38, 48)", 40.5),
+        ("(8, 23)", 17.5),
+        ("(25, 23)", 28.5),
+        ("2", 1),
+        ("3", 5),
+        ("13", 10),
+        ("22", 17.5),
+        ("23", 28.5),
+        ("34", 28.5),
+        ("35", 40.5),
+        ("45", 40.5),
+        ("46", 50.5),
+        ("58", 50.5),
+        ("None", None),
+        ("", None),
+    ],
+)
+def test_an_age_label_means_the_nearest_class(label: str, age: float | None) -> None:
+    assert parse_age(label) == age
+
+
+@pytest.mark.parametrize(
+    ("age", "older"),
+    [(3, 5), (7.5, 10), (13.75, 17.5), (23, 28.5), (34.5, 40.5), (45.5, 50.5), (65.25, 80)],
+)
+def test_a_tie_goes_to_the_older_class(age: float, older: float) -> None:
+    assert nearest_centre(age) == older
+    assert nearest_centre(age - 0.01) < older
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_become_records(tmp_path: Path, end: str) -> None:
+    rows = [("7@N01", "a.jpg", "12", "(25, 32)", "f"), ("7@N01", "b.jpg", "12", "None", "u")]
+    write_folds(tmp_path, [], rows, end=end)
+    first, second = read_records(tmp_path)
+    assert first.image_path == "aligned/7@N01/landmark_aligned_face.12.a.jpg"
+    assert (first.subject, first.age, first.gender, first.fold) == ("7@N01", 28.5, "f", 1)
+    assert (second.age, second.gender) == (None, None)
+    raw = read_records(tmp_path, "raw")[0]
+    assert raw.image_path == "faces/7@N01/coarse_tilt_aligned_face.12.a.jpg"
+
+
+def test_a_repeated_row_counts_once_and_another_face_of_the_image_counts(tmp_path: Path) -> None:
+    rows = [("7@N01", "a.jpg", face_id, "35", "m") for face_id in ("1", "1", "2")]
+    write_folds(tmp_path, rows, rows[:1])
+    assert [(record.image_path[-7:], record.fold) for record in read_records(tmp_path)] == [
+        ("1.a.jpg", 0),
+        ("2.a.jpg", 0),
+    ]
+
+
+def test_a_missing_fold_file_is_named(tmp_path: Path) -> None:
+    (write_folds(tmp_path) / "fold_3_data.txt").unlink()
+    with pytest.raises(DataError, match=r"fold_3_data.txt: no such file"):
+        read_records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "first line has to name user_id"),
+        (b"user_id,age\n", "first line has to name user_id"),
+        ("\t".join(COLUMNS).encode() + b"\n7@N01\ta.jpg\n", "line 2: 2 columns, expected 12"),
+        (b"\xff\xfe\x00", "is not a text file"),
+    ],
+)
+def test_a_foreign_fold_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (write_folds(tmp_path) / "fold_2_data.txt").write_bytes(content)
+    with pytest.raises(DataError, match=f"fold_2_data.txt.*{message}"):
+        read_records(tmp_path)
+
+
+def test_an_unknown_image_type_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected one of aligned, raw"):
+        read_records(write_folds(tmp_path), "faces")
