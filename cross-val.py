@@ -5,8 +5,8 @@ python cross-val.py --task gender -o checkpoint=saved/models/ResMLP/<run id>/mod
 python cross-val.py --seed 3 --fold 2
 """
 
+from trainer.check import check
 from trainer.cross_val import add_arguments, cross_validate
-from trainer.parts import check
 from utils.cli import run
 from utils.config import ConfigParser, script_parser
 

@@ -4,7 +4,7 @@ python test.py -r saved/models/ResMLP/<run id>/model_best.pth
 python test.py -r models/age.pth -o data_loader.args.dataset=wiki --split all
 """
 
-from trainer.parts import check
+from trainer.check import check
 from trainer.testing import add_arguments, evaluate_checkpoint
 from utils.cli import run
 from utils.config import ConfigParser, script_parser

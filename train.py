@@ -5,8 +5,8 @@ python train.py --task gender -o data_loader.args.dataset=imdb_wiki_adience
 python train.py -r saved/models/ResMLP/<run id>/checkpoint-interrupted.pth
 """
 
+from trainer.check import check
 from trainer.fit import fit
-from trainer.parts import check
 from utils.cli import run
 from utils.config import ConfigParser, script_parser
 

@@ -1,5 +1,6 @@
 """Batches in a seeded order, and the split into training and validation rows."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -124,7 +125,8 @@ class BaseDataLoader(DataLoader[Any]):
         batch_size: rows a training step.
         shuffle: draw a new order each epoch.
         split: which rows are for validation.
-        num_workers: processes that fetch batches; 0, the fastest here, fetches in this process.
+        num_workers: processes that fetch batches, at most one a CPU; 0, the fastest here, fetches
+            in this process. The batches are the same.
         rows: iterate these rows instead of splitting (what `split_validation` passes).
     """
 
@@ -147,7 +149,7 @@ class BaseDataLoader(DataLoader[Any]):
             dataset,  # type: ignore[arg-type]  # torch's stubs do not know __getitems__
             batch_sampler=self.order,  # type: ignore[arg-type]  # tensors of indices, not lists
             collate_fn=_as_it_is,
-            num_workers=num_workers,
+            num_workers=min(num_workers, _count_cpus()),
             generator=torch.Generator(),
         )
 
@@ -172,6 +174,13 @@ class BaseDataLoader(DataLoader[Any]):
             num_workers=self.num_workers,
             rows=rows,
         )
+
+
+def _count_cpus() -> int:
+    """Count the CPUs that this process may use; torch warns of more workers than these."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _as_it_is(batch: Any) -> Any:

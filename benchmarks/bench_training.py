@@ -3,11 +3,11 @@
     python benchmarks/bench_training.py                       speed, on random embeddings
     python benchmarks/bench_training.py --real_data DATA_DIR  time to quality as well, on real ones
 
-"bare" is forward, backward and fused AdamW over tensors in memory, torch's own dropout, nothing else.
-"stock" is what the original project does: dict samples one at a time through a DataLoader with default
-collation (the better of 0 and 2 workers), default AdamW, .item() and metrics every batch.
-All three see the same network and batch sizes. Each is timed in turns, the median of several turns
-counts. Ratios hold, absolute rates are the machine's: look at its load first.
+"bare" is forward, backward and fused AdamW over tensors in memory, torch's own dropout, nothing
+else. "stock" is what the original project does: dict samples one at a time through a DataLoader
+with default collation (the better of 0 and 2 workers), default AdamW, .item() and metrics every
+batch. All three see the same network and batch sizes. Each is timed in turns, the median of several
+turns counts. Ratios hold, absolute rates are the machine's: look at its load first.
 """
 
 import argparse
@@ -19,22 +19,21 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from base.base_trainer import Setup  # noqa: E402
+from benchmarks.quality import report_quality, rows_of  # noqa: E402
 from benchmarks.random_data import write_random_data  # noqa: E402
-from model.dropout import Dropout  # noqa: E402
-from model.model import ResMLP  # noqa: E402
+from benchmarks.stock import ARCH, DictSamples, network, stock_pass  # noqa: E402
+from trainer.check import check  # noqa: E402
 from trainer.fit import prepare  # noqa: E402
-from trainer.parts import check  # noqa: E402
 from trainer.trainer import Trainer  # noqa: E402
 from utils.config import ConfigParser  # noqa: E402
 from utils.files import read_json  # noqa: E402
@@ -43,13 +42,6 @@ from utils.runtime import cpu_has_bfloat16  # noqa: E402
 NUM_ROWS = 398_251
 """Faces of IMDB and WIKI together after cleaning."""
 
-ARCH = {
-    "dropout": 0.05,
-    "num_residuals_per_block": 1,
-    "num_blocks": 2,
-    "num_classes": 101,
-    "num_initial_features": 512,
-}
 LOAD_SCRIPT = """
 import resource, sys, time
 import torch
@@ -84,6 +76,8 @@ def main() -> None:
         write_random_data(data_dir, arguments.rows)
         report_loading(data_dir, arguments.rows)
         report_speed(data_dir, arguments.epoch_rows, arguments.turns)
+    if arguments.real_data is not None:
+        report_quality(arguments.real_data)
 
 
 def report_loading(data_dir: Path, num_rows: int) -> None:
@@ -108,27 +102,25 @@ def report_loading(data_dir: Path, num_rows: int) -> None:
 def report_speed(data_dir: Path, epoch_rows: int, num_turns: int) -> None:
     """Print samples/s of ours, bare and stock by batch size and precision."""
     print(
-        f"\nsamples/s, median of {num_turns} turns of {epoch_rows:,} rows; ours with all of an epoch:"
+        f"\nsamples/s, median of {num_turns} turns of {epoch_rows:,} rows; ours is a whole epoch,"
     )
     print("metrics, logging, validation of a tenth, checkpoint")
-    print(
-        f"{'batch':>6} {'numbers':>9} {'ours':>8} {'bare':>8} {'stock':>8} {'bare/ours':>10} {'ours/stock':>11}"
-    )
+    columns = ("batch", "numbers", "ours", "bare", "stock", "bare/ours", "ours/stock")
+    print("".join(f"{column:>11}" for column in columns))
     cases = [(128, False), (512, False), (2048, False)]
     cases += [(128, True), (512, True), (2048, True)] if cpu_has_bfloat16() else []
     for batch_size, amp in cases:
         setup, ours = our_epoch(data_dir, batch_size, amp, epoch_rows)
-        embeddings, labels = setup.train_loader.dataset.__getitems__(torch.arange(epoch_rows))
+        embeddings, labels = rows_of(setup.train_loader, torch.arange(epoch_rows))
         stocks = [stock_epoch(embeddings, labels, batch_size, workers) for workers in (0, 2)]
         rates = take_turns(
             [ours, bare_epoch(embeddings, labels, batch_size, amp), *stocks], num_turns
         )
         stock = max(rates[2:])
-        print(
-            f"{batch_size:>6} {'bfloat16' if amp else 'float32':>9} {rates[0]:>8,.0f} {rates[1]:>8,.0f} "
-            f"{stock:>8,.0f} {rates[1] / rates[0]:>10.2f} {rates[0] / stock:>11.2f}",
-            flush=True,
-        )
+        numbers = "bfloat16" if amp else "float32"
+        cells = [f"{batch_size}", numbers, *(f"{rate:,.0f}" for rate in (*rates[:2], stock))]
+        cells += [f"{rates[1] / rates[0]:.2f}", f"{rates[0] / stock:.2f}"]
+        print("".join(f"{cell:>11}" for cell in cells), flush=True)
 
 
 def take_turns(epochs: list[Epoch], num_turns: int) -> list[float]:
@@ -168,17 +160,6 @@ def our_epoch(data_dir: Path, batch_size: int, amp: bool, num_rows: int) -> tupl
     return setup, epoch
 
 
-def network(dropout: type[nn.Dropout]) -> ResMLP:
-    """Build the age network with torch's own dropout, or ours."""
-    torch.manual_seed(0)
-    model = ResMLP(**ARCH)  # type: ignore[arg-type]
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, Dropout):
-                setattr(module, name, dropout(child.p))
-    return model.train()
-
-
 def bare_epoch(embeddings: Tensor, labels: Tensor, batch_size: int, amp: bool) -> Epoch:
     """Make the floor: nothing but forward, backward and the fused optimizer."""
     model = network(nn.Dropout)
@@ -187,32 +168,16 @@ def bare_epoch(embeddings: Tensor, labels: Tensor, batch_size: int, amp: bool) -
     def epoch() -> float:
         order = torch.randperm(len(labels))
         start = time.perf_counter()
-        for rows in order.split(batch_size):
+        for rows in torch.split(order, batch_size):
             x, y = embeddings.index_select(0, rows), labels.index_select(0, rows)
             with torch.autocast("cpu", torch.bfloat16, enabled=amp):
                 loss = nn.functional.cross_entropy(model(x), y)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         return len(labels) / (time.perf_counter() - start)
 
     return epoch
-
-
-class DictSamples(Dataset[tuple[Any, Any]]):
-    """Samples as the original keeps them: a dict each."""
-
-    def __init__(self, embeddings: Tensor, labels: Tensor):
-        self.samples = [
-            {"embedding": embedding, "age": int(label)}
-            for embedding, label in zip(embeddings.numpy(), labels, strict=True)
-        ]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        return self.samples[index]["embedding"], self.samples[index]["age"]
 
 
 def stock_epoch(embeddings: Tensor, labels: Tensor, batch_size: int, workers: int) -> Epoch:
@@ -225,15 +190,7 @@ def stock_epoch(embeddings: Tensor, labels: Tensor, batch_size: int, workers: in
 
     def epoch() -> float:
         start = time.perf_counter()
-        total_loss, correct = 0.0, 0.0
-        for x, y in loader:
-            optimizer.zero_grad()
-            output = model(x)
-            loss = nn.functional.cross_entropy(output, y)
-            loss.backward()
-            optimizer.step()
-            total_loss += loss.item()
-            correct += torch.sum(torch.argmax(output, dim=1) == y).item() / len(y)
+        stock_pass(model, loader, optimizer)
         return quarter / (time.perf_counter() - start)
 
     return epoch

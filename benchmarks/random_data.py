@@ -19,7 +19,7 @@ CHUNK_ROWS = 16_384
 
 
 def write_random_data(data_dir: Path, num_rows: int, seed: int = 0) -> None:
-    """Write `num_rows` rows, nine tenths to imdb_crop/data.npy and the rest to wiki_crop/data.npy."""
+    """Write `num_rows` rows: nine tenths to imdb_crop/data.npy, the rest to wiki_crop/data.npy."""
     rng = np.random.default_rng(seed)
     num_imdb = num_rows * 9 // 10
     for name, count in (("imdb", num_imdb), ("wiki", num_rows - num_imdb)):

@@ -7,16 +7,22 @@ import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
-from data_loader.cleaned import Record
+from data_loader.cleaned import NUM_FOLDS, Record, checked_path
 from utils.ages import ADIENCE_CENTRES
 from utils.errors import DataError
 
-NUM_FOLDS = 5
 COLUMNS = (
     *("user_id", "original_image", "face_id", "age", "gender", "x", "y", "dx", "dy"),
     *("tilt_ang", "fiducial_yaw_angle", "fiducial_score"),
 )
+CLASS_LABELS = (
+    *("(0, 2)", "(4, 6)", "(8, 12)", "(15, 20)"),
+    *("(25, 32)", "(38, 43)", "(48, 53)", "(60, 100)"),
+)
+"""What the label files call the classes whose centres are `ADIENCE_CENTRES`."""
+
 IMAGE_PATHS = {
     "aligned": "aligned/{user_id}/landmark_aligned_face.{face_id}.{original_image}",
     "raw": "faces/{user_id}/coarse_tilt_aligned_face.{face_id}.{original_image}",
@@ -55,19 +61,29 @@ def parse_gender(text: str) -> str | None:
     return text if text in ("f", "m") else None
 
 
+def check_image_type(image_type: str) -> None:
+    """Check the name of a kind of Adience's images.
+
+    Raises:
+        DataError: it is unknown; the message lists the known ones.
+    """
+    if image_type not in IMAGE_PATHS:
+        raise DataError(f"image_type is {image_type!r}, expected one of {', '.join(IMAGE_PATHS)}")
+
+
 def read_records(dataset_dir: Path, image_type: str = "aligned") -> list[Record]:
     """Read the five fold files; an image that several rows name counts once, by its first row.
 
     Raises:
         DataError: a fold file is missing or is not one, or `image_type` is unknown.
     """
-    if image_type not in IMAGE_PATHS:
-        raise DataError(f"image_type is {image_type!r}, expected one of {', '.join(IMAGE_PATHS)}")
+    check_image_type(image_type)
     records: dict[str, Record] = {}
     for fold in range(NUM_FOLDS):
-        for row in _rows(dataset_dir / f"fold_{fold}_data.txt"):
+        path = dataset_dir / f"fold_{fold}_data.txt"
+        for row in _rows(path):
             record = Record(
-                image_path=IMAGE_PATHS[image_type].format_map(row),
+                image_path=checked_path(IMAGE_PATHS[image_type].format_map(row), str(path)),
                 subject=row["user_id"],
                 age=parse_age(row["age"]),
                 gender=parse_gender(row["gender"]),
@@ -80,14 +96,8 @@ def read_records(dataset_dir: Path, image_type: str = "aligned") -> list[Record]
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     """Read a fold file row by row, as column name to stripped text."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            header = tuple(name.strip() for name in next(lines, ()))
-            if header[: len(COLUMNS)] != COLUMNS:
-                raise DataError(f"{path}: the first line has to name {', '.join(COLUMNS)}")
-            for line in lines:
-                if line:
-                    yield _row(line, path, lines.line_num)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from _parsed_rows(file, path)
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; expected the five files fold_0_data.txt to fold_4_data.txt "
@@ -95,6 +105,21 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         ) from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not a text file, a fold file of Adience was expected") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _parsed_rows(file: TextIO, path: Path) -> Iterator[dict[str, str]]:
+    lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+    try:
+        header = tuple(name.strip() for name in next(lines, ()))
+        if header[: len(COLUMNS)] != COLUMNS:
+            raise DataError(f"{path}: the first line has to name {', '.join(COLUMNS)}")
+        for line in lines:
+            if line:
+                yield _row(line, path, lines.line_num)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {lines.line_num}: {error}") from None
 
 
 def _row(line: list[str], path: Path, number: int) -> dict[str, str]:

@@ -1,18 +1,22 @@
-"""The cleaned data files: one structured array of the kept images, and counts of the others."""
+"""The rules of cleaning: which images stay, and one count for every image.
+
+The files that come of it are written by `data_loader.cleaned_files`.
+"""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from utils.files import atomic_write
+from utils.errors import DataError
 
 EMBEDDING_SIZE = 512
 DET_SCORE = 0.9
+NUM_FOLDS = 5
+"""Folds of Adience."""
 
 CAUSES = (
     "no_age_found",
@@ -49,69 +53,154 @@ class Face:
     det_score: float
 
 
-def missing_label(record: Record) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What becomes of an image that does not stay: `cause` is one of `CAUSES`."""
+
+    cause: str
+
+
+FaceT = TypeVar("FaceT", bound=Face)
+
+
+def checked_path(image_path: str, where: str) -> str:
+    """Return the path of an image that a metadata file names.
+
+    Raises:
+        DataError: it leads out of the folder of the data set; the message begins with `where`.
+
+    >>> checked_path("01/a.jpg", "wiki.mat")
+    '01/a.jpg'
+    """
+    if "\0" in image_path or image_path.startswith("/") or ".." in image_path.split("/"):
+        raise DataError(
+            f"{where}: the image path {image_path!r:.200} leads out of the folder of the data set"
+        )
+    return image_path
+
+
+def missing_label(record: Record) -> Removed | None:
     """Name the label that `record` lacks.
 
-    >>> missing_label(Record("a.jpg", "", None, "m"))
-    'no_age_found'
+    >>> missing_label(Record("a.jpg", "", None, None))
+    Removed(cause='no_age_found')
     >>> missing_label(Record("a.jpg", "", 28.5, None))
-    'no_gender_found'
+    Removed(cause='no_gender_found')
     >>> missing_label(Record("a.jpg", "", 28.5, "f")) is None
     True
     """
     if record.age is None:
-        return "no_age_found"
+        return Removed("no_age_found")
     if record.gender is None:
-        return "no_gender_found"
+        return Removed("no_gender_found")
     return None
 
 
-def cleaned_array(kept: Sequence[tuple[Record, Face]]) -> npt.NDArray[np.void]:
-    """Put the kept images into one structured array (N,), the strings as wide as the widest."""
-    path_width = max((len(record.image_path) for record, _ in kept), default=1)
-    subject_width = max((len(record.subject) for record, _ in kept), default=1)
-    dtype = np.dtype(
-        [
-            ("image_path", f"<U{max(path_width, 1)}"),
-            ("subject", f"<U{max(subject_width, 1)}"),
-            ("age", "<f4"),
-            ("gender", "<U1"),
-            ("fold", "i1"),
-            ("det_score", "<f4"),
-            ("embedding", "<f4", (EMBEDDING_SIZE,)),
-        ]
-    )
-    array = np.zeros(len(kept), dtype)
-    for name in ("image_path", "subject", "age", "gender", "fold"):
-        array[name] = [getattr(record, name) for record, _ in kept]
-    for name in ("det_score", "embedding"):
-        array[name] = np.array([getattr(face, name) for _, face in kept]).reshape(array[name].shape)
-    return array
+def judge_faces(
+    faces: Sequence[FaceT] | None,
+    det_score: float,
+    choose: Callable[[Sequence[FaceT]], FaceT] | None,
+) -> FaceT | Removed:
+    """Give the face that stands for an image, or why the image is removed.
 
+    Args:
+        faces: what the face server found; None when it answered null.
+        det_score: the lowest score of the detector that is good enough.
+        choose: takes one of several faces; without it several faces are a cause.
 
-def count_kept(array: npt.NDArray[np.void]) -> dict[str, Any]:
-    """Count what the cleaned array holds: the part of the meta data that follows from it.
-
-    >>> face = Face(np.zeros(512, np.float32), 0.95)
-    >>> count_kept(cleaned_array([(Record("a.jpg", "", 28.5, "f", 0), face)]))
-    {'num_images': 1, 'genders': {'f': 1, 'm': 0}, 'ages': {'28.5': 1}}
+    >>> face = Face(np.zeros(512, np.float32), 0.85)
+    >>> judge_faces(None, 0.9, None), judge_faces([], 0.9, None)
+    (Removed(cause='no_embeddings'), Removed(cause='no_face_detected'))
+    >>> judge_faces([face, face], 0.8, None), judge_faces([face, face], 0.9, lambda both: both[0])
+    (Removed(cause='more_than_one_face'), Removed(cause='bad_quality'))
+    >>> judge_faces([face], 0.85, None) is face
+    True
     """
-    genders = Counter(array["gender"].tolist())
-    ages = Counter(array["age"].tolist())
-    return {
-        "num_images": len(array),
-        "genders": {"f": genders["f"], "m": genders["m"]},
-        "ages": {f"{age:g}": ages[age] for age in sorted(ages)},
-    }
+    if faces is None:
+        return Removed("no_embeddings")
+    if not faces:
+        return Removed("no_face_detected")
+    if len(faces) == 1:
+        face = faces[0]
+    elif choose is None:
+        return Removed("more_than_one_face")
+    else:
+        face = choose(faces)
+    return face if face.det_score >= det_score else Removed("bad_quality")
 
 
-def count_removed(causes: Mapping[str, int], *, several_faces: bool) -> dict[str, int]:
-    """List the causes with their counts; `several_faces`: two faces are a cause."""
-    names = (cause for cause in CAUSES if several_faces or cause != "more_than_one_face")
-    return {cause: causes.get(cause, 0) for cause in names}
+class Tally:
+    """Counts every image of a data set once: kept, or removed for a cause.
 
+    Attributes:
+        is_adience: Adience has folds, and there several faces are no cause.
+        removed: cause to number of images.
+        kept: (gender, age in years) to number of images.
+        folds: number of images of each fold, before any is removed.
+    """
 
-def save_array(array: npt.NDArray[np.void], path: Path) -> None:
-    """Write the array as npy, whole or not at all."""
-    with atomic_write(path) as file:
-        np.save(file, array, allow_pickle=False)
+    def __init__(self, *, is_adience: bool) -> None:
+        self.is_adience = is_adience
+        self.removed: Counter[str] = Counter()
+        self.kept: Counter[tuple[str, float]] = Counter()
+        self.folds: Counter[int] = Counter()
+
+    def add(self, record: Record, outcome: Face | Removed) -> None:
+        """Count one image.
+
+        Raises:
+            ValueError: the outcome is impossible: a cause that is not one, a face without labels.
+        """
+        self.folds[record.fold] += 1
+        if isinstance(outcome, Removed):
+            if outcome.cause not in self.causes:
+                raise ValueError(f"{record.image_path}: {outcome.cause!r} is no cause here")
+            self.removed[outcome.cause] += 1
+        elif record.age is None or record.gender is None:
+            raise ValueError(f"{record.image_path} is kept without an age or a gender")
+        else:
+            self.kept[record.gender, record.age] += 1
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """The causes of this data set, in their order."""
+        return tuple(
+            cause for cause in CAUSES if not (self.is_adience and cause == "more_than_one_face")
+        )
+
+    @property
+    def num_kept(self) -> int:
+        """Number of images that stay."""
+        return self.kept.total()
+
+    def num_of(self, gender: str | None = None, age: float | None = None) -> int:
+        """Count the images kept, of one gender or of one age if given."""
+        return sum(
+            count
+            for (of_gender, of_age), count in self.kept.items()
+            if gender in (None, of_gender) and age in (None, of_age)
+        )
+
+    def ages(self) -> list[float]:
+        """List the ages of the images kept, in order."""
+        return sorted({age for _, age in self.kept})
+
+    def counts(self, num_images: int) -> dict[str, Any]:
+        """Give the counts for the meta data of a data set of `num_images`.
+
+        Raises:
+            ValueError: an image was counted twice or not at all.
+        """
+        num_counted = self.num_kept + self.removed.total()
+        if not num_images == num_counted == self.folds.total():
+            raise ValueError(f"{num_counted} images were counted, the data set has {num_images}")
+        content: dict[str, Any] = {
+            "total_num_images": num_images,
+            "removed": {cause: self.removed[cause] for cause in self.causes},
+            "num_images": self.num_kept,
+            "genders": {gender: self.num_of(gender) for gender in ("f", "m")},
+            "ages": {f"{age:g}": self.num_of(age=age) for age in self.ages()},
+        }
+        if self.is_adience:
+            content["folds"] = [self.folds[fold] for fold in range(NUM_FOLDS)]
+        return content

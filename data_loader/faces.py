@@ -137,12 +137,12 @@ def _open(data_dir: Path | str, source: str) -> tuple[Path, Columns]:
             f'"from utils.scripts import *; {CLEAN_COMMANDS[source]}", or take a sample with '
             "make_sample_data('data/sample') and --data_dir data/sample"
         )
-    columns = _original_columns(path) if _holds_objects(path) else _mapped_columns(path)
+    columns = _original_columns(path) if holds_objects(path) else _mapped_columns(path)
     _check_columns(path, columns, is_adience=source == "Adience")
     return path, columns
 
 
-def _holds_objects(path: Path) -> bool:
+def holds_objects(path: Path) -> bool:
     """Read the header of a .npy file: is it the original project's pickled form?"""
     try:
         with path.open("rb") as file:

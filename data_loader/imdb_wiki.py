@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from data_loader.cleaned import Record
+from data_loader.cleaned import Record, checked_path
 from utils.errors import DataError
 
+NAMES = ("imdb", "wiki")
+NUMBERS = ("dob", "photo_taken", "gender")
+COLUMNS = ("full_path", "subject", *NUMBERS)
 MAX_AGE_YEARS = 100
 FIRST_MONTH_OF_SECOND_HALF = 7
 MATLAB_DAY_OF_YEAR_1 = 366
@@ -70,49 +72,85 @@ def parse_gender(number: float) -> str | None:
     return {0.0: "f", 1.0: "m"}.get(number)
 
 
+def check_name(name: str) -> None:
+    """Check the name of one of the two data sets.
+
+    Raises:
+        DataError: it is unknown; the message lists the known ones.
+    """
+    if name not in NAMES:
+        raise DataError(f"dataset is {name!r}, expected one of {', '.join(NAMES)}")
+
+
 def read_records(dataset_dir: Path, name: str) -> list[Record]:
-    """Read `imdb.mat` or `wiki.mat` (`name` is 'imdb' or 'wiki').
+    """Read `imdb.mat` or `wiki.mat`; an image that several entries name counts once, by its first.
 
     The subject is the number of the celebrity where the file has one (imdb), else the name.
 
     Raises:
-        DataError: the file is missing, is not a MATLAB 5 file, or lacks a field.
+        DataError: the file is missing, is not a MATLAB 5 file, lacks a field or has a foreign one,
+            or `name` is neither 'imdb' nor 'wiki'.
     """
-    fields = _read_struct(dataset_dir / f"{name}.mat", name)
-    subjects = [str(int(number)) for number in fields["celeb_id"]] if "celeb_id" in fields else None
-    columns = (fields[key] for key in ("full_path", "dob", "photo_taken", "gender"))
-    return [
-        Record(
-            image_path=_text(path),
-            subject=subject if isinstance(subject, str) else _text(subject),
-            age=age_when_taken(float(dob), float(photo_taken)),
-            gender=parse_gender(float(gender)),
+    check_name(name)
+    path = dataset_dir / f"{name}.mat"
+    columns = _read_struct(path, name)
+    records: dict[str, Record] = {}
+    for number, (image_path, subject, dob, photo_taken, gender) in enumerate(
+        zip(*(columns[key] for key in COLUMNS), strict=True)
+    ):
+        record = Record(
+            image_path=checked_path(image_path, f"{path}, entry {number + 1}"),
+            subject=subject,
+            age=age_when_taken(dob, photo_taken),
+            gender=parse_gender(gender),
         )
-        for path, dob, photo_taken, gender, subject in zip(
-            *columns, subjects if subjects is not None else fields["name"], strict=True
-        )
-    ]
+        records.setdefault(image_path or f"entry {number}", record)
+    return list(records.values())
 
 
-def _read_struct(path: Path, name: str) -> dict[str, npt.NDArray[Any]]:
-    """Read the 1x1 struct called `name`: its fields, each as an array (N,)."""
-    content = _load(path, name)
-    struct_array = content.get(name)
+def _read_struct(path: Path, name: str) -> dict[str, list[Any]]:
+    """Read the 1x1 struct called `name`: a list of N for each of `COLUMNS`."""
+    struct_array = _load(path, name).get(name)
     if not isinstance(struct_array, np.ndarray) or struct_array.dtype.names is None:
         raise DataError(
             f"{path} has no struct called {name!r}; is it the file of another data set?"
         )
     names = struct_array.dtype.names
-    lacking = {"full_path", "dob", "photo_taken", "gender", "name"} - set(names)
+    lacking = {*NUMBERS, "full_path", "name"} - set(names)
     if lacking or struct_array.size != 1:
         raise DataError(f"{path}: the struct {name!r} is not 1x1 or lacks {sorted(lacking)}")
-    fields = {key: np.ravel(struct_array[key].item()) for key in names}
-    wanted = ("full_path", "dob", "photo_taken", "gender", "name", "celeb_id")
-    columns = {key: fields[key] for key in wanted if key in fields}
+    columns: dict[str, list[Any]] = {
+        key: _numbers(path, key, struct_array[key].item()) for key in NUMBERS
+    }
+    columns["full_path"] = _texts(path, "full_path", struct_array["full_path"].item())
+    if "celeb_id" in names:
+        numbers = _numbers(path, "celeb_id", struct_array["celeb_id"].item())
+        columns["subject"] = [str(int(id_)) if math.isfinite(id_) else "" for id_ in numbers]
+    else:
+        columns["subject"] = _texts(path, "name", struct_array["name"].item())
     if len({len(column) for column in columns.values()}) != 1:
         lengths = ", ".join(f"{key} {len(column)}" for key, column in columns.items())
         raise DataError(f"{path}: the fields differ in length: {lengths}")
     return columns
+
+
+def _numbers(path: Path, key: str, values: Any) -> list[float]:
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iufb":
+        raise DataError(f"{path}: the field {key!r} holds no numbers")
+    return np.ravel(values).astype(np.float64).tolist()
+
+
+def _texts(path: Path, key: str, cells: Any) -> list[str]:
+    """Take the texts out of cells: each is an array of one text, or an empty array."""
+    if not isinstance(cells, np.ndarray) or cells.dtype.kind != "O":
+        raise DataError(f"{path}: the field {key!r} holds no cells of text")
+    texts = []
+    for number, cell in enumerate(np.ravel(cells)):
+        is_text = isinstance(cell, np.ndarray) and cell.dtype.kind == "U" and cell.size == 1
+        if not is_text and not (isinstance(cell, np.ndarray) and cell.size == 0):
+            raise DataError(f"{path}, entry {number + 1}: the cell of {key!r} holds no text")
+        texts.append(str(cell.item()) if is_text else "")
+    return texts
 
 
 def _load(path: Path, name: str) -> dict[str, Any]:
@@ -124,8 +162,3 @@ def _load(path: Path, name: str) -> dict[str, Any]:
         return dict(loadmat(path, variable_names=[name]))
     except _DAMAGED as error:
         raise DataError(f"{path} is damaged or is not a MATLAB 5 file: {error}") from None
-
-
-def _text(cell: Any) -> str:
-    """Take the text out of a cell: an array of one string, or an empty array."""
-    return str(cell.item()) if isinstance(cell, np.ndarray) and cell.size else ""

@@ -1,6 +1,5 @@
 """A small synthetic stand-in for Adience, IMDB and WIKI, in the layout of the real downloads."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data_loader import adience, imdb_wiki
-from data_loader.cleaned import (
-    DET_SCORE,
-    Face,
-    Record,
-    cleaned_array,
-    count_kept,
-    count_removed,
-    missing_label,
-    save_array,
-)
+from data_loader.cleaned import DET_SCORE, Face, Record, Removed, judge_faces, missing_label
+from data_loader.cleaned_files import Settings, cleaned_paths, write_cleaned
 from data_loader.sample_adience import write_folds
 from data_loader.sample_imdb_wiki import write_mat
 from data_loader.sample_people import FaceSpace, Photo
@@ -38,13 +29,9 @@ EXTRACTOR = {
     "jpeg_quality": JPEG_QUALITY,
 }
 STATE_FILE = "sample.json"
-CAUSE_OF_KIND = {
-    "no face": "no_face_detected",
-    "two faces": "more_than_one_face",
-    "cut off": "failed_to_process_image",
-    "no image": "failed_to_process_image",
-    "missing": "failed_to_process_image",
-}
+NUM_FACES = {"no face": 0, "face": 1, "two faces": 2}
+"""Faces that will be found in the kinds of photos that the face server can use."""
+
 README = """\
 SYNTHETIC DATA: made by a program, from random numbers. No person is shown or described here.
 
@@ -149,35 +136,20 @@ def _write_cleaned(folder: Path, name: str, photos: Sequence[Photo]) -> int:
     is_adience = name == "adience"
     records = adience.read_records(folder) if is_adience else imdb_wiki.read_records(folder, name)
     by_path = {photo.image_path: photo for photo in photos}
-    pairs = [(record, by_path[record.image_path]) for record in records]
-    causes = [_cause(record, photo, several_faces=not is_adience) for record, photo in pairs]
-    array = cleaned_array(
-        [
-            (record, Face(photo.embedding, photo.det_score))
-            for (record, photo), cause in zip(pairs, causes, strict=True)
-            if cause is None
-        ]
+    tally = write_cleaned(
+        records,
+        (_judge(record, by_path[record.image_path], is_adience) for record in records),
+        Settings(is_adience, DET_SCORE, RESIZE, EXTRACTOR),
+        cleaned_paths(folder, "aligned" if is_adience else None),
     )
-    removed = Counter(cause for cause in causes if cause is not None)
-    save_array(array, folder / ("data-aligned.npy" if is_adience else "data.npy"))
-    meta_data: dict[str, Any] = {
-        "total_num_images": len(records),
-        "removed": count_removed(removed, several_faces=not is_adience),
-        **count_kept(array),
-    }
-    if is_adience:
-        folds = Counter(record.fold for record in records)
-        meta_data["folds"] = [folds[fold] for fold in range(adience.NUM_FOLDS)]
-    meta_data |= {"det_score": DET_SCORE, "resize": RESIZE, "extractor": EXTRACTOR}
-    write_json(meta_data, folder / ("meta-data-aligned.json" if is_adience else "meta-data.json"))
-    return len(array)
+    return tally.num_kept
 
 
-def _cause(record: Record, photo: Photo, *, several_faces: bool) -> str | None:
-    """Name why the cleaning removes an image; `several_faces`: two faces are a cause."""
-    cause = missing_label(record) or CAUSE_OF_KIND.get(photo.kind)
-    if cause == "more_than_one_face" and not several_faces:
-        cause = None
-    if cause is None and photo.det_score < DET_SCORE:
-        cause = "bad_quality"
-    return cause
+def _judge(record: Record, photo: Photo, is_adience: bool) -> Face | Removed:
+    """Judge a photo by what the face server will find: of two faces its own is in the middle."""
+    if removed := missing_label(record):
+        return removed
+    if photo.kind not in NUM_FACES:
+        return Removed("failed_to_process_image")
+    faces = [Face(photo.embedding, photo.det_score)] * NUM_FACES[photo.kind]
+    return judge_faces(faces, DET_SCORE, (lambda both: both[0]) if is_adience else None)

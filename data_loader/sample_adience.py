@@ -5,23 +5,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_loader.adience import COLUMNS, IMAGE_PATHS, NUM_FOLDS
+from data_loader.adience import CLASS_LABELS, COLUMNS, IMAGE_PATHS
+from data_loader.cleaned import NUM_FOLDS
 from data_loader.sample_people import FaceSpace, Person, Photo, pick
 
 FOLD_SIZES = np.array([4484, 3730, 3894, 3446, 3816])
 """Images in the folds of the real set; the sample has folds of the same proportions."""
 
-# The label text of a class, its share in the real set, and its years.
-CLASSES = (
-    "(0, 2)",
-    "(4, 6)",
-    "(8, 12)",
-    "(15, 20)",
-    "(25, 32)",
-    "(38, 43)",
-    "(48, 53)",
-    "(60, 100)",
-)
+# The share of a class in the real set, and its years.
 CLASS_SHARES = (1400, 2157, 2285, 1790, 5240, 2783, 931, 866)
 CLASS_YEARS = ((0, 3), (4, 7), (8, 13), (15, 21), (25, 33), (38, 44), (48, 54), (60, 84))
 # Bare years and odd ranges that the real files hold, by class.
@@ -115,4 +106,4 @@ def _age_label(age_class: int, rng: np.random.Generator) -> str:
         return str(rng.choice(BARE_YEARS[age_class]))
     if form == "odd" and age_class in ODD_RANGES:
         return str(rng.choice(ODD_RANGES[age_class]))
-    return form if form in ("None", "") else CLASSES[age_class]
+    return form if form in ("None", "") else CLASS_LABELS[age_class]

@@ -2,10 +2,11 @@
 
 - `data_dir`: a folder with the data files of Adience (300 rows, 60 people, five folds), imdb (200)
   and wiki (100). Written once a session: copy a file before changing it.
-- `small_config(name="train.json", **{"trainer.epochs": 3})`: the content of a shipped config, made
+- `small_config("train.json", **{"trainer.epochs": 3})`: the content of a shipped config, made
   small and redirected: it reads `data_dir` and writes below the test's own `tmp_path`.
 """
 
+import copy
 import json
 import logging
 import runpy
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, Outcome
+from helpers import ROOT, TINY, Outcome, record_rates
 from numpy.typing import NDArray
 
 from utils import log
@@ -76,6 +77,17 @@ def set_dotted(config: dict[str, Any], path: str, value: Any) -> None:
     config[last] = value
 
 
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Undo what a script's log set-up leaves, so that `caplog` works in any order of tests."""
+    root = logging.getLogger("age_gender")
+    handlers, propagate = list(root.handlers), root.propagate
+    yield
+    root.handlers, root.propagate = handlers, propagate
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith(root.name)]:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
@@ -89,7 +101,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_config(data_dir: Path, tmp_path: Path) -> MakeConfig:
     """Give a factory of shipped configs for small trainings; overrides are by dotted path."""
 
-    def make(name: str = "train.json", **overrides: Any) -> dict[str, Any]:
+    def make(name: str = "train.json", /, **overrides: Any) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((ROOT / name).read_text(encoding="utf-8"))
         small = {
             "n_gpu": 0,
@@ -103,7 +115,7 @@ def small_config(data_dir: Path, tmp_path: Path) -> MakeConfig:
             "trainer.verbosity": 0,
         }
         for path, value in {**small, **overrides}.items():
-            set_dotted(config, path, value)
+            set_dotted(config, path, copy.deepcopy(value))
         return config
 
     return make
@@ -141,3 +153,22 @@ def run_script(
         return Outcome(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def cross_val_config(small_config: MakeConfig) -> dict[str, Any]:
+    """Give the config of a cross-validation of 2 seeds x 2 folds with a tiny network."""
+    changes = {
+        **TINY,
+        "num_cross_val": 2,
+        "seeds": [0, 1],
+        "metrics": ["accuracy", "one_off_accuracy", "mae"],
+        "trainer.save_period": 1,
+    }
+    return small_config("cross-val.json", **changes)
+
+
+@pytest.fixture
+def rates() -> Iterator[list[float]]:
+    """Learning rate of every optimizer step of the test."""
+    yield from record_rates()

@@ -1,12 +1,15 @@
 """What the tests of training share beside the fixtures."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PosixPath
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +19,25 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from model import loss
+from trainer.check import check
 from trainer.fit import Fitted, fit
-from trainer.parts import check
 from utils.config import ConfigParser
 
 ROOT = Path(__file__).parent.parent
 Config = dict[str, Any]
-TINY = {"arch.args.num_residuals_per_block": 0, "arch.args.num_blocks": 1, "amp": False}
-"""One down-sampling: batch norm, dropout, and two linear layers; in float32."""
+TINY: Config = {
+    "arch.args.num_residuals_per_block": 0,
+    "arch.args.num_blocks": 1,
+    "arch.args.dropout": 0.2,
+    "amp": False,
+    "optimizer": {"type": "AdamW", "args": {"lr": 0.001, "weight_decay": 0.01}},
+    "lr_scheduler": {"type": "OneCycleLR", "args": {}},
+    "loss": "cse",
+    "trainer.monitor": "min val_loss",
+    "trainer.early_stop": 0,
+}
+"""One down-sampling (batch norm, dropout, linear) and the last layer, in float32, and a recipe that
+does not move with the shipped one."""
 
 
 class Outcome(NamedTuple):
@@ -77,12 +91,10 @@ def assert_identical(got: Any, expected: Any, place: str = "checkpoint") -> None
         for index, value in enumerate(expected):
             assert_identical(got[index], value, f"{place}[{index}]")
     else:
-        assert got == expected or (got != got and expected != expected), place  # noqa: PLR0124
+        assert got == expected or (got != got and expected != expected), place
 
 
-def spy_on_batches(
-    monkeypatch: pytest.MonkeyPatch, action: Callable[[int], float | None]
-) -> None:
+def spy_on_batches(monkeypatch: pytest.MonkeyPatch, action: Callable[[int], float | None]) -> None:
     """Call `action` with 1, 2, ... at every training batch; what it gives multiplies the loss."""
     original, numbers = loss.cse, count(1)
 
@@ -94,9 +106,7 @@ def spy_on_batches(
     monkeypatch.setattr(loss, "cse", spied)
 
 
-def signal_at(
-    monkeypatch: pytest.MonkeyPatch, batch: int, number: int = signal.SIGINT
-) -> None:
+def signal_at(monkeypatch: pytest.MonkeyPatch, batch: int, number: int = signal.SIGINT) -> None:
     """Send a signal to this process while it trains on batch 1, 2, ... of this call."""
 
     def send(current: int) -> None:
@@ -150,6 +160,51 @@ def start_script(*arguments: object, **options: Any) -> "subprocess.Popen[str]":
         text=True,
         **options,
     )
+
+
+def save_config(config: Config, folder: Path) -> Path:
+    """Write a config for -c."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return path
+
+
+def wait_for_line(process: "subprocess.Popen[str]", text: str) -> None:
+    """Read a script's output up to the line that holds `text`."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} never came: {''.join(lines)}{process.communicate()[1]}")
+
+
+class OriginalConfig:
+    """What the original pickles as `config`: its settings, and where the run wrote."""
+
+    def __init__(self, config: Config):
+        self._config = OrderedDict(config)
+        self.resume = None
+        self._save_dir = PosixPath("saved/models/Age/0101_000000")
+        self._log_dir = PosixPath("saved/log/Age/0101_000000")
+        self.log_levels = {0: 30, 1: 20, 2: 10}
+
+
+OriginalConfig.__name__ = OriginalConfig.__qualname__ = "ConfigParser"
+
+
+def save_as_original(content: dict[str, Any], path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Save a checkpoint of ours as the original saves its own, with its module there meanwhile."""
+    keys = ("arch", "epoch", "state_dict", "optimizer", "monitor_best")
+    kept = {key: content[key] for key in keys}
+    module = ModuleType("parse_config")
+    module.ConfigParser = OriginalConfig  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "parse_config", module)
+        patch.setattr(OriginalConfig, "__module__", "parse_config")
+        torch.save({**kept, "config": OriginalConfig(content["config"])}, path)
+    return path
 
 
 class Malicious:

@@ -1,18 +1,10 @@
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from stored import write_folds
 
-from data_loader.adience import COLUMNS, NUM_FOLDS, nearest_centre, parse_age, read_records
+from data_loader.adience import COLUMNS, nearest_centre, parse_age, read_records
 from utils.errors import DataError
-
-
-def write_folds(folder: Path, *rows_of_folds: Sequence[tuple[str, ...]], end: str = "\n") -> Path:
-    for fold in range(NUM_FOLDS):
-        rows = rows_of_folds[fold] if fold < len(rows_of_folds) else []
-        lines = ["\t".join(COLUMNS), *("\t".join((*row, *"0000000")) for row in rows)]
-        (folder / f"fold_{fold}_data.txt").write_bytes((end.join(lines) + end).encode())
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -92,12 +84,30 @@ def test_a_missing_fold_file_is_named(tmp_path: Path) -> None:
         (b"user_id,age\n", "first line has to name user_id"),
         ("\t".join(COLUMNS).encode() + b"\n7@N01\ta.jpg\n", "line 2: 2 columns, expected 12"),
         (b"\xff\xfe\x00", "is not a text file"),
+        ("\t".join(COLUMNS).encode() + b"\n" + b"a" * 200_000, "line 2: field larger than"),
+        (
+            "\t".join(COLUMNS).encode() + b"\n../x\ta.jpg\t1\t35\tm\n",
+            "the image path 'aligned/../x/landmark_aligned_face.1.a.jpg' leads out",
+        ),
     ],
 )
 def test_a_foreign_fold_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (write_folds(tmp_path) / "fold_2_data.txt").write_bytes(content)
     with pytest.raises(DataError, match=f"fold_2_data.txt.*{message}"):
         read_records(tmp_path)
+
+
+def test_a_folder_in_place_of_a_fold_file_is_named(tmp_path: Path) -> None:
+    (write_folds(tmp_path) / "fold_3_data.txt").unlink()
+    (tmp_path / "fold_3_data.txt").mkdir()
+    with pytest.raises(DataError, match=r"fold_3_data.txt cannot be read"):
+        read_records(tmp_path)
+
+
+def test_blank_lines_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
+    path = write_folds(tmp_path, [("7@N01", "a.jpg", "1", "35", "m")]) / "fold_0_data.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\n\n")
+    assert len(read_records(tmp_path)) == 1
 
 
 def test_an_unknown_image_type_lists_the_known_ones(tmp_path: Path) -> None:

@@ -1,24 +1,13 @@
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy.io import savemat
+from stored import cells, serial
 
 from data_loader.imdb_wiki import age_when_taken, birth_date, read_records
 from utils.errors import DataError
-
-
-def serial(year: int, month: int, day: int) -> int:
-    """Count days as MATLAB does: datenum(1970, 1, 1) is 719529."""
-    return 719529 + (date(year, month, day) - date(1970, 1, 1)).days
-
-
-def cells(*contents: str) -> np.ndarray[Any, Any]:
-    row = np.empty((1, len(contents)), object)
-    row[0, :] = contents
-    return row
 
 
 def fields(**changes: object) -> dict[str, object]:
@@ -81,6 +70,27 @@ def test_the_number_of_the_celebrity_is_the_subject(tmp_path: Path) -> None:
     assert [record.subject for record in read_records(tmp_path, "imdb")] == ["1", "1", "2"]
 
 
+def test_a_celebrity_without_a_number_is_nobody(tmp_path: Path) -> None:
+    savemat(tmp_path / "imdb.mat", {"imdb": fields(celeb_id=np.array([[1.0, np.nan, np.inf]]))})
+    assert [record.subject for record in read_records(tmp_path, "imdb")] == ["1", "", ""]
+
+
+def test_an_image_with_several_entries_counts_once(tmp_path: Path) -> None:
+    savemat(tmp_path / "wiki.mat", {"wiki": fields(full_path=cells("a.jpg", "b.jpg", "a.jpg"))})
+    first, second = read_records(tmp_path, "wiki")
+    assert (first.image_path, first.subject, second.image_path) == ("a.jpg", "Ann", "b.jpg")
+
+
+def test_entries_without_a_path_are_all_kept(tmp_path: Path) -> None:
+    savemat(tmp_path / "wiki.mat", {"wiki": fields(full_path=cells("", "b.jpg", ""))})
+    assert [record.image_path for record in read_records(tmp_path, "wiki")] == ["", "b.jpg", ""]
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="dataset is 'imdb_wiki', expected one of imdb, wiki"):
+        read_records(tmp_path, "imdb_wiki")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"wiki.mat: no such file"):
         read_records(tmp_path, "wiki")
@@ -108,6 +118,14 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         ({"wiki": np.zeros(3)}, "no struct called 'wiki'"),
         ({"wiki": fields(gender=None)}, "lacks \\['gender'\\]"),
         ({"wiki": fields(gender=np.zeros((1, 2)))}, "differ in length: .*gender 2"),
+        ({"wiki": fields(dob=cells("a", "b", "c"))}, "field 'dob' holds no numbers"),
+        ({"wiki": fields(full_path=np.zeros((1, 3)))}, "'full_path' holds no cells of text"),
+        (
+            {"wiki": fields(full_path=cells("a", np.array([["b"], ["c"]]), "d"))},
+            "entry 2: the cell of 'full_path' holds no text",
+        ),
+        ({"wiki": fields(full_path=cells("a", 7.0, "d"))}, "entry 2: the cell of 'full_path'"),
+        ({"wiki": fields(full_path=cells("a", "b", "/etc/c"))}, "entry 3: .*'/etc/c' leads out"),
     ],
 )
 def test_a_foreign_struct_is_refused(

@@ -1,5 +1,7 @@
 """The reader of the original project's files: faithful to pickle, numpy and torch, deaf to code."""
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+
 import collections
 import contextlib
 import io
@@ -344,7 +346,7 @@ def test_an_array_is_made_of_numpy_ndarray_only():
 def test_a_transposed_array_with_wrong_axes_is_refused(axes):
     class Wrong:
         def __reduce__(self):
-            from numpy._core.numeric import _frombuffer
+            from numpy._core.numeric import _frombuffer  # type: ignore[attr-defined]
 
             return _frombuffer, (bytearray(16), np.dtype("f4"), (2, 2), "K", axes)
 
@@ -406,7 +408,7 @@ def test_a_dict_key_is_text_or_a_small_number(key):
 
 
 def test_a_value_that_holds_itself_is_refused():
-    value = []
+    value = []  # type: ignore[var-annotated]
     value.append({"a": value})
     with pytest.raises(DataError, match="holds itself"):
         load_pickle(pickle.dumps(value))
@@ -572,7 +574,7 @@ def test_records_of_adience_become_columns_in_the_order_of_the_folds(protocol, s
         4: [],
     }
     path = save_npy(tmp_path / "data-aligned.npy", folds, protocol, spelling)
-    assert [len(records) for records in load_pickled_npy(path).values()] == [2, 1, 1, 0]
+    assert [len(records) for records in load_pickled_npy(path).values()] == [2, 1, 1, 0]  # type: ignore[union-attr]
     columns = read_original_records(path)
     assert columns.fold.tolist() == [0, 0, 1, 3]
     assert columns.subject.tolist() == ["101@N08", "b", "103@N08", "107@N08"]
@@ -764,7 +766,7 @@ def save_checkpoint(path, monkeypatch, **changes):
         "config": ConfigParser(),
     } | changes
     module = types.ModuleType("parse_config")
-    module.ConfigParser = ConfigParser
+    module.ConfigParser = ConfigParser  # type: ignore[attr-defined]
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "parse_config", module)
         patch.setattr(ConfigParser, "__module__", "parse_config")
@@ -1003,7 +1005,7 @@ def test_records_that_overlap_in_the_file_are_refused(tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         last = archive.getinfo("a/data/1")
         archive.filelist += [last] * 50
-        archive._didModify = True
+        archive._didModify = True  # type: ignore[attr-defined]
     with pytest.raises(CheckpointError, match="more bytes than the file has"):
         load_pth(path)
 

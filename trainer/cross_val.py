@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from base.base_trainer import Log
+from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import Fitted, fit, held_out_loader
-from trainer.parts import check
 from utils.checkpoint import environment, load_checkpoint, load_weights
+from utils.cli import Interrupted
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DivergedError
 from utils.files import read_json, write_json
@@ -107,6 +108,7 @@ def run_one(config: ConfigParser, seed: int, fold: int) -> Finished:
 
     Raises:
         DivergedError: names seed and fold.
+        Interrupted: Ctrl-C or SIGTERM came; this run is lost, those before are not.
     """
     run = ConfigParser(
         config.config,
@@ -118,6 +120,11 @@ def run_one(config: ConfigParser, seed: int, fold: int) -> Finished:
         stats = _evaluate_best(run, fitted)
     except DivergedError as error:
         raise DivergedError(f"seed {seed}, fold {fold}: {error}") from None
+    except Interrupted as interrupted:
+        raise Interrupted(
+            f"interrupted in seed {seed}, fold {fold}; the same call again goes on with that run",
+            interrupted.exit_code,
+        ) from None
     return Finished(seed, fold, stats, fitted.best_path, environment(fitted.setup.precision))
 
 
@@ -207,13 +214,23 @@ def _open_results(config: ConfigParser, plan: Plan) -> tuple[Path, Results]:
         "stats": {},
     }
     for path in sorted(save_dir.glob(f"*{SUFFIX}"), reverse=True):
-        results = read_json(path)
+        results = _read_results(path)
         same = all(results.get(key) == fresh[key] for key in ("config", "seeds", "folds"))
         if same and plan.missing(results):
             return path, results
     path = claim_path(save_dir, SUFFIX)
     write_json(fresh, path)
     return path, fresh
+
+
+def _read_results(path: Path) -> Results:
+    """Read a results file; a foreign one, or one that a kill left empty, holds nothing."""
+    try:
+        results = read_json(path)
+    except ConfigError as error:
+        get_logger("cross-val").warning(f"{error}: passed over")
+        return {}
+    return results if isinstance(results, dict) else {}
 
 
 def _add(results: Results, finished: Finished) -> None:

@@ -16,7 +16,7 @@ from trainer.parts import build_lr_scheduler, build_optimizer, known_metrics
 from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint, load_pretrained
 from utils.config import ConfigParser
-from utils.errors import DataError
+from utils.errors import ConfigError, DataError
 from utils.runtime import choose_device, choose_precision, seed_everything
 
 
@@ -78,12 +78,19 @@ def prepare(config: ConfigParser) -> Setup:
         logger.info(f"Weights from {config['checkpoint']}")
     model = model.to(device)
     optimizer = build_optimizer(config, list(model.parameters()))
+    lr_scheduler = build_lr_scheduler(config, optimizer, len(train_loader))
+    num_steps = config["trainer"]["epochs"] * len(train_loader)
+    if getattr(lr_scheduler, "total_steps", num_steps) < num_steps:
+        raise ConfigError(
+            f"lr_scheduler.args: the cycle ends after {lr_scheduler.total_steps} batches, the "
+            f"training after {num_steps}; leave its length out, it is filled in"
+        )
     return Setup(
         model=model,
         criterion=config.init_ftn("loss", loss),
         metrics=metrics_of(config),
         optimizer=optimizer,
-        lr_scheduler=build_lr_scheduler(config, optimizer, len(train_loader)),
+        lr_scheduler=lr_scheduler,
         train_loader=train_loader,
         valid_loader=valid_loader,
         device=device,

@@ -41,7 +41,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
         DataError: the split is empty.
         CheckpointError: the checkpoint is unfit.
     """
-    logger = config.get_logger("test")
+    logger = config.get_logger("test", verbosity=1)  # silent trainings are evaluated aloud too
     if config.resume is None:
         raise ConfigError(
             "test.py needs a checkpoint: -r saved/models/<name>/<run id>/model_best.pth"

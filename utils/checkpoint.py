@@ -9,6 +9,8 @@ original project (the config a plain dict), and beside them resume (how to go on
 import io
 import pickle
 import platform
+import struct
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,12 @@ from utils.files import atomic_write
 from utils.log import get_logger
 from utils.original import from_original
 from utils.runtime import Precision
+
+DAMAGED = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError),
+    *(MemoryError, RuntimeError, TypeError, ValueError, struct.error),
+)
+"""What torch's reader raises over bytes that are not those it wrote."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,11 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with atomic_write(path) as file:
-        file.write(buffer.getbuffer())
+    try:
+        with atomic_write(path) as file:
+            file.write(buffer.getbuffer())
+    except OSError as error:  # name the checkpoint, not the temporary file or nothing
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -83,14 +94,16 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             f"{path} is not a checkpoint, or it is damaged (not a torch zip file)"
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damaged bytes: they end in an error below
+            content = torch.load(path, map_location="cpu", weights_only=True)
         is_original = False
     except pickle.UnpicklingError:  # names more than plain values and tensors
         from utils.legacy import load_pth
 
         content = load_pth(path)
         is_original = True
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is damaged: {reason}") from None
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
@@ -107,7 +120,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     misfit = _misfit(model.state_dict(), checkpoint.state_dict)
     if misfit:
         raise CheckpointError(_explain(checkpoint, misfit))
-    model.load_state_dict(checkpoint.state_dict)
+    _load(model, checkpoint, checkpoint.state_dict)
 
 
 def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
@@ -118,21 +131,29 @@ def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
     """
     own, loaded = model.state_dict(), checkpoint.state_dict
     last_layer = list(own)[-2:]
-    is_other_task = any(
-        name in loaded and loaded[name].shape != own[name].shape for name in last_layer
-    )
-    if not is_other_task:
+    weight, _ = last_layer
+    is_whole = all(isinstance(loaded.get(name), Tensor) for name in last_layer)
+    if not is_whole or all(loaded[name].shape == own[name].shape for name in last_layer):
         load_weights(model, checkpoint)
         return
-    kept = {name: weight for name, weight in loaded.items() if name not in last_layer}
+    kept = {name: value for name, value in loaded.items() if name not in last_layer}
     misfit = _misfit({k: v for k, v in own.items() if k not in last_layer}, kept)
-    if misfit or own[last_layer[0]].shape[1:] != loaded[last_layer[0]].shape[1:]:
-        raise CheckpointError(_explain(checkpoint, misfit or f"{last_layer[0]} has another width"))
-    model.load_state_dict(kept, strict=False)
+    if misfit or own[weight].shape[1:] != loaded[weight].shape[1:]:
+        raise CheckpointError(_explain(checkpoint, misfit or f"{weight} has another width"))
+    _load(model, checkpoint, kept)
     get_logger("checkpoint").info(
-        f"{checkpoint.path} has {len(loaded[last_layer[1]])} classes, this network "
-        f"{len(own[last_layer[1]])}: all weights but the last layer's are taken"
+        f"{checkpoint.path} has {len(loaded[weight])} classes, this network {len(own[weight])}: "
+        "all weights but the last layer's are taken"
     )
+
+
+def _load(model: nn.Module, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
+    """Load weights of the right names and shapes; others of the network stay."""
+    try:
+        model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # numbers that cannot become these, or lie nowhere
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{checkpoint.path} is damaged: {reason}") from None
 
 
 def environment(precision: Precision) -> dict[str, Any]:
@@ -151,9 +172,9 @@ def _misfit(own: dict[str, Tensor], loaded: dict[str, Tensor]) -> str:
     """Say where two sets of weights differ in names or shapes; empty if nowhere."""
     missing, unknown = own.keys() - loaded.keys(), loaded.keys() - own.keys()
     if missing:
-        return f"it lacks {sorted(missing)[0]}"
+        return f"it lacks {min(missing)}"
     if unknown:
-        return f"it holds {sorted(unknown)[0]}, which this network has not"
+        return f"it holds {min(map(str, unknown))}, which this network has not"
     for name, weight in own.items():
         if not isinstance(loaded[name], Tensor) or loaded[name].shape != weight.shape:
             shape = tuple(getattr(loaded[name], "shape", ()))

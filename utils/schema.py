@@ -104,6 +104,9 @@ REFUSED_LOSSES = {
 }
 
 
+UNKNOWN_KEY = "unknown key"
+
+
 def find_problems(config: Mapping[str, Any], parts: Mapping[str, Parts]) -> list[str]:
     """List what is wrong with keys, types and values, one line each.
 
@@ -146,7 +149,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def _unknown_keys(prefix: str, content: Mapping[str, Any], known: Iterable[str]) -> list[str]:
     return [
-        f"{prefix}{key}: unknown key, {nearest(key, known)}" for key in content if key not in known
+        f"{prefix}{key}: {UNKNOWN_KEY}, {nearest(key, known)}"
+        for key in content
+        if key not in known
     ]
 
 

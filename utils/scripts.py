@@ -40,3 +40,78 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
     save_checkpoint({**kept, "config": loaded.config}, Path(out_path))
     size = Path(out_path).stat().st_size / 2**20
     get_logger("export").info(f"{out_path}: {size:.1f} MiB, from {checkpoint}")
+
+
+def get_Adience_clean(
+    image_type: str,
+    resize: int | None = 640,
+    det_score: float = 0.9,
+    data_dir: Path | str = "data",
+    remove_corrupt: bool = False,
+) -> Path:
+    """Write the data file of Adience from its label files and the extracted embeddings.
+
+    Args:
+        image_type: 'aligned' or 'raw'.
+        resize: what the extraction was called with; None or 0 for images sent as they are.
+        det_score: lowest score of the face detector that is good enough.
+        data_dir: folder that holds `Adience`.
+        remove_corrupt: delete corrupt embeddings files, so that the next extraction makes them.
+
+    Returns:
+        the data file, `Adience/data-<image_type>.npy`.
+
+    Raises:
+        DataError: an argument, a label file or the embeddings are wrong or missing.
+    """
+    from extraction.cleaning import CleaningOptions, clean_adience
+
+    log_to_console()
+    return clean_adience(image_type, CleaningOptions(resize, det_score, data_dir, remove_corrupt))
+
+
+def get_imdb_wiki_clean(
+    dataset: str,
+    resize: int | None = 640,
+    det_score: float = 0.9,
+    data_dir: Path | str = "data",
+    remove_corrupt: bool = False,
+) -> Path:
+    """Write the data file of IMDB or WIKI from its .mat file and the extracted embeddings.
+
+    Args:
+        dataset: 'imdb' or 'wiki'.
+        resize: what the extraction was called with; None or 0 for images sent as they are.
+        det_score: lowest score of the face detector that is good enough.
+        data_dir: folder that holds `imdb_crop` and `wiki_crop`.
+        remove_corrupt: delete corrupt embeddings files, so that the next extraction makes them.
+
+    Returns:
+        the data file, `<dataset>_crop/data.npy`.
+
+    Raises:
+        DataError: an argument, the .mat file or the embeddings are wrong or missing.
+    """
+    from extraction.cleaning import CleaningOptions, clean_imdb_wiki
+
+    log_to_console()
+    return clean_imdb_wiki(dataset, CleaningOptions(resize, det_score, data_dir, remove_corrupt))
+
+
+def convert_original_data(dataset: str, data_dir: Path | str = "data") -> list[Path]:
+    """Rewrite the original project's data files in our format; the old ones stay beside them.
+
+    Args:
+        dataset: 'imdb', 'wiki' or 'Adience'.
+        data_dir: folder that holds `Adience`, `imdb_crop` and `wiki_crop`.
+
+    Returns:
+        the data files that were rewritten.
+
+    Raises:
+        DataError: there is nothing to convert, or the file is damaged or foreign.
+    """
+    from extraction.convert import convert
+
+    log_to_console()
+    return convert(dataset, data_dir)

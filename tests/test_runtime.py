@@ -1,0 +1,140 @@
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from utils.runtime import (
+    Precision,
+    choose_device,
+    choose_precision,
+    cpu_has_bfloat16,
+    generator,
+    seed_everything,
+)
+
+
+def numpy_state() -> list[int]:
+    state: Any = np.random.get_state()  # noqa: NPY002 - it must stay as it is
+    words: list[int] = state[1].tolist()
+    return words
+
+
+def test_a_generator_is_a_function_of_seed_purpose_and_numbers() -> None:
+    keys: list[tuple[int, str, tuple[int, ...]]] = [
+        (42, "split", ()),
+        (43, "split", ()),
+        (42, "limit_data", ()),
+        (42, "order", (1,)),
+        (42, "order", (2,)),
+        (43, "order", (1,)),
+        (0, "split", ()),
+        (2**63 - 1, "split", ()),
+    ]
+    draws = [generator(seed, purpose, *rest).integers(2**62) for seed, purpose, rest in keys]
+    again = [generator(seed, purpose, *rest).integers(2**62) for seed, purpose, rest in keys]
+    assert draws == again
+    assert len(set(draws)) == len(draws)
+
+
+def test_generators_neither_touch_nor_see_global_random_state() -> None:
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    torch.manual_seed(1)
+    states = random.getstate(), numpy_state(), torch.get_rng_state()
+    first = generator(7, "split").integers(2**62, size=5).tolist()
+    assert random.getstate() == states[0]
+    assert numpy_state() == states[1]
+    assert torch.equal(torch.get_rng_state(), states[2])
+    np.random.seed(2)  # noqa: NPY002
+    assert generator(7, "split").integers(2**62, size=5).tolist() == first
+
+
+def test_seeding_repeats_torch_and_leaves_numpy_alone() -> None:
+    state = numpy_state()
+    seed_everything(5)
+    first = torch.rand(4)
+    seed_everything(5)
+    assert torch.equal(torch.rand(4), first)
+    seed_everything(6)
+    assert not torch.equal(torch.rand(4), first)
+    assert numpy_state() == state
+
+
+@pytest.mark.parametrize(
+    ("n_gpu", "has_gpu", "device", "words"),
+    [
+        (0, True, "cpu", "n_gpu is 0"),
+        (0, False, "cpu", "n_gpu is 0"),
+        (1, False, "cpu", "no GPU found"),
+        (3, False, "cpu", "no GPU found"),
+        (1, True, "cuda:0", "Device: A Big One"),
+        (2, True, "cuda:0", "does not fill one GPU: run several"),
+    ],
+)
+def test_the_device_is_chosen_and_one_line_says_why(
+    n_gpu: int, has_gpu: bool, device: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A Big One")
+    chosen, line = choose_device(n_gpu)
+    assert str(chosen) == device
+    assert words in line
+    assert "\n" not in line
+    assert ("run several" in line) == (n_gpu > 1 and has_gpu)
+
+
+@pytest.mark.parametrize(
+    ("amp", "device", "has_bf16", "dtype", "needs_scaler"),
+    [
+        (False, "cpu", True, torch.float32, False),
+        (False, "cuda", True, torch.float32, False),
+        (True, "cpu", True, torch.bfloat16, False),
+        (True, "cpu", False, torch.float32, False),
+        (True, "cuda", True, torch.bfloat16, False),
+        (True, "cuda", False, torch.float16, True),
+    ],
+)
+def test_mixed_precision_is_bf16_where_the_device_has_it_and_scaled_fp16_on_gpus_only(
+    amp: bool,
+    device: str,
+    has_bf16: bool,
+    dtype: torch.dtype,
+    needs_scaler: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_bf16})
+    assert choose_precision(amp, torch.device(device)) == Precision(device, dtype, needs_scaler)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({}, False),
+        ({"avx512_f": True, "avx512_vnni": True}, False),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+        ({"amx_bf16": False, "avx512_bf16": False}, False),
+    ],
+)
+def test_a_cpu_has_bf16_by_either_instruction_set(
+    capabilities: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert cpu_has_bfloat16() is expected
+
+
+def test_autocast_computes_in_the_precision_chosen_and_float32_opens_none() -> None:
+    a = torch.ones(2, 2)
+    with Precision("cpu", torch.bfloat16).autocast():
+        assert (a @ a).dtype is torch.bfloat16
+    with Precision("cpu", torch.float32).autocast():
+        assert (a @ a).dtype is torch.float32
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_precision_prints_as_people_say_it() -> None:
+    assert str(Precision("cpu", torch.bfloat16)) == "bfloat16"
+    assert str(Precision("cuda", torch.float16, True)) == "float16 with a gradient scaler"
