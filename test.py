@@ -4,8 +4,7 @@ python test.py -r saved/models/ResMLP/<run id>/model_best.pth
 python test.py -r models/age.pth -o data_loader.args.dataset=wiki --split all
 """
 
-from trainer.check import check
-from trainer.testing import add_arguments, evaluate_checkpoint
+from trainer.testing import add_arguments, check_test, evaluate_checkpoint
 from utils.cli import run
 from utils.config import ConfigParser, script_parser
 
@@ -15,7 +14,7 @@ def main() -> None:
     parser = script_parser(__doc__, default_config=None)
     add_arguments(parser)
     arguments = parser.parse_args()
-    evaluate_checkpoint(ConfigParser.from_args(arguments, check=check), arguments.split)
+    evaluate_checkpoint(ConfigParser.from_args(arguments, check=check_test), arguments.split)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Epochs: train, validate, log, keep the best, stop early, and go on after an interruption."""
 
 import logging
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -65,6 +67,7 @@ class BaseTrainer(ABC):
         self.monitor = self._monitor(trainer["monitor"], trainer["early_stop"])
         self.position = Position()
         self.best_log: Log = {}
+        self.earlier_best: Path | None = None
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision.needs_scaler)
         scheduler = type(setup.lr_scheduler).__name__
         self.steps_scheduler_per_batch = scheduler in PER_BATCH_SCHEDULERS
@@ -97,6 +100,8 @@ class BaseTrainer(ABC):
             DivergedError: the loss became NaN or infinite.
             OSError: a checkpoint could not be written.
         """
+        if self.earlier_best is not None:
+            shutil.copyfile(self.earlier_best, self.config.save_dir / BEST_NAME)
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest())
             stack.enter_context(log_to_file(self.config.log_dir / "info.log"))
@@ -117,6 +122,7 @@ class BaseTrainer(ABC):
         if training is None:
             self._leave(stop)
             return
+        self._refuse_nan_weights(epoch)
         log = {"epoch": epoch, **training, **self._validation_log(epoch)}
         self._step_scheduler_after_epoch(log)
         self.position = Position(epoch)
@@ -128,6 +134,12 @@ class BaseTrainer(ABC):
             self.on_epoch(log)
         if stop.is_set and epoch < self.epochs:
             self._leave(stop)
+
+    def _refuse_nan_weights(self, epoch: int) -> None:
+        """Notice what the very last step of an epoch did, whose loss nobody looks at."""
+        sums = torch.stack([weight.detach().sum() for weight in self.setup.model.parameters()])
+        if not torch.isfinite(sums).all():
+            raise DivergedError(f"the weights became NaN in the last step of epoch {epoch}")
 
     def _validation_log(self, epoch: int) -> Log:
         loader = self.setup.valid_loader
@@ -156,7 +168,8 @@ class BaseTrainer(ABC):
     def _step_scheduler_after_epoch(self, log: Log) -> None:
         scheduler = self.setup.lr_scheduler
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            scheduler.step(log.get("val_loss", log["loss"]))
+            is_off = self.monitor.mode == "off"
+            scheduler.step(log.get("val_loss", log["loss"]) if is_off else log[self.monitor.metric])
         elif scheduler is not None and not self.steps_scheduler_per_batch:
             scheduler.step()
 

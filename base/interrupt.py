@@ -11,6 +11,8 @@ class StopRequest:
     Use as a context manager; outside the main thread, which alone receives signals, it does
     nothing.
 
+    Inside another one, a signal is noted by both: what runs several trainings knows as well.
+
     Attributes:
         signal_number: of the signal that came; None so far.
     """
@@ -33,6 +35,9 @@ class StopRequest:
         if self.signal_number is not None:
             raise KeyboardInterrupt
         self.signal_number = number
+        outer = getattr(self._previous[number], "__self__", None)
+        if isinstance(outer, StopRequest) and not outer.is_set:
+            outer._note(number, None)
 
     @property
     def is_set(self) -> bool:

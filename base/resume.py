@@ -1,11 +1,13 @@
 """Going on with a training where a checkpoint was written."""
 
-import shutil
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from base.monitor import Monitor
 from utils.checkpoint import Checkpoint, load_checkpoint, load_weights
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 BEST_NAME = "model_best.pth"
 INTERRUPTED_NAME = "checkpoint-interrupted.pth"
-LENGTHS = ("total_steps", "T_max", "_schedule_phases")
-"""What a schedule takes from the config when training goes on, not from the checkpoint."""
 
 
 @dataclass
@@ -42,35 +42,81 @@ def resume(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
             f"weights with -o checkpoint={checkpoint.path}"
         )
     state = checkpoint.content["resume"]
+    position = Position(**state["position"])
+    if position.batch > 0:
+        _refuse_other_batches(checkpoint, trainer.config.config)
     load_weights(trainer.setup.model, checkpoint)
+    _resume_schedule(trainer, checkpoint, position)
     _resume_optimizer(trainer, checkpoint)
-    trainer.scaler.load_state_dict(state["scaler"])
-    trainer.position = Position(**state["position"])
-    trainer.best_log = state["best_log"]
+    if state["scaler"]:  # empty where none was needed
+        trainer.scaler.load_state_dict(state["scaler"])
+    trainer.position, trainer.best_log = position, state["best_log"]
     _resume_monitor(trainer, Monitor(**state["monitor"]))
-    _carry_best(trainer, checkpoint)
+    _find_best(trainer, checkpoint)
     _set_random_state(state["random"], trainer.setup.device)
 
 
-def _resume_optimizer(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
-    """Restore optimizer and schedule, where the config still names the same types."""
-    old, new, setup = checkpoint.config, trainer.config.config, trainer.setup
-    if old["optimizer"]["type"] != new["optimizer"]["type"]:
-        trainer.logger.warning("The optimizer's type changed: it starts anew")
-    else:
-        setup.optimizer.load_state_dict(checkpoint.content["optimizer"])
-        if old["optimizer"] != new["optimizer"]:
-            for group in setup.optimizer.param_groups:
-                group.update(new["optimizer"]["args"])
-    schedule, state = setup.lr_scheduler, checkpoint.content["resume"]["lr_scheduler"]
-    if _type_of(old["lr_scheduler"]) != _type_of(new["lr_scheduler"]):
+def _refuse_other_batches(checkpoint: Checkpoint, new: dict[str, Any]) -> None:
+    """Refuse to end an epoch with other batches, or other sums over them, than it began with."""
+    old = checkpoint.config
+    changed = [key for key in ("seed", "metrics", "loss") if old[key] != new[key]]
+    before, now = old["data_loader"]["args"], new["data_loader"]["args"]
+    changed += [
+        f"data_loader.args.{key}"
+        for key in {**before, **now}
+        if key not in ("data_dir", "num_workers") and before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{checkpoint.path} was written in the middle of an epoch, which cannot end with "
+            f"another {', '.join(changed)}: keep it, or go on from the end of an epoch"
+        )
+
+
+def _resume_schedule(trainer: "BaseTrainer", checkpoint: Checkpoint, position: Position) -> None:
+    """Step the new schedule to its place on its own curve, which the config may have changed.
+
+    Steps that are repeated as they were taken give the same rates to the bit.
+    """
+    old, new = checkpoint.config["lr_scheduler"], trainer.config["lr_scheduler"]
+    schedule = trainer.setup.lr_scheduler
+    if (old or {}).get("type") != (new or {}).get("type"):
         trainer.logger.warning("The schedule's type changed: it starts anew")
+    elif isinstance(schedule, ReduceLROnPlateau):
+        _resume_plateau(trainer, checkpoint)
     elif schedule is not None:
-        schedule.load_state_dict({k: v for k, v in state.items() if k not in LENGTHS})
+        num_steps = position.epoch
+        if trainer.steps_scheduler_per_batch:
+            num_steps = position.epoch * len(trainer.setup.train_loader) + position.batch
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*lr_scheduler.step.*")
+            for _ in range(num_steps):
+                schedule.step()
 
 
-def _type_of(section: dict[str, Any] | None) -> str | None:
-    return None if section is None else section["type"]
+def _resume_plateau(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
+    """Restore what ReduceLROnPlateau counted, and the share of the rate that it left."""
+    schedule, optimizer = trainer.setup.lr_scheduler, trainer.setup.optimizer
+    state = checkpoint.content["resume"]["lr_scheduler"]
+    kept = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+    schedule.load_state_dict({key: state[key] for key in kept})
+    old_args = checkpoint.config["optimizer"].get("args", {})
+    for group, saved in zip(
+        optimizer.param_groups, checkpoint.content["optimizer"]["param_groups"], strict=True
+    ):
+        is_same = old_args.get("lr") == trainer.config["optimizer"].get("args", {}).get("lr")
+        group["lr"] = saved["lr"] if is_same else group["lr"] * saved["lr"] / old_args["lr"]
+
+
+def _resume_optimizer(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
+    """Restore the moments; rates and other settings are the config's and the schedule's."""
+    if checkpoint.config["optimizer"]["type"] != trainer.config["optimizer"]["type"]:
+        trainer.logger.warning("The optimizer's type changed: it starts anew")
+        return
+    optimizer = trainer.setup.optimizer
+    groups = optimizer.state_dict()["param_groups"]
+    moments = checkpoint.content["optimizer"]["state"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def _resume_monitor(trainer: "BaseTrainer", saved: Monitor) -> None:
@@ -82,25 +128,30 @@ def _resume_monitor(trainer: "BaseTrainer", saved: Monitor) -> None:
         trainer.logger.warning(f"{current.metric} is monitored now, {saved.metric} was before")
 
 
-def _carry_best(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
-    """Bring the best epoch so far into this run's folder, or forget that there was one."""
+def _find_best(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
+    """Find the file of the best epoch so far, or forget that there was one."""
     epoch = trainer.monitor.best_epoch
     if epoch == 0:
         return
     folder = checkpoint.path.parent
     for path in (checkpoint.path, folder / BEST_NAME, folder / f"checkpoint-epoch{epoch}.pth"):
-        if path.is_file() and _ends_epoch(load_checkpoint(path), epoch):
-            shutil.copyfile(path, trainer.config.save_dir / BEST_NAME)
+        if _ends_epoch(path, epoch):
+            trainer.earlier_best = path
             return
     trainer.logger.warning(
-        f"The weights of epoch {epoch}, the best so far, are not in {folder} any more: the best is "
-        "looked for among the epochs to come"
+        f"The weights of epoch {epoch}, the best so far, are not in {folder} any more: the best "
+        "is looked for among the epochs to come"
     )
     trainer.monitor.best_epoch = 0
 
 
-def _ends_epoch(checkpoint: Checkpoint, epoch: int) -> bool:
-    position = checkpoint.content.get("resume", {}).get("position", {})
+def _ends_epoch(path: Path, epoch: int) -> bool:
+    """Tell whether a file is the undamaged checkpoint of an epoch's end."""
+    try:
+        content = load_checkpoint(path).content
+    except CheckpointError:
+        return False
+    position = content.get("resume", {}).get("position", {})
     return bool(position.get("epoch") == epoch and position.get("batch") == 0)
 
 

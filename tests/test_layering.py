@@ -1,4 +1,4 @@
-"""Imports go down only: utils <- base <- data_loader, model, trainer <- the scripts."""
+"""Imports go down only: utils <- base <- data_loader, model, trainer, extraction <- scripts."""
 
 import ast
 import subprocess
@@ -12,6 +12,7 @@ BELOW = {
     "utils": {"utils"},
     "base": {"utils", "base"},
     "data_loader": {"utils", "base", "data_loader"},
+    "extraction": {"utils", "data_loader", "extraction"},
     "model": {"utils", "base", "model"},
     "trainer": {"utils", "base", "data_loader", "model", "trainer"},
 }

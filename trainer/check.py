@@ -124,6 +124,16 @@ def _loss_problems(config: Config) -> list[str]:
     return problems
 
 
+def _plateau_problems(config: Config) -> list[str]:
+    """Refuse a ReduceLROnPlateau that watches for the opposite of what is monitored."""
+    schedule, monitor = config["lr_scheduler"] or {}, config["trainer"]["monitor"]
+    mode = "min" if monitor == "off" else monitor.split(" ")[0]
+    given = schedule.get("args", {}).get("mode", "min")
+    if schedule.get("type") == "ReduceLROnPlateau" and given != mode:
+        return [f"lr_scheduler.args.mode: {given}, but it follows trainer.monitor, {monitor!r}"]
+    return []
+
+
 def _verbosity_problems(config: Config) -> list[str]:
     verbosity = config["trainer"]["verbosity"]
     return [] if verbosity in (0, 1, 2) else [f"trainer.verbosity: {verbosity}, expected 0, 1 or 2"]
@@ -197,6 +207,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[Config], list[str]]], ...] = (
     (("data_loader", "loss"), _loss_problems),
     (("trainer", "metrics"), _monitor_problems),
     (("trainer",), _verbosity_problems),
+    (("trainer", "lr_scheduler"), _plateau_problems),
     (("name",), _name_problems),
     (("seeds", "num_cross_val"), _plan_problems),
     (("arch",), _arch_problems),

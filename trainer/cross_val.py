@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from base.base_trainer import Log
+from base.interrupt import StopRequest
 from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import Fitted, fit, held_out_loader
@@ -79,14 +80,19 @@ def cross_validate(
     logger.info(
         f"Results: {path}, {len(plan.runs()) - len(missing)} of {len(plan.runs())} runs done"
     )
-    for run_seed, run_fold in tqdm(missing, desc="runs", unit="run", disable=None):
-        finished = run_one(config, run_seed, run_fold)
-        _add(results, finished)
-        if not plan.missing(results):
-            results["stats"] |= summarise(results["stats"], plan)
-        write_json(results, path)
-        values = "  ".join(f"{name} {value:.4f}" for name, value in finished.stats["test"].items())
-        logger.info(f"seed {run_seed}, fold {run_fold}: test {values}")
+    with StopRequest() as stop:
+        for run_seed, run_fold in tqdm(missing, desc="runs", unit="run", disable=None):
+            finished = run_one(config, run_seed, run_fold)
+            _add(results, finished)
+            if not plan.missing(results):
+                results["stats"] |= summarise(results["stats"], plan)
+            write_json(results, path)
+            values = "  ".join(
+                f"{name} {value:.4f}" for name, value in finished.stats["test"].items()
+            )
+            logger.info(f"seed {run_seed}, fold {run_fold}: test {values}")
+            if stop.is_set and plan.missing(results):
+                raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
     logger.info(table(results, plan))
     logger.info(f"Written: {path}")
     return results

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import Log, Setup
 from base.resume import BEST_NAME
@@ -49,14 +51,15 @@ def fit(config: ConfigParser, on_epoch: Callable[[Log], None] | None = None) -> 
     logger = config.get_logger("train")
     setup = prepare(config)
     resumed = None if config.resume is None else load_checkpoint(config.resume)
-    config.create_run()
     trainer = Trainer(setup, config, on_epoch)
     if resumed is not None:
         trainer.resume(resumed)
+    config.create_run()
     logger.info(f"Run: {config.save_dir}")
     best_log = trainer.train()
     best_path = config.save_dir / BEST_NAME
-    logger.info(f"Best epoch: {int(best_log.get('epoch', 0))}, saved as {best_path}")
+    if best_path.is_file():
+        logger.info(f"Best epoch: {int(best_log['epoch'])}, saved as {best_path}")
     return Fitted(best_path, best_log, setup)
 
 
@@ -68,6 +71,8 @@ def prepare(config: ConfigParser) -> Setup:
     precision = choose_precision(config["amp"], device)
     logger.info(f"{line}, {precision}")
     train_loader = training_loader(config)
+    if train_loader.n_samples == 1 and config["arch"]["args"].get("add_IC", True):
+        raise DataError("one row is left to train on, but batch norm (add_IC) needs 2 or more")
     valid_loader = train_loader.split_validation()
     logger.info(_describe(config, train_loader, valid_loader))
     model = config.init_obj("arch", arch)
@@ -78,13 +83,7 @@ def prepare(config: ConfigParser) -> Setup:
         logger.info(f"Weights from {config['checkpoint']}")
     model = model.to(device)
     optimizer = build_optimizer(config, list(model.parameters()))
-    lr_scheduler = build_lr_scheduler(config, optimizer, len(train_loader))
-    num_steps = config["trainer"]["epochs"] * len(train_loader)
-    if getattr(lr_scheduler, "total_steps", num_steps) < num_steps:
-        raise ConfigError(
-            f"lr_scheduler.args: the cycle ends after {lr_scheduler.total_steps} batches, the "
-            f"training after {num_steps}; leave its length out, it is filled in"
-        )
+    lr_scheduler = _schedule(config, optimizer, len(train_loader))
     return Setup(
         model=model,
         criterion=config.init_ftn("loss", loss),
@@ -98,17 +97,33 @@ def prepare(config: ConfigParser) -> Setup:
     )
 
 
-def training_loader(config: ConfigParser) -> BaseDataLoader:
-    """Read the rows to train on.
+def _schedule(config: ConfigParser, optimizer: Optimizer, num_batches: int) -> Any:
+    """Make the schedule for the number of batches that there are.
 
     Raises:
-        DataError: among others, a single row, which batch norm cannot learn from.
+        ConfigError: it is too short, or rises within a single batch.
     """
+    try:
+        schedule = build_lr_scheduler(config, optimizer, num_batches)
+    except ZeroDivisionError:
+        raise ConfigError(
+            "lr_scheduler.args: the rate would rise within a single batch; train for more epochs, "
+            "or take smaller batches"
+        ) from None
+    num_steps = config["trainer"]["epochs"] * num_batches
+    if getattr(schedule, "total_steps", num_steps) < num_steps:
+        raise ConfigError(
+            f"lr_scheduler.args: the cycle ends after {schedule.total_steps} batches, the "
+            f"training after {num_steps}; leave its length out, it is filled in"
+        )
+    return schedule
+
+
+def training_loader(config: ConfigParser) -> BaseDataLoader:
+    """Read the data set and split it; the loader iterates the rows to train on."""
     loader: BaseDataLoader = config.init_obj(
         "data_loader", data_loaders, training=True, seed=config["seed"]
     )
-    if loader.n_samples == 1 and config["arch"]["args"].get("add_IC", True):
-        raise DataError("one row is left to train on, but batch norm (add_IC) needs 2 or more")
     return loader
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from base.base_data_loader import BaseDataLoader
 from model import loss
 from model import model as arch
+from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import held_out_loader, metrics_of, training_loader
 from utils.checkpoint import environment, load_checkpoint, load_weights
@@ -25,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split",
         choices=SPLITS,
         help="rows to evaluate on: train or val as in training, test (the held-out fold) or all "
-        "(default: test where a fold is held out, else val where there is one, else all)",
+        "(default: test where a fold is held out, else val of the data set it was trained on, "
+        "else all)",
     )
 
 
@@ -47,8 +49,9 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
             "test.py needs a checkpoint: -r saved/models/<name>/<run id>/model_best.pth"
         )
     checkpoint = load_checkpoint(config.resume)
+    config = ConfigParser(_without_foreign_fold(config.config), config.resume)
     arguments = config["data_loader"]["args"]
-    split = split or _default_split(arguments)
+    split = split or _default_split(arguments, checkpoint.config["data_loader"]["args"]["dataset"])
     device, line = choose_device(config["n_gpu"])
     precision = choose_precision(config["amp"], device)
     logger.info(f"{line}, {precision}")
@@ -75,10 +78,23 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     return results
 
 
-def _default_split(arguments: dict[str, Any]) -> str:
+def check_test(config: dict[str, Any]) -> list[str]:
+    """List every problem of a config; a fold that only Adience has does not matter elsewhere."""
+    return check(_without_foreign_fold(config))
+
+
+def _without_foreign_fold(config: dict[str, Any]) -> dict[str, Any]:
+    arguments = (config.get("data_loader") or {}).get("args")
+    if isinstance(arguments, dict) and str(arguments.get("dataset")).lower() != "adience":
+        arguments["test_cross_val"] = None
+    return config
+
+
+def _default_split(arguments: dict[str, Any], trained_on: str) -> str:
     if arguments.get("test_cross_val") is not None:
         return "test"
-    return "val" if arguments["validation_split"] else "all"
+    is_same = arguments["dataset"].lower() == trained_on.lower()
+    return "val" if is_same and arguments["validation_split"] else "all"
 
 
 def _loader(config: ConfigParser, split: str) -> BaseDataLoader:
