@@ -8,7 +8,8 @@ python cross-val.py --seed 3 --fold 2
 from trainer.check import check
 from trainer.cross_val import add_arguments, cross_validate
 from utils.cli import run
-from utils.config import ConfigParser, script_parser
+from utils.config import ConfigParser
+from utils.options import script_parser
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     add_arguments(parser)
     arguments = parser.parse_args()
     config = ConfigParser.from_args(arguments, check=check)
-    cross_validate(config, arguments.seed, arguments.fold)
+    cross_validate(config, arguments.seed, arguments.fold, arguments.anew)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ python test.py -r models/age.pth -o data_loader.args.dataset=wiki --split all
 
 from trainer.testing import add_arguments, check_test, evaluate_checkpoint
 from utils.cli import run
-from utils.config import ConfigParser, script_parser
+from utils.config import ConfigParser
+from utils.options import script_parser
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ python train.py -r saved/models/ResMLP/<run id>/checkpoint-interrupted.pth
 from trainer.check import check
 from trainer.fit import fit
 from utils.cli import run
-from utils.config import ConfigParser, script_parser
+from utils.config import ConfigParser
+from utils.options import script_parser
 
 
 def main() -> None:

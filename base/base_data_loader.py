@@ -34,7 +34,7 @@ class Split:
 
     Attributes:
         validation: a fraction in [0, 1) or a number of rows.
-        by: "image", or "subject": then no person is on both sides.
+        by: "image", or "subject": then no subject is on both sides.
         seed: of the choice.
     """
 

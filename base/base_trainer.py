@@ -1,7 +1,6 @@
 """Epochs: train, validate, log, keep the best, stop early, and go on after an interruption."""
 
 import logging
-import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,11 +18,10 @@ from base.curves import Curves
 from base.interrupt import StopRequest
 from base.monitor import Monitor
 from base.resume import BEST_NAME, INTERRUPTED_NAME, Position, random_state, resume
-from utils.checkpoint import Checkpoint, environment, save_checkpoint
+from utils.checkpoint import Checkpoint, copy_checkpoint, environment, save_checkpoint
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import DivergedError
-from utils.log import log_to_file
 from utils.runtime import Precision
 
 PER_BATCH_SCHEDULERS = ("OneCycleLR", "CyclicLR")
@@ -68,6 +66,7 @@ class BaseTrainer(ABC):
         self.position = Position()
         self.best_log: Log = {}
         self.earlier_best: Path | None = None
+        self.base_lr: float = setup.optimizer.param_groups[0]["lr"]
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision.needs_scaler)
         scheduler = type(setup.lr_scheduler).__name__
         self.steps_scheduler_per_batch = scheduler in PER_BATCH_SCHEDULERS
@@ -101,10 +100,9 @@ class BaseTrainer(ABC):
             OSError: a checkpoint could not be written.
         """
         if self.earlier_best is not None:
-            shutil.copyfile(self.earlier_best, self.config.save_dir / BEST_NAME)
+            copy_checkpoint(self.earlier_best, self.config.save_dir / BEST_NAME)
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest())
-            stack.enter_context(log_to_file(self.config.log_dir / "info.log"))
             curves = Curves(self.config.log_dir, self.config["trainer"]["tensorboard"])
             stack.callback(curves.close)
             while self.position.epoch < self.epochs and not self.monitor.should_stop:
@@ -117,22 +115,25 @@ class BaseTrainer(ABC):
         return self.best_log
 
     def _run_epoch(self, epoch: int, stop: StopRequest, curves: Curves) -> None:
-        start = time.perf_counter()
+        num_before = self.position.batch * self.setup.train_loader.order.batch_size
+        lr, start = self.setup.optimizer.param_groups[0]["lr"], time.perf_counter()
         training = self.train_epoch(epoch, stop)
         if training is None:
             self._leave(stop)
             return
+        seconds = time.perf_counter() - start
         self._refuse_nan_weights(epoch)
         log = {"epoch": epoch, **training, **self._validation_log(epoch)}
         self._step_scheduler_after_epoch(log)
         self.position = Position(epoch)
         is_best = self.monitor.update(epoch, log)
-        self._report(log, time.perf_counter() - start, is_best)
-        curves.add(log, self.setup.optimizer.param_groups[0]["lr"])
+        num_trained = self.setup.train_loader.n_samples - num_before
+        self._report(log, num_trained / seconds, is_best)
+        curves.add(log, lr)
         self._save_epoch(epoch, log, is_best)
         if self.on_epoch is not None:
             self.on_epoch(log)
-        if stop.is_set and epoch < self.epochs:
+        if stop.is_set and epoch < self.epochs and not self.monitor.should_stop:
             self._leave(stop)
 
     def _refuse_nan_weights(self, epoch: int) -> None:
@@ -173,8 +174,7 @@ class BaseTrainer(ABC):
         elif scheduler is not None and not self.steps_scheduler_per_batch:
             scheduler.step()
 
-    def _report(self, log: Log, seconds: float, is_best: bool) -> None:
-        rate = self.setup.train_loader.n_samples / seconds
+    def _report(self, log: Log, rate: float, is_best: bool) -> None:
         values = "  ".join(f"{name} {value:.4f}" for name, value in log.items() if name != "epoch")
         mark = "  best" if is_best and self.monitor.mode != "off" else ""
         epoch = int(log["epoch"])
@@ -205,9 +205,11 @@ class BaseTrainer(ABC):
                 "position": asdict(self.position),
                 "monitor": asdict(self.monitor),
                 "best_log": self.best_log,
+                "base_lr": self.base_lr,
                 "lr_scheduler": None if scheduler is None else scheduler.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "random": random_state(self.setup.device),
             },
             "environment": environment(self.setup.precision),
+            "extractor": getattr(self.setup.train_loader, "extractors", {}),
         }

@@ -1,8 +1,8 @@
 """Going on with a training where a checkpoint was written."""
 
+import contextlib
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from base.monitor import Monitor
-from utils.checkpoint import Checkpoint, load_checkpoint, load_weights
-from utils.errors import CheckpointError
+from utils.checkpoint import Checkpoint, environment, load_checkpoint, load_weights
+from utils.errors import CheckpointError, UserError
 
 if TYPE_CHECKING:
     from base.base_trainer import BaseTrainer
@@ -41,36 +41,74 @@ def resume(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} was written by {writer} and cannot be resumed: start from its "
             f"weights with -o checkpoint={checkpoint.path}"
         )
+    try:
+        _restore(trainer, checkpoint)
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path} cannot be resumed, its state is not one that this program wrote "
+            f"({type(error).__name__}: {error}); start from its weights with -o checkpoint="
+        ) from None
+
+
+def _restore(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
     state = checkpoint.content["resume"]
     position = Position(**state["position"])
+    changed = _changed_scores(checkpoint.config, trainer.config.config)
     if position.batch > 0:
-        _refuse_other_batches(checkpoint, trainer.config.config)
+        _refuse_other_batches(trainer, checkpoint, changed)
+    _tell_other_environment(trainer, checkpoint)
     load_weights(trainer.setup.model, checkpoint)
     _resume_schedule(trainer, checkpoint, position)
     _resume_optimizer(trainer, checkpoint)
     if state["scaler"]:  # empty where none was needed
         trainer.scaler.load_state_dict(state["scaler"])
-    trainer.position, trainer.best_log = position, state["best_log"]
-    _resume_monitor(trainer, Monitor(**state["monitor"]))
-    _find_best(trainer, checkpoint)
+    trainer.position = position
     _set_random_state(state["random"], trainer.setup.device)
+    if _is_judged_alike(trainer, Monitor(**state["monitor"]), changed):
+        trainer.best_log = state["best_log"]
+        _find_best(trainer, checkpoint)
 
 
-def _refuse_other_batches(checkpoint: Checkpoint, new: dict[str, Any]) -> None:
-    """Refuse to end an epoch with other batches, or other sums over them, than it began with."""
-    old = checkpoint.config
-    changed = [key for key in ("seed", "metrics", "loss") if old[key] != new[key]]
-    before, now = old["data_loader"]["args"], new["data_loader"]["args"]
-    changed += [
+def _changed_scores(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """List the keys that differ and that values of a loss or a metric depend on."""
+    harmless = ("data_dir", "num_workers", "batch_size", "shuffle")
+    before = {**old["data_loader"]["args"], "type": old["data_loader"]["type"]}
+    now = {**new["data_loader"]["args"], "type": new["data_loader"]["type"]}
+    return [key for key in ("seed", "loss") if old[key] != new[key]] + [
         f"data_loader.args.{key}"
         for key in {**before, **now}
-        if key not in ("data_dir", "num_workers") and before.get(key) != now.get(key)
+        if key not in harmless and before.get(key) != now.get(key)
+    ]
+
+
+def _refuse_other_batches(
+    trainer: "BaseTrainer", checkpoint: Checkpoint, changed: list[str]
+) -> None:
+    """Refuse to end an epoch with other batches, or other sums over them, than it began with."""
+    old, new = checkpoint.config, trainer.config.config
+    before, now = old["data_loader"]["args"], new["data_loader"]["args"]
+    changed = changed + ["metrics"] * (old["metrics"] != new["metrics"])
+    changed += [
+        f"data_loader.args.{key}"
+        for key in ("batch_size", "shuffle")
+        if before.get(key) != now.get(key)
     ]
     if changed:
         raise CheckpointError(
             f"{checkpoint.path} was written in the middle of an epoch, which cannot end with "
             f"another {', '.join(changed)}: keep it, or go on from the end of an epoch"
         )
+
+
+def _tell_other_environment(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
+    old, new = checkpoint.content.get("environment", {}), environment(trainer.setup.precision)
+    for key in new:
+        if old.get(key) != new[key]:
+            trainer.logger.warning(
+                f"{key} was {old.get(key)} and is {new[key]}: results will not repeat to the bit"
+            )
 
 
 def _resume_schedule(trainer: "BaseTrainer", checkpoint: Checkpoint, position: Position) -> None:
@@ -84,7 +122,7 @@ def _resume_schedule(trainer: "BaseTrainer", checkpoint: Checkpoint, position: P
         trainer.logger.warning("The schedule's type changed: it starts anew")
     elif isinstance(schedule, ReduceLROnPlateau):
         _resume_plateau(trainer, checkpoint)
-    elif schedule is not None:
+    elif schedule is not None and position.epoch < trainer.epochs:
         num_steps = position.epoch
         if trainer.steps_scheduler_per_batch:
             num_steps = position.epoch * len(trainer.setup.train_loader) + position.batch
@@ -96,16 +134,15 @@ def _resume_schedule(trainer: "BaseTrainer", checkpoint: Checkpoint, position: P
 
 def _resume_plateau(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
     """Restore what ReduceLROnPlateau counted, and the share of the rate that it left."""
-    schedule, optimizer = trainer.setup.lr_scheduler, trainer.setup.optimizer
-    state = checkpoint.content["resume"]["lr_scheduler"]
+    state = checkpoint.content["resume"]
     kept = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
-    schedule.load_state_dict({key: state[key] for key in kept})
-    old_args = checkpoint.config["optimizer"].get("args", {})
-    for group, saved in zip(
-        optimizer.param_groups, checkpoint.content["optimizer"]["param_groups"], strict=True
-    ):
-        is_same = old_args.get("lr") == trainer.config["optimizer"].get("args", {}).get("lr")
-        group["lr"] = saved["lr"] if is_same else group["lr"] * saved["lr"] / old_args["lr"]
+    counted = {key: state["lr_scheduler"][key] for key in kept}
+    trainer.setup.lr_scheduler.load_state_dict(counted)
+    reduced_lr = checkpoint.content["optimizer"]["param_groups"][0]["lr"]
+    if state["base_lr"] != trainer.base_lr:
+        reduced_lr *= trainer.base_lr / state["base_lr"]
+    for group in trainer.setup.optimizer.param_groups:
+        group["lr"] = reduced_lr
 
 
 def _resume_optimizer(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
@@ -119,25 +156,33 @@ def _resume_optimizer(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def _resume_monitor(trainer: "BaseTrainer", saved: Monitor) -> None:
+def _is_judged_alike(trainer: "BaseTrainer", saved: Monitor, changed: list[str]) -> bool:
+    """Take over what was best so far, unless it was judged by another measure or on other rows."""
     current = trainer.monitor
-    if (saved.mode, saved.metric) == (current.mode, current.metric):
-        saved.patience = current.patience
-        trainer.monitor = saved
-    else:
+    if (saved.mode, saved.metric) != (current.mode, current.metric):
         trainer.logger.warning(f"{current.metric} is monitored now, {saved.metric} was before")
+        return False
+    if changed:
+        trainer.logger.warning(f"{', '.join(changed)} changed: the best is looked for anew")
+        return False
+    saved.patience = current.patience
+    trainer.monitor = saved
+    return True
 
 
 def _find_best(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
     """Find the file of the best epoch so far, or forget that there was one."""
-    epoch = trainer.monitor.best_epoch
+    epoch, folder = trainer.monitor.best_epoch, checkpoint.path.parent
     if epoch == 0:
         return
-    folder = checkpoint.path.parent
-    for path in (checkpoint.path, folder / BEST_NAME, folder / f"checkpoint-epoch{epoch}.pth"):
-        if _ends_epoch(path, epoch):
-            trainer.earlier_best = path
-            return
+    if _ends_epoch(checkpoint, epoch):
+        trainer.earlier_best = checkpoint.path
+        return
+    for path in (folder / BEST_NAME, folder / f"checkpoint-epoch{epoch}.pth"):
+        with contextlib.suppress(CheckpointError):
+            if _ends_epoch(load_checkpoint(path), epoch):
+                trainer.earlier_best = path
+                return
     trainer.logger.warning(
         f"The weights of epoch {epoch}, the best so far, are not in {folder} any more: the best "
         "is looked for among the epochs to come"
@@ -145,13 +190,8 @@ def _find_best(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
     trainer.monitor.best_epoch = 0
 
 
-def _ends_epoch(path: Path, epoch: int) -> bool:
-    """Tell whether a file is the undamaged checkpoint of an epoch's end."""
-    try:
-        content = load_checkpoint(path).content
-    except CheckpointError:
-        return False
-    position = content.get("resume", {}).get("position", {})
+def _ends_epoch(checkpoint: Checkpoint, epoch: int) -> bool:
+    position = checkpoint.content.get("resume", {}).get("position", {})
     return bool(position.get("epoch") == epoch and position.get("batch") == 0)
 
 

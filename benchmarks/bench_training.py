@@ -43,16 +43,15 @@ NUM_ROWS = 398_251
 """Faces of IMDB and WIKI together after cleaning."""
 
 LOAD_SCRIPT = """
-import resource, sys, time
+import sys, time
 import torch
+from benchmarks.memory import peak_bytes
 from data_loader.data_loaders import AgeDataLoader
-idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+idle = peak_bytes()
 start = time.perf_counter()
 loader = AgeDataLoader(sys.argv[1], 128, True, 0.1, 0, "imdb_wiki", 101, training=True)
 next(iter(loader))
-seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(seconds, (peak - idle) * 1024 / (len(loader.dataset) * 512 * 4))
+print(time.perf_counter() - start, (peak_bytes() - idle) / (len(loader.dataset) * 512 * 4))
 """
 
 Epoch = Callable[[], float]

@@ -20,8 +20,9 @@ from trainer.check import check
 from trainer.fit import prepare, training_loader
 from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint, load_weights
-from utils.config import TASKS_PATH, ConfigParser
+from utils.config import ConfigParser
 from utils.files import read_json
+from utils.options import TASKS_PATH, task_settings
 
 TRAIN_CONFIG = TASKS_PATH.parent.parent / "train.json"
 ORIGINAL_RECIPES: dict[str, dict[str, Any]] = {
@@ -70,11 +71,8 @@ def rows_of(loader: BaseDataLoader, rows: Tensor) -> tuple[Tensor, Tensor]:
     return dataset.__getitems__(rows)
 
 
-def task_config(
-    real_dir: Path, task: str, seed: int, folder: str, epochs: int | None
-) -> ConfigParser:
+def task_config(real_dir: Path, task: str, seed: int, folder: str) -> ConfigParser:
     """Make the config of a task as `--task` makes it, on imdb_wiki."""
-    recipe = read_json(TASKS_PATH)[task]
     changes = {
         "seed": seed,
         "data_loader.args.data_dir": str(real_dir),
@@ -82,9 +80,10 @@ def task_config(
         "trainer.save_dir": folder,
         "trainer.verbosity": 0,
         "trainer.tensorboard": False,
-        "trainer.epochs": epochs,
     }
-    return ConfigParser(read_json(TRAIN_CONFIG), modification={**recipe, **changes}, check=check)
+    return ConfigParser(
+        read_json(TRAIN_CONFIG), modification={**task_settings(task), **changes}, check=check
+    )
 
 
 def adience_rows(config: ConfigParser) -> tuple[Tensor, Tensor]:
@@ -108,7 +107,7 @@ def run_ours(real_dir: Path, task: str, seed: int, goal: float) -> tuple[float, 
     Testing after each epoch is not counted. Infinite where the goal is not reached.
     """
     with tempfile.TemporaryDirectory() as folder:
-        config = task_config(real_dir, task, seed, folder, epochs=None)
+        config = task_config(real_dir, task, seed, folder)
         test = adience_rows(config)
         clock, reached_s, testing_s = time.perf_counter(), float("inf"), 0.0
 
@@ -133,13 +132,13 @@ def run_original(real_dir: Path, task: str, seed: int) -> tuple[float, float]:
     """Train the original's recipe the stock way; give its test accuracy and its seconds."""
     recipe = ORIGINAL_RECIPES[task]
     with tempfile.TemporaryDirectory() as folder:
-        config = task_config(real_dir, task, seed, folder, epochs=None)
+        config = task_config(real_dir, task, seed, folder)
         test, data = adience_rows(config), training_loader(config)
     train_rows, valid_rows = torch.from_numpy(data.rows), torch.from_numpy(data.validation_rows)
     start = time.perf_counter()
     train, valid = DictSamples(*rows_of(data, train_rows)), DictSamples(*rows_of(data, valid_rows))
     loaders = [DataLoader(part, recipe["batch_size"], shuffle=True) for part in (train, valid)]
-    model = network(nn.Dropout, **recipe["arch"])
+    model = network(nn.Dropout, seed, **recipe["arch"])
     optimizer = torch.optim.AdamW(
         model.parameters(), recipe["lr"], weight_decay=recipe["weight_decay"]
     )

@@ -30,6 +30,7 @@ def write_random_data(data_dir: Path, num_rows: int, seed: int = 0) -> None:
             rows = array[start : start + CHUNK_ROWS]
             embedding = rng.standard_normal((len(rows), 512), np.float32)
             rows["embedding"] = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+            rows["subject"] = rng.integers(0, max(num_rows // 20, 1), len(rows)).astype("U16")
             rows["age"] = rng.integers(0, 101, len(rows))
             rows["gender"] = rng.choice(["m", "f"], len(rows))
             rows["fold"] = -1

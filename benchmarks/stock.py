@@ -18,9 +18,9 @@ ARCH = {
 }
 
 
-def network(dropout: type[nn.Dropout], **changes: int) -> ResMLP:
+def network(dropout: type[nn.Dropout], seed: int = 0, **changes: int) -> ResMLP:
     """Build the age network, or one with some changes, with torch's own dropout."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = ResMLP(**{**ARCH, **changes})  # type: ignore[arg-type]
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from base.base_data_loader import BaseDataLoader, Split
 from data_loader.dataset import FaceDataset, number_subjects
-from data_loader.faces import Faces, Selection, read_faces
+from data_loader.faces import Faces, Selection, read_extractors, read_faces
 from data_loader.labels import GENDERS, ages_to_classes, genders_to_classes
 from utils.ages import NUM_AGE_CLASSES
 from utils.errors import DataError
@@ -27,8 +27,13 @@ class FaceDataLoader(BaseDataLoader):
         training: True for the rows to train on; False for the held-out fold, which is not split.
         test_cross_val: fold of Adience held out, 0 to 4; None holds none out.
         limit_data: take this many rows at random; None for all.
-        validation_by: "image", or "subject": then no person is on both sides.
+        validation_by: "image", or "subject": then no subject is on both sides. Adience's subjects
+            are albums: a person with two of them can be.
         seed: of the split, of the order, and of `limit_data`.
+
+    Attributes:
+        faces: the columns behind the data set, row by row.
+        extractors: what made the embeddings of each part of the data set, where that is recorded.
 
     Raises:
         DataError: the data or the arguments are unfit; the message says how.
@@ -52,10 +57,10 @@ class FaceDataLoader(BaseDataLoader):
         selection = Selection(_folds(dataset, training, test_cross_val), limit_data, seed)
         faces = read_faces(data_dir, dataset, selection)
         self.faces = faces
+        self.extractors = read_extractors(data_dir, dataset)
+        subjects = number_subjects(faces.subject) if validation_by == "subject" else None
         super().__init__(
-            FaceDataset(
-                faces.embedding, self.labels(faces, num_classes), number_subjects(faces.subject)
-            ),
+            FaceDataset(faces.embedding, self.labels(faces, num_classes), subjects),
             batch_size,
             shuffle,
             Split(validation_split if training else 0, validation_by, seed),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import DataError
+from utils.files import read_json
 from utils.runtime import generator
 
 EMBEDDING_WIDTH = 512
@@ -68,6 +69,23 @@ def data_path(data_dir: Path | str, source: str) -> Path:
     return Path(data_dir) / f"{source}_crop" / "data.npy"
 
 
+def read_extractors(data_dir: Path | str, dataset: str) -> dict[str, Any]:
+    """Read what made the embeddings of each part of a data set, from the counts beside its file.
+
+    Returns:
+        {"imdb": record, ...}, without the parts that have none.
+    """
+    records = {}
+    for source in DATASETS[dataset.lower()]:
+        path = data_path(data_dir, source)
+        counts = path.with_name(path.name.replace("data", "meta-data", 1)).with_suffix(".json")
+        if counts.is_file():
+            content = read_json(counts)
+            if isinstance(content, dict) and "extractor" in content:
+                records[source] = content["extractor"]
+    return records
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which rows of a data set to read.
@@ -108,21 +126,13 @@ def read_faces(
     num_faces = sum(map(len, rows_of_parts))
     if num_faces == 0:
         raise DataError(f"no face of {dataset} in {data_dir} is left to use ({selection})")
+    # The small columns first: reading them touches every page, copying lets go of the pages.
+    others = _gather(parts, rows_of_parts)
     embedding = np.empty((num_faces, EMBEDDING_WIDTH), np.float32)
     start = 0
     for (path, columns), rows in zip(parts, rows_of_parts, strict=True):
         _copy_embeddings(path, columns["embedding"], rows, embedding[start : start + len(rows)])
         start += len(rows)
-    others = {
-        field.name: np.concatenate(
-            [
-                columns[field.name][rows]
-                for (_, columns), rows in zip(parts, rows_of_parts, strict=True)
-            ]
-        )
-        for field in fields(Faces)
-        if field.name != "embedding"
-    }
     return Faces(embedding=embedding, **others)
 
 
@@ -209,6 +219,19 @@ def _refuse_rows(path: Path, is_bad: NDArray[np.bool_], problem: str) -> None:
             f"{path}: {int(is_bad.sum()):,} of {len(is_bad):,} rows have {problem}, "
             f"the first is row {int(is_bad.argmax())}; make the file anew"
         )
+
+
+def _gather(
+    parts: list[tuple[Path, Columns]], rows_of_parts: list[NDArray[np.int64]]
+) -> dict[str, NDArray[Any]]:
+    """Copy the wanted rows of all columns but the embeddings, and let go of the mapped pages."""
+    names = [field.name for field in fields(Faces) if field.name != "embedding"]
+    gathered: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    for (_, columns), rows in zip(parts, rows_of_parts, strict=True):
+        for name in names:
+            gathered[name].append(columns[name][rows])
+        _release(columns["embedding"])
+    return {name: np.concatenate(columns) for name, columns in gathered.items()}
 
 
 def _select(fold_columns: list[NDArray[np.int8]], selection: Selection) -> list[NDArray[np.int64]]:

@@ -1,9 +1,10 @@
 """The residual MLP of "Generalizing MLPs With Dropouts, Batch Normalization, and Skip Connections".
 
 A block is some residuals and one down-sampling to half the features; a linear layer to the classes
-follows the last block. Each linear layer but the first has an independent-component layer in front
-(batch norm, then dropout; arXiv 1905.05928). Layer and parameter names are those of the original
-project, so that a state_dict of either loads into the other.
+follows the last block. In front of every linear layer, but `linear1` of a first residual and the
+last layer, stands an independent-component layer (batch norm, then dropout; arXiv 1905.05928).
+Layer and parameter names are those of the original project, so that a state_dict of either loads
+into the other.
 
 Source: arXiv 2108.08186.
 """

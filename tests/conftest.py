@@ -84,6 +84,7 @@ def _logging_as_it_was() -> Iterator[None]:
     handlers, propagate = list(root.handlers), root.propagate
     yield
     root.handlers, root.propagate = handlers, propagate
+    log._console_levels.clear()
     for name in [name for name in logging.root.manager.loggerDict if name.startswith(root.name)]:
         logging.getLogger(name).setLevel(logging.NOTSET)
 
@@ -127,8 +128,10 @@ def program_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureF
     root = logging.getLogger(log.ROOT)
     before = root.handlers, root.propagate, root.level
     root.handlers, root.propagate = [caplog.handler], False
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.DEBUG)
+    caplog.handler.addFilter(log.is_for_console)
     yield caplog
+    caplog.handler.removeFilter(log.is_for_console)
     root.handlers, root.propagate = before[:2]
     root.setLevel(before[2])
 

@@ -59,6 +59,56 @@ class Run(NamedTuple):
         return self.fitted.best_path.parent
 
 
+def original_config() -> Config:
+    """Give the original project's config of production, word for word."""
+    return {
+        "name": "ResMLP",
+        "n_gpu": 1,
+        "amp": True,
+        "checkpoint": None,
+        "arch": {
+            "type": "ResMLP",
+            "args": {
+                "dropout": 0.05,
+                "num_residuals_per_block": 1,
+                "num_blocks": 2,
+                "num_classes": 101,
+                "num_initial_features": 512,
+                "add_residual": True,
+                "add_IC": True,
+            },
+        },
+        "data_loader": {
+            "type": "AgeDataLoader",
+            "args": {
+                "data_dir": "data/",
+                "batch_size": 128,
+                "shuffle": True,
+                "validation_split": 0,
+                "num_workers": 8,
+                "dataset": "imdb_wiki_adience",
+                "num_classes": 101,
+            },
+        },
+        "optimizer": {
+            "type": "AdamW",
+            "args": {"lr": 0.0011670137678831, "weight_decay": 0.00012337159555124116},
+        },
+        "loss": "cse",
+        "metrics": ["accuracy"],
+        "lr_scheduler": {"type": "ExponentialLR", "args": {"gamma": 0.3947943239814273}},
+        "trainer": {
+            "epochs": 5,
+            "save_dir": "saved/",
+            "save_period": 1,
+            "verbosity": 2,
+            "monitor": "min val_loss",
+            "early_stop": 5,
+            "tensorboard": True,
+        },
+    }
+
+
 def train(config: Config, resume: Path | None = None) -> Run:
     """Train as train.py does, in this process."""
     logs: list[dict[str, float]] = []

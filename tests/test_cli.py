@@ -61,8 +61,9 @@ def test_log_lines_of_the_program_go_to_standard_output(
 
 def test_reading_the_command_line_does_not_import_torch() -> None:
     code = (
-        "import sys, utils.cli, utils.config, utils.files, utils.log, utils.runtime, utils.schema;"
-        "utils.config.script_parser('a script', 'train.json').parse_args([]);"
+        "import sys, utils.cli, utils.config, utils.files, utils.log, utils.options;"
+        "import utils.runtime, utils.schema;"
+        "utils.options.script_parser('a script', 'train.json').parse_args([]);"
         "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run(  # noqa: S603 - our own interpreter and code

@@ -19,13 +19,15 @@ from model import loss, model
 from trainer.check import check
 from trainer.parts import build_lr_scheduler, build_optimizer, known_metrics
 from utils import config as config_module
-from utils.config import ConfigParser, CustomArg, claim_path, script_parser, set_by_path
+from utils import options as options_module
+from utils.config import ConfigParser, claim_path
 from utils.errors import CheckpointError, ConfigError
 from utils.files import read_json
+from utils.options import CustomArg, script_parser, set_by_path, task_settings
 
 Config = dict[str, Any]
 Parse = Callable[..., ConfigParser]
-TASKS = read_json(ROOT / "configs" / "tasks.json")
+TASKS = read_json(ROOT / "configs" / "tasks.json")["tasks"]
 SHIPPED = ["train.json", "cross-val.json"]
 KNOWN: Config = {
     "optimizer": {"type": "AdamW", "args": {"lr": 0.001}},
@@ -67,8 +69,8 @@ def tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
         "data_loader.args.batch_size": 7,
         "trainer.epochs": 9,
     }
-    path = write({"quick": task}, tmp_path / "tasks.json")
-    monkeypatch.setattr(config_module, "TASKS_PATH", path)
+    path = write({"recipe": {}, "tasks": {"quick": task}}, tmp_path / "tasks.json")
+    monkeypatch.setattr(options_module, "TASKS_PATH", path)
     return task
 
 
@@ -671,3 +673,10 @@ def test_the_verbosity_of_the_config_filters_the_log(
     logger.info("i")
     logger.warning("w")
     assert "".join(program_log.messages) == lines
+
+
+@pytest.mark.parametrize(("name", "task"), [("train.json", "age101"), ("cross-val.json", "age8")])
+def test_a_shipped_config_holds_the_recipe_of_its_task(name: str, task: str) -> None:
+    config = read_json(ROOT / name)
+    for path, value in task_settings(task).items():
+        assert get(config, path) == value

@@ -39,11 +39,13 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 def test_a_disk_that_fills_up_while_writing_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_full(handle: int, mode: str) -> Any:
-        os.close(handle)
-        return Path("/dev/full").open(mode)
+    real_open = Path.open
 
-    monkeypatch.setattr(os, "fdopen", open_full)
+    def open_full(path: Path, mode: str) -> Any:
+        real_open(path, mode).close()
+        return real_open(Path("/dev/full"), "wb")
+
+    monkeypatch.setattr(Path, "open", open_full)
     with pytest.raises(OSError, match="No space left"), atomic_write(tmp_path / "new") as file:
         file.write(b"x" * 100_000)
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ BELOW = {
     "utils": {"utils"},
     "base": {"utils", "base"},
     "data_loader": {"utils", "base", "data_loader"},
-    "extraction": {"utils", "data_loader", "extraction"},
+    "extraction": {"utils", "base", "data_loader", "extraction"},
     "model": {"utils", "base", "model"},
     "trainer": {"utils", "base", "data_loader", "model", "trainer"},
 }

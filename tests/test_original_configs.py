@@ -6,68 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import original_config
 
 from model import model
 from trainer.check import check
-from utils.config import ConfigParser, script_parser
+from utils.config import ConfigParser
 from utils.errors import ConfigError
+from utils.options import script_parser
 from utils.original import from_original
 
 Config = dict[str, Any]
 
 
-def final_config() -> Config:
-    """Give the config that the original's published age network was made with."""
-    return {
-        "name": "ResMLP",
-        "n_gpu": 1,
-        "amp": True,
-        "checkpoint": None,
-        "arch": {
-            "type": "ResMLP",
-            "args": {
-                "dropout": 0.05,
-                "num_residuals_per_block": 1,
-                "num_blocks": 2,
-                "num_classes": 101,
-                "num_initial_features": 512,
-                "add_residual": True,
-                "add_IC": True,
-            },
-        },
-        "data_loader": {
-            "type": "AgeDataLoader",
-            "args": {
-                "data_dir": "data/",
-                "batch_size": 128,
-                "shuffle": True,
-                "validation_split": 0,
-                "num_workers": 8,
-                "dataset": "imdb_wiki_adience",
-                "num_classes": 101,
-            },
-        },
-        "optimizer": {
-            "type": "AdamW",
-            "args": {"lr": 0.0011670137678831, "weight_decay": 0.00012337159555124116},
-        },
-        "loss": "cse",
-        "metrics": ["accuracy"],
-        "lr_scheduler": {"type": "ExponentialLR", "args": {"gamma": 0.3947943239814273}},
-        "trainer": {
-            "epochs": 5,
-            "save_dir": "saved/",
-            "save_period": 1,
-            "verbosity": 2,
-            "monitor": "min val_loss",
-            "early_stop": 5,
-            "tensorboard": True,
-        },
-    }
-
-
 def july_config(**arch_args: Any) -> Config:
-    config = final_config()
+    config = original_config()
     config["arch"]["args"] = {
         "dropout": 0.2,
         "num_residuals_per_block": 4,
@@ -86,28 +38,28 @@ def july_config(**arch_args: Any) -> Config:
 
 def cross_val_config() -> Config:
     """Give a config as the original saved it beside the checkpoint of a fold."""
-    config = {"num_cross_val": 5, "seeds": [0, 1, 2, 3, 4], **final_config()}
+    config = {"num_cross_val": 5, "seeds": [0, 1, 2, 3, 4], **original_config()}
     arguments = {"validation_split": 0.1, "dataset": "Adience", "test_cross_val": 0}
     config["data_loader"]["args"] |= arguments | {"training": True, "limit_data": None}
     return config
 
 
-@pytest.mark.parametrize("make", [final_config, july_config, cross_val_config])
+@pytest.mark.parametrize("make", [original_config, july_config, cross_val_config])
 def test_a_config_of_the_original_passes_the_check_and_is_not_changed(make: Any) -> None:
     config = make()
     ConfigParser(config, check=check)
     assert config == make()
 
 
-def test_a_final_config_keeps_every_value() -> None:
-    parser = ConfigParser(final_config(), check=check)
+def test_an_original_config_keeps_every_value() -> None:
+    parser = ConfigParser(original_config(), check=check)
     config = parser.config
-    assert {key: config[key] for key in final_config()} == final_config()
+    assert {key: config[key] for key in original_config()} == original_config()
     assert config["seed"] == 42
 
 
 def test_a_current_config_comes_back_as_it_is() -> None:
-    config = final_config()
+    config = original_config()
     assert from_original(config) == config
     assert from_original({"arch": "odd", "data_loader": None}) == {
         "arch": "odd",
@@ -139,13 +91,13 @@ def test_the_network_of_july_2021_is_said_in_the_keys_of_today(
 
 @pytest.mark.parametrize("key", ["last_activation", "min_bound", "max_bound", "only_MLP"])
 def test_any_one_of_its_keys_tells_a_config_of_july_2021(key: str) -> None:
-    config = final_config()
+    config = original_config()
     config["arch"]["args"] |= {key: None, "num_blocks": 0}
     assert from_original(config)["arch"]["args"]["num_blocks"] == 1
 
 
 def test_no_blocks_stay_none_in_the_final_form() -> None:
-    config = final_config()
+    config = original_config()
     config["arch"]["args"]["num_blocks"] = 0
     assert ConfigParser(config, check=check)["arch"]["args"]["num_blocks"] == 0
 

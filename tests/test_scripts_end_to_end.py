@@ -6,7 +6,7 @@ from conftest import MakeConfig, RunScript
 from helpers import (
     ROOT,
     TINY,
-    Config,
+    original_config,
     read,
     run_dirs,
     save_config,
@@ -18,54 +18,6 @@ from data_loader.sample import make_sample_data
 from trainer.check import check
 from utils.config import ConfigParser
 
-ORIGINAL: Config = {
-    "name": "ResMLP",
-    "n_gpu": 1,
-    "amp": True,
-    "checkpoint": None,
-    "arch": {
-        "type": "ResMLP",
-        "args": {
-            "dropout": 0.05,
-            "num_residuals_per_block": 1,
-            "num_blocks": 2,
-            "num_classes": 101,
-            "num_initial_features": 512,
-            "add_residual": True,
-            "add_IC": True,
-        },
-    },
-    "data_loader": {
-        "type": "AgeDataLoader",
-        "args": {
-            "data_dir": "data/",
-            "batch_size": 128,
-            "shuffle": True,
-            "validation_split": 0,
-            "num_workers": 8,
-            "dataset": "imdb_wiki_adience",
-            "num_classes": 101,
-        },
-    },
-    "optimizer": {
-        "type": "AdamW",
-        "args": {"lr": 0.0011670137678831, "weight_decay": 0.00012337159555124116},
-    },
-    "loss": "cse",
-    "metrics": ["accuracy"],
-    "lr_scheduler": {"type": "ExponentialLR", "args": {"gamma": 0.3947943239814273}},
-    "trainer": {
-        "epochs": 5,
-        "save_dir": "saved/",
-        "save_period": 1,
-        "verbosity": 2,
-        "monitor": "min val_loss",
-        "early_stop": 5,
-        "tensorboard": True,
-    },
-}
-"""The original project's config of production, word for word."""
-
 
 def test_the_originals_config_trains_as_it_is(
     data_dir: Path, tmp_path: Path, run_script: RunScript
@@ -73,7 +25,7 @@ def test_the_originals_config_trains_as_it_is(
     """Only the folders are redirected, on the command line."""
     outcome = run_script(
         "train.py",
-        *("-c", save_config(ORIGINAL, tmp_path)),
+        *("-c", save_config(original_config(), tmp_path)),
         *("--data_dir", data_dir, "-o", f"trainer.save_dir={tmp_path / 'saved'}"),
     )
     assert (outcome.code, outcome.err) == (0, "")
@@ -86,7 +38,7 @@ def test_the_originals_config_trains_as_it_is(
     ]
     ran = json.loads((save_dir / "config.json").read_text(encoding="utf-8"))
     for section in ("arch", "optimizer", "lr_scheduler", "loss", "metrics"):
-        assert ran[section] == ORIGINAL[section]
+        assert ran[section] == original_config()[section]
 
 
 @pytest.mark.parametrize("task", ["gender", "age8", "age101"])

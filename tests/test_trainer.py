@@ -402,6 +402,16 @@ def test_verbosity_0_is_silent(
     assert [line for line in program_log.records if line.levelno < logging.WARNING] == []
 
 
+def test_the_log_file_of_a_run_holds_every_line_whatever_the_verbosity(
+    small_config: MakeConfig,
+) -> None:
+    run = train(small_config(**TINY))
+    log_dir = Path(str(run.save_dir).replace("/models/", "/log/"))
+    text = (log_dir / "info.log").read_text(encoding="utf-8")
+    for part in ("Device: ", "Data: ", "parameters", "epoch 1/2", "epoch 2/2", "Best epoch: "):
+        assert part in text
+
+
 def _read_json(path: Path) -> Config:
     content: Config = json.loads(path.read_text(encoding="utf-8"))
     return content

@@ -1,13 +1,15 @@
-"""Seeds x folds on Adience: every run seeds itself, and what is done is never done again.
+"""Seeds x folds on Adience: every run seeds itself, and what is done is not done again.
 
-The results file is written after every run. A call with the same config looks for the newest
-results file that lacks runs and adds them; any one run reproduces alone, since it depends on its
-seed and fold only.
+The results file is written after every run. A call with the same config and the same input files
+finds the newest such results and adds the runs that they lack. Any one run reproduces alone, since
+it depends on its seed and fold only: --seed and --fold run it into a results file of its own.
 """
 
 import argparse
+import fcntl
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tqdm import tqdm
 
 from base.base_trainer import Log
 from base.interrupt import StopRequest
+from data_loader.faces import data_path
 from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import Fitted, fit, held_out_loader
@@ -27,6 +30,7 @@ from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DivergedError
 from utils.files import read_json, write_json
 from utils.log import get_logger
+from utils.runtime import choose_device
 
 SPLITS = ("train", "val", "test")
 SUFFIX = "_cross-val-results.json"
@@ -57,10 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that cross-validation alone has."""
     parser.add_argument("--seed", type=int, metavar="N", help="run this seed only")
     parser.add_argument("--fold", type=int, metavar="K", help="hold out this fold only")
+    parser.add_argument("--anew", action="store_true", help="run again what was run before")
 
 
 def cross_validate(
-    config: ConfigParser, seed: int | None = None, fold: int | None = None
+    config: ConfigParser, seed: int | None = None, fold: int | None = None, anew: bool = False
 ) -> Results:
     """Run what is missing of seeds x folds; print and write the results.
 
@@ -68,21 +73,32 @@ def cross_validate(
         config: checked, with num_cross_val and seeds, of Adience.
         seed: run this one only.
         fold: hold out this one only.
+        anew: run again what was run before, into a new file; a single run always is.
 
     Raises:
-        ConfigError: the config is not one of a cross-validation.
+        ConfigError: the config is not one of a cross-validation, or another process runs it.
         DivergedError: a run diverged; names seed and fold. What was done stays.
+        Interrupted: Ctrl-C or SIGTERM came. What was done stays.
     """
     logger = get_logger("cross-val")
     plan = _plan(config, seed, fold)
-    path, results = _open_results(config, plan)
-    missing = plan.missing(results)
-    logger.info(
-        f"Results: {path}, {len(plan.runs()) - len(missing)} of {len(plan.runs())} runs done"
-    )
+    is_part = seed is not None or fold is not None
+    path, results = _open_results(config, plan, anew or is_part)
+    num_missing, num_runs = len(plan.missing(results)), len(plan.runs())
+    logger.info(choose_device(config["n_gpu"])[1])
+    logger.info(f"Results: {path}, {num_runs - num_missing} of {num_runs} runs done")
+    with _alone(path):
+        _run_missing(config, plan, results, path)
+    logger.info(table(results, plan))
+    logger.info(f"Written: {path}")
+    return results
+
+
+def _run_missing(config: ConfigParser, plan: Plan, results: Results, path: Path) -> None:
+    logger = get_logger("cross-val")
     with StopRequest() as stop:
-        for run_seed, run_fold in tqdm(missing, desc="runs", unit="run", disable=None):
-            finished = run_one(config, run_seed, run_fold)
+        for seed, fold in tqdm(plan.missing(results), desc="runs", unit="run", disable=None):
+            finished = run_one(config, seed, fold)
             _add(results, finished)
             if not plan.missing(results):
                 results["stats"] |= summarise(results["stats"], plan)
@@ -90,12 +106,9 @@ def cross_validate(
             values = "  ".join(
                 f"{name} {value:.4f}" for name, value in finished.stats["test"].items()
             )
-            logger.info(f"seed {run_seed}, fold {run_fold}: test {values}")
+            logger.info(f"seed {seed}, fold {fold}: test {values}")
             if stop.is_set and plan.missing(results):
                 raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
-    logger.info(table(results, plan))
-    logger.info(f"Written: {path}")
-    return results
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,7 @@ def run_one(config: ConfigParser, seed: int, fold: int) -> Finished:
         raise DivergedError(f"seed {seed}, fold {fold}: {error}") from None
     except Interrupted as interrupted:
         raise Interrupted(
-            f"interrupted in seed {seed}, fold {fold}; the same call again goes on with that run",
+            f"interrupted in seed {seed}, fold {fold}; the same call again begins with that run",
             interrupted.exit_code,
         ) from None
     return Finished(seed, fold, stats, fitted.best_path, environment(fitted.setup.precision))
@@ -165,8 +178,11 @@ def summarise(stats: Results, plan: Plan) -> dict[str, float]:
 def table(results: Results, plan: Plan) -> str:
     """Lay out mean +- std of every value as text."""
     summary = results["stats"]
-    metrics = [key[len("test_") : -len("_mean")] for key in summary if key.startswith("test_")]
-    metrics = [metric for metric in dict.fromkeys(metrics) if f"test_{metric}_mean" in summary]
+    metrics = [
+        key.removeprefix("test_").removesuffix("_mean")
+        for key in summary
+        if key.startswith("test_") and key.endswith("_mean")
+    ]
     splits = [split for split in SPLITS if f"{split}_loss_mean" in summary]
     width = max(map(len, metrics)) + 2
     lines = [f"{len(plan.runs())} runs: {len(plan.seeds)} seeds x {len(plan.folds)} folds"]
@@ -208,25 +224,53 @@ def _plan(config: ConfigParser, seed: int | None, fold: int | None) -> Plan:
     )
 
 
-def _open_results(config: ConfigParser, plan: Plan) -> tuple[Path, Results]:
-    """Find the newest unfinished results of the same config and runs, or name a new file."""
+def _open_results(config: ConfigParser, plan: Plan, anew: bool) -> tuple[Path, Results]:
+    """Find the newest results of the same config, runs and input files, or make a new file."""
     save_dir = Path(config["trainer"]["save_dir"])
     fresh: Results = {
         "config": config.config,
         "seeds": list(plan.seeds),
         "folds": list(plan.folds),
+        "inputs": _inputs(config),
         "environment": {},
         "checkpoints": {},
         "stats": {},
     }
-    for path in sorted(save_dir.glob(f"*{SUFFIX}"), reverse=True):
+    same = ("config", "seeds", "folds", "inputs")
+    for path in [] if anew else sorted(save_dir.glob(f"*{SUFFIX}"), reverse=True):
         results = _read_results(path)
-        same = all(results.get(key) == fresh[key] for key in ("config", "seeds", "folds"))
-        if same and plan.missing(results):
+        if all(results.get(key) == fresh[key] for key in same):
             return path, results
     path = claim_path(save_dir, SUFFIX)
     write_json(fresh, path)
     return path, fresh
+
+
+def _inputs(config: ConfigParser) -> dict[str, list[int]]:
+    """Tell the input files apart from later ones of the same name: size and time of change."""
+    arguments = config["data_loader"]["args"]
+    paths = [data_path(arguments["data_dir"], "Adience"), Path(config["checkpoint"] or "")]
+    status = {str(path): path.stat() for path in paths if path.is_file()}
+    return {path: [found.st_size, found.st_mtime_ns] for path, found in status.items()}
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from adding to the same results.
+
+    Raises:
+        ConfigError: another one is at it.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{path}: another process is running this cross-validation") from None
+        try:
+            yield
+        finally:
+            lock.unlink()
 
 
 def _read_results(path: Path) -> Results:

@@ -44,12 +44,12 @@ def evaluate(
     device = next(model.parameters()).device
     sums = torch.zeros(1 + len(metrics), dtype=torch.float64, device=device)
     for embeddings, labels in loader:
-        target = labels.to(device, non_blocking=True)
+        target = labels.to(device)
         with precision.autocast():
-            output = model(embeddings.to(device, non_blocking=True))
+            output = model(embeddings.to(device))
             loss = criterion(output, target)
         sums += score(output, target, loss, metrics)
     log = means(sums, loader.n_samples, metrics)
     if not torch.isfinite(sums).all():
-        raise DivergedError(f"the loss over {loader.n_samples:,} samples is {log['loss']}")
+        raise DivergedError(f"loss and metrics over {loader.n_samples:,} samples are {log}")
     return log

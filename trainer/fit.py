@@ -19,6 +19,7 @@ from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint, load_pretrained
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
+from utils.log import run_log
 from utils.runtime import choose_device, choose_precision, seed_everything
 
 
@@ -49,18 +50,20 @@ def fit(config: ConfigParser, on_epoch: Callable[[Log], None] | None = None) -> 
         Interrupted: Ctrl-C or SIGTERM came; the work is saved.
     """
     logger = config.get_logger("train")
-    setup = prepare(config)
-    resumed = None if config.resume is None else load_checkpoint(config.resume)
-    trainer = Trainer(setup, config, on_epoch)
-    if resumed is not None:
-        trainer.resume(resumed)
-    config.create_run()
-    logger.info(f"Run: {config.save_dir}")
-    best_log = trainer.train()
-    best_path = config.save_dir / BEST_NAME
-    if best_path.is_file():
-        logger.info(f"Best epoch: {int(best_log['epoch'])}, saved as {best_path}")
-    return Fitted(best_path, best_log, setup)
+    with run_log() as log:
+        resumed = None if config.resume is None else load_checkpoint(config.resume)
+        setup = prepare(config)
+        trainer = Trainer(setup, config, on_epoch)
+        if resumed is not None:
+            trainer.resume(resumed)
+        config.create_run()
+        log.write_to(config.log_dir / "info.log")
+        logger.info(f"Run: {config.save_dir}")
+        best_log = trainer.train()
+        best_path = config.save_dir / BEST_NAME
+        if best_path.is_file():
+            logger.info(f"Best epoch: {int(best_log['epoch'])}, saved as {best_path}")
+        return Fitted(best_path, best_log, setup)
 
 
 def prepare(config: ConfigParser) -> Setup:
@@ -70,6 +73,8 @@ def prepare(config: ConfigParser) -> Setup:
     device, line = choose_device(config["n_gpu"])
     precision = choose_precision(config["amp"], device)
     logger.info(f"{line}, {precision}")
+    is_fresh = config.resume is None and config["checkpoint"] is not None
+    pretrained = load_checkpoint(config["checkpoint"]) if is_fresh else None
     train_loader = training_loader(config)
     if train_loader.n_samples == 1 and config["arch"]["args"].get("add_IC", True):
         raise DataError("one row is left to train on, but batch norm (add_IC) needs 2 or more")
@@ -78,9 +83,9 @@ def prepare(config: ConfigParser) -> Setup:
     model = config.init_obj("arch", arch)
     logger.info(f"{config['arch']['type']}: {model.num_parameters():,} trainable parameters")
     logger.debug(model)
-    if config["checkpoint"] is not None and config.resume is None:
-        load_pretrained(model, load_checkpoint(config["checkpoint"]))
-        logger.info(f"Weights from {config['checkpoint']}")
+    if pretrained is not None:
+        load_pretrained(model, pretrained)
+        logger.info(f"Weights from {pretrained.path}")
     model = model.to(device)
     optimizer = build_optimizer(config, list(model.parameters()))
     lr_scheduler = _schedule(config, optimizer, len(train_loader))

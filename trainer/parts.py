@@ -8,13 +8,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 
+from base.base_trainer import PER_BATCH_SCHEDULERS
 from data_loader.data_loaders import AgeDataLoader, GenderDataLoader
 from model import loss, metric
 from model import model as arch
 from model.metric import Metric
 from utils.schema import Part, Parts
 
-NEED_FUNCTIONS = {"LambdaLR", "MultiplicativeLR", "ChainedScheduler", "SequentialLR", "SWALR"}
+NEED_FUNCTIONS = {"LambdaLR", "MultiplicativeLR", "ChainedScheduler", "SequentialLR"}
 """Schedules whose arguments JSON cannot hold."""
 
 
@@ -86,14 +87,12 @@ def build_lr_scheduler(config: Any, optimizer: Optimizer, num_batches: int) -> A
         return None
     name, arguments, epochs = section["type"], section.get("args", {}), config["trainer"]["epochs"]
     filled: dict[str, Any] = {}
-    if name == "OneCycleLR":
-        filled = {"max_lr": [group["lr"] for group in optimizer.param_groups]}
-        if not arguments.keys() & {"total_steps", "epochs", "steps_per_epoch"}:
-            filled["total_steps"] = epochs * num_batches
-    elif name == "CosineAnnealingLR":
-        filled = {"T_max": epochs}
-    elif name == "CyclicLR":
-        filled = {"max_lr": [group["lr"] for group in optimizer.param_groups]}
+    if name in PER_BATCH_SCHEDULERS:
+        filled["max_lr"] = [group["lr"] for group in optimizer.param_groups]
+    if name == "OneCycleLR" and not arguments.keys() & {"total_steps", "epochs", "steps_per_epoch"}:
+        filled["total_steps"] = epochs * num_batches
+    if name == "CosineAnnealingLR":
+        filled["T_max"] = epochs
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*lr_scheduler.step.*")
         return getattr(lr_scheduler, name)(optimizer, **{**filled, **arguments})

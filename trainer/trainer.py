@@ -71,9 +71,9 @@ class Trainer(BaseTrainer):
 
     def _train_batch(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         setup = self.setup
-        target = labels.to(setup.device, non_blocking=True)
+        target = labels.to(setup.device)
         with setup.precision.autocast():
-            output = setup.model(embeddings.to(setup.device, non_blocking=True))
+            output = setup.model(embeddings.to(setup.device))
             loss = setup.criterion(output, target)
         setup.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -73,11 +73,24 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
+    _write(buffer.getbuffer(), path)
+
+
+def _write(content: bytes | memoryview, path: Path) -> None:
     try:
         with atomic_write(path) as file:
-            file.write(buffer.getbuffer())
+            file.write(content)
     except OSError as error:  # name the checkpoint, not the temporary file or nothing
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a checkpoint, whole or not at all.
+
+    Raises:
+        OSError: as in `save_checkpoint`.
+    """
+    _write(source.read_bytes(), target)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -156,13 +169,18 @@ def _load(model: nn.Module, checkpoint: Checkpoint, weights: dict[str, Tensor]) 
         raise CheckpointError(f"{checkpoint.path} is damaged: {reason}") from None
 
 
+def _cpu() -> str:
+    """Name what decides the order of a CPU's sums: its kind, and its widest instructions in use."""
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
 def environment(precision: Precision) -> dict[str, Any]:
     """Record what results depend on beside the config; they repeat to the bit where it is equal."""
     on_gpu = precision.device_type == "cuda"
     return {
         "torch": str(torch.__version__),
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if on_gpu else platform.machine(),
+        "device": torch.cuda.get_device_name() if on_gpu else _cpu(),
         "num_threads": torch.get_num_threads(),
         "precision": str(precision),
     }

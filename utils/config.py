@@ -5,81 +5,24 @@ Precedence, from weak to strong: the file (with -r: the checkpoint's config, the
 """
 
 import argparse
+import contextlib
 import copy
 import itertools
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from utils import options as command_line
 from utils.errors import ConfigError
-from utils.files import read_json, write_json
+from utils.files import write_json
 from utils.log import get_logger
+from utils.options import Config, CustomArg, set_by_path
 from utils.original import from_original
-from utils.schema import DEFAULTS, TRAINER_DEFAULTS, nearest
+from utils.schema import DEFAULTS, TRAINER_DEFAULTS
 
-TASKS_PATH = Path(__file__).parent.parent / "configs" / "tasks.json"
-Config = dict[str, Any]
 Check = Callable[[Config], list[str]]
-
-
-class CustomArg(NamedTuple):
-    """An option of its own for one key of the config."""
-
-    flags: Sequence[str]
-    type: Callable[[str], Any]
-    target: str
-    help: str = ""
-
-    @property
-    def attribute(self) -> str:
-        """Name of the option's value in what argparse parsed: its first long flag."""
-        named = [flag for flag in self.flags if flag.startswith("--")] or self.flags
-        return named[0].lstrip("-").replace("-", "_")
-
-
-OPTIONS = (
-    CustomArg(("--lr", "--learning_rate"), float, "optimizer.args.lr", "learning rate"),
-    CustomArg(("--bs", "--batch_size"), int, "data_loader.args.batch_size", "batch size"),
-    CustomArg(("--data_dir",), str, "data_loader.args.data_dir", "folder of the data sets"),
-)
-
-
-def script_parser(description: str | None, default_config: str | None) -> argparse.ArgumentParser:
-    """Make the argument parser that all scripts share.
-
-    Args:
-        description: what the script does.
-        default_config: JSON read when neither -c nor -r is given.
-    """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.set_defaults(default_config=default_config)
-    parser.add_argument(
-        "-c", "--config", metavar="JSON", help=f"config file (default: {default_config})"
-    )
-    parser.add_argument("-r", "--resume", metavar="CHECKPOINT", help="checkpoint to go on from")
-    parser.add_argument(
-        "-d", "--device", metavar="GPU", help="indices of the GPUs to see, such as 0; or cpu"
-    )
-    parser.add_argument("--task", help=f"set loader, classes and recipe: {', '.join(_tasks())}")
-    for option in OPTIONS:
-        parser.add_argument(
-            *option.flags, type=option.type, help=f"{option.help} ({option.target})", metavar="X"
-        )
-    parser.add_argument(
-        "-o",
-        "--option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set any key, such as -o trainer.epochs=3; the value is JSON, else a string",
-    )
-    return parser
 
 
 class ConfigParser:
@@ -138,17 +81,19 @@ class ConfigParser:
                 args.add_argument(*option.flags, type=option.type, help=option.help)
             args = args.parse_args()
         if args.device is not None:
-            _show_only(args.device)
-        config = from_original(_read_config(args.config, args.resume, args.default_config))
+            command_line.show_only(args.device)
+        config = from_original(
+            command_line.read_config(args.config, args.resume, args.default_config)
+        )
         if args.task is not None:
-            for path, value in _task(args.task).items():
+            for path, value in command_line.task_settings(args.task).items():
                 set_by_path(config, path, value)
-        for option in (*OPTIONS, *options):
+        for option in (*command_line.OPTIONS, *options):
             value = getattr(args, option.attribute)
             if value is not None:
                 set_by_path(config, option.target, value)
         for text in args.option:
-            set_by_path(config, *_parse_assignment(text))
+            set_by_path(config, *command_line.parse_assignment(text))
         return cls(config, args.resume, check=check)
 
     @property
@@ -222,29 +167,6 @@ class ConfigParser:
         return root / "log" / str(self._config["name"]) / self.run_id
 
 
-def set_by_path(config: Config, path: str, value: Any) -> None:
-    """Set `config["a"]["b"]` for the path "a.b" (or "a;b"), making objects on the way.
-
-    A section given by its bare name, such as "loss": "cse", becomes {"type": "cse", "args": {}}.
-
-    Raises:
-        ConfigError: the path leads through something that is not an object.
-    """
-    *parents, last = path.replace(";", ".").split(".")
-    place = config
-    for depth, key in enumerate(parents):
-        inner = place.get(key)
-        if inner is None:
-            inner = {}
-        elif isinstance(inner, str) and (*parents, last)[depth + 1] in ("type", "args"):
-            inner = {"type": inner, "args": {}}
-        elif not isinstance(inner, dict):
-            raise ConfigError(f"{path}: {'.'.join(parents[: depth + 1])} has no keys below it")
-        place[key] = inner
-        place = inner
-    place[last] = value
-
-
 def claim_path(parent: Path, suffix: str = "", as_folder: bool = False) -> Path:
     """Make an empty file or folder named after the time; the name is nobody else's.
 
@@ -255,12 +177,10 @@ def claim_path(parent: Path, suffix: str = "", as_folder: bool = False) -> Path:
     stem = datetime.now().strftime("%Y%m%d_%H%M%S")
     for count in itertools.count(1):
         path = parent / f"{stem}{'' if count == 1 else f'-{count}'}{suffix}"
-        try:
+        with contextlib.suppress(FileExistsError):
             path.mkdir() if as_folder else path.touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        return path
-    raise AssertionError("unreachable")
+            break
+    return path
 
 
 def _with_defaults(config: Config) -> Config:
@@ -269,63 +189,3 @@ def _with_defaults(config: Config) -> Config:
     if isinstance(trainer, dict):
         filled["trainer"] = {**TRAINER_DEFAULTS, **trainer}
     return filled
-
-
-def _read_config(config_path: str | None, resume: str | None, default: str | None) -> Config:
-    if resume is None:
-        path = config_path or default
-        if path is None:
-            raise ConfigError("no config: name one with -c, or a checkpoint with -r")
-        return _object(read_json(path), path)
-    config = _config_of(Path(resume))
-    if config_path is not None:
-        config.update(_object(read_json(config_path), config_path))
-    return config
-
-
-def _config_of(checkpoint_path: Path) -> Config:
-    """Find the config beside a checkpoint, or inside it when it was moved."""
-    from utils.checkpoint import load_checkpoint
-
-    beside = checkpoint_path.parent / "config.json"
-    if checkpoint_path.is_file() and beside.is_file():
-        return _object(read_json(beside), str(beside))
-    return load_checkpoint(checkpoint_path).config
-
-
-def _object(content: Any, path: str) -> Config:
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a JSON object was expected, got {type(content).__name__}")
-    return content
-
-
-def _tasks() -> dict[str, Config]:
-    tasks: dict[str, Config] = read_json(TASKS_PATH)
-    return tasks
-
-
-def _task(name: str) -> Config:
-    tasks = _tasks()
-    if name not in tasks:
-        raise ConfigError(f"--task {name}: unknown task, {nearest(name, tasks)}")
-    return tasks[name]
-
-
-def _parse_assignment(text: str) -> tuple[str, Any]:
-    path, equals, value = text.partition("=")
-    if not equals or not path:
-        raise ConfigError(f"-o {text}: expected KEY=VALUE, such as -o trainer.epochs=3")
-    try:
-        return path, json.loads(value)
-    except json.JSONDecodeError:
-        return path, value
-
-
-def _show_only(device: str) -> None:
-    """Hide all GPUs but these from torch, which must not have looked yet."""
-    indices = device.removeprefix("cuda:")
-    if device == "cpu":
-        indices = ""
-    elif not all(index.strip().isdigit() for index in indices.split(",")):
-        raise ConfigError(f"-d {device}: expected cpu, or indices of GPUs such as 0 or 0,1")
-    os.environ["CUDA_VISIBLE_DEVICES"] = indices

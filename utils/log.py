@@ -1,15 +1,20 @@
-"""Logging: one logger tree, a console that does not break progress bars, a file a run."""
+"""Logging: one logger tree, a console that does not break progress bars, a file a run.
+
+The file of a run gets every line; the console those that the verbosity lets through.
+"""
 
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from tqdm import tqdm
 
 ROOT = "age_gender"
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+_console_levels: dict[str, int] = {}
 
 
 def get_logger(name: str, verbosity: int | None = None) -> logging.Logger:
@@ -17,12 +22,19 @@ def get_logger(name: str, verbosity: int | None = None) -> logging.Logger:
 
     Args:
         name: of the part, such as "trainer".
-        verbosity: 0 warnings only, 1 results, 2 details as well; None leaves the level as it is.
+        verbosity: what the console shows of it: 0 warnings only, 1 results, 2 details as well; None
+            leaves that as it is, results at first.
     """
     logger = logging.getLogger(f"{ROOT}.{name}")
+    logger.setLevel(logging.DEBUG)
     if verbosity is not None:
-        logger.setLevel(LEVELS[verbosity])
+        _console_levels[logger.name] = LEVELS[verbosity]
     return logger
+
+
+def is_for_console(record: logging.LogRecord) -> bool:
+    """Tell whether the verbosity lets a line through to the console."""
+    return record.levelno >= _console_levels.get(record.name, logging.INFO)
 
 
 class _Console(logging.Handler):
@@ -36,21 +48,39 @@ class _Console(logging.Handler):
 def log_to_console() -> None:
     """Show the program's log lines on standard output; called once by a script."""
     root = logging.getLogger(ROOT)
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.DEBUG)
     root.propagate = False
-    root.handlers = [_Console()]
+    console = _Console()
+    console.addFilter(is_for_console)
+    root.handlers = [console]
+
+
+class RunLog:
+    """Keeps the program's log lines until their file is known, and then writes them there."""
+
+    def __init__(self) -> None:
+        self._memory = MemoryHandler(10_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
+
+    def write_to(self, path: Path) -> None:
+        """Write what was kept, and all that comes, to a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._memory.setTarget(file)
+        self._memory.capacity = 1  # from now on line by line
+        self._memory.flush()
 
 
 @contextmanager
-def log_to_file(path: Path) -> Iterator[None]:
-    """Append the program's log lines to a file as well, as long as the block lasts."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+def run_log() -> Iterator[RunLog]:
+    """Collect the program's log lines as long as the block lasts."""
+    log = RunLog()
     root = logging.getLogger(ROOT)
-    root.addHandler(handler)
+    root.addHandler(log._memory)
     try:
-        yield
+        yield log
     finally:
-        root.removeHandler(handler)
-        handler.close()
+        root.removeHandler(log._memory)
+        if log._memory.target is not None:
+            log._memory.target.close()
+        log._memory.close()

@@ -25,8 +25,6 @@ def seed_everything(seed: int) -> None:
     import torch
 
     torch.manual_seed(seed)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
 
 
 def choose_device(n_gpu: int) -> tuple["torch.device", str]:

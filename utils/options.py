@@ -1,0 +1,178 @@
+"""The command line that all scripts share, and the files that it names."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from utils.errors import ConfigError
+from utils.files import read_json
+from utils.schema import nearest
+
+TASKS_PATH = Path(__file__).parent.parent / "configs" / "tasks.json"
+Config = dict[str, Any]
+
+
+class CustomArg(NamedTuple):
+    """An option of its own for one key of the config."""
+
+    flags: Sequence[str]
+    type: Callable[[str], Any]
+    target: str
+    help: str = ""
+
+    @property
+    def attribute(self) -> str:
+        """Name of the option's value in what argparse parsed: its first long flag."""
+        named = [flag for flag in self.flags if flag.startswith("--")] or self.flags
+        return named[0].lstrip("-").replace("-", "_")
+
+
+OPTIONS = (
+    CustomArg(("--lr", "--learning_rate"), float, "optimizer.args.lr", "learning rate"),
+    CustomArg(("--bs", "--batch_size"), int, "data_loader.args.batch_size", "batch size"),
+    CustomArg(("--data_dir",), str, "data_loader.args.data_dir", "folder of the data sets"),
+)
+
+
+def script_parser(description: str | None, default_config: str | None) -> argparse.ArgumentParser:
+    """Make the argument parser that all scripts share.
+
+    Args:
+        description: what the script does.
+        default_config: JSON read when neither -c nor -r is given.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(default_config=default_config)
+    parser.add_argument(
+        "-c", "--config", metavar="JSON", help=f"config file (default: {default_config})"
+    )
+    parser.add_argument("-r", "--resume", metavar="CHECKPOINT", help="checkpoint to go on from")
+    parser.add_argument(
+        "-d", "--device", metavar="GPU", help="indices of the GPUs to see, such as 0; or cpu"
+    )
+    parser.add_argument("--task", help=f"set loader, classes and recipe: {', '.join(task_names())}")
+    for option in OPTIONS:
+        parser.add_argument(
+            *option.flags, type=option.type, help=f"{option.help} ({option.target})", metavar="X"
+        )
+    parser.add_argument(
+        "-o",
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set any key, such as -o trainer.epochs=3; the value is JSON, else a string",
+    )
+    return parser
+
+
+def task_names() -> list[str]:
+    """List the tasks that have a recipe."""
+    return list(read_json(TASKS_PATH)["tasks"])
+
+
+def task_settings(name: str) -> dict[str, Any]:
+    """Give what `--task` sets, {"path.to.key": value}: the shared recipe, and the task's own keys.
+
+    Raises:
+        ConfigError: unknown task.
+    """
+    content = read_json(TASKS_PATH)
+    if name not in content["tasks"]:
+        raise ConfigError(f"--task {name}: unknown task, {nearest(name, content['tasks'])}")
+    settings: dict[str, Any] = {**content["recipe"], **content["tasks"][name]}
+    return settings
+
+
+def read_config(config_path: str | None, resume: str | None, default: str | None) -> Config:
+    """Read the config of -c, or the checkpoint's with -r, with the top-level keys of -c on top.
+
+    Raises:
+        ConfigError: there is none, or it is no JSON object.
+        CheckpointError: the checkpoint is unfit.
+    """
+    if resume is None:
+        path = config_path or default
+        if path is None:
+            raise ConfigError("no config: name one with -c, or a checkpoint with -r")
+        return _object(read_json(path), path)
+    config = _config_of(Path(resume))
+    if config_path is not None:
+        config.update(_object(read_json(config_path), config_path))
+    return config
+
+
+def _config_of(checkpoint_path: Path) -> Config:
+    """Find the config beside a checkpoint, or inside it when it was moved."""
+    from utils.checkpoint import load_checkpoint
+
+    beside = checkpoint_path.parent / "config.json"
+    if checkpoint_path.is_file() and beside.is_file():
+        return _object(read_json(beside), str(beside))
+    return load_checkpoint(checkpoint_path).config
+
+
+def _object(content: Any, path: str) -> Config:
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a JSON object was expected, got {type(content).__name__}")
+    return content
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split "path.to.key=value"; the value is JSON, and a string where it is none.
+
+    Raises:
+        ConfigError: there is no key or no equals sign.
+
+    >>> parse_assignment("trainer.epochs=3"), parse_assignment("data_loader.args.dataset=wiki")
+    (('trainer.epochs', 3), ('data_loader.args.dataset', 'wiki'))
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"-o {text}: expected KEY=VALUE, such as -o trainer.epochs=3")
+    try:
+        return path, json.loads(value)
+    except json.JSONDecodeError:
+        return path, value
+
+
+def show_only(device: str) -> None:
+    """Hide all GPUs but these from torch, which must not have looked yet.
+
+    Raises:
+        ConfigError: neither "cpu" nor indices.
+    """
+    indices = device.removeprefix("cuda:")
+    if device == "cpu":
+        indices = ""
+    elif not all(index.strip().isdigit() for index in indices.split(",")):
+        raise ConfigError(f"-d {device}: expected cpu, or indices of GPUs such as 0 or 0,1")
+    os.environ["CUDA_VISIBLE_DEVICES"] = indices
+
+
+def set_by_path(config: Config, path: str, value: Any) -> None:
+    """Set `config["a"]["b"]` for the path "a.b" (or "a;b"), making objects on the way.
+
+    A section given by its bare name, such as "loss": "cse", becomes {"type": "cse", "args": {}}.
+
+    Raises:
+        ConfigError: the path leads through something that is not an object.
+    """
+    *parents, last = path.replace(";", ".").split(".")
+    place = config
+    for depth, key in enumerate(parents):
+        inner = place.get(key)
+        if inner is None:
+            inner = {}
+        elif isinstance(inner, str) and (*parents, last)[depth + 1] in ("type", "args"):
+            inner = {"type": inner, "args": {}}
+        elif not isinstance(inner, dict):
+            raise ConfigError(f"{path}: {'.'.join(parents[: depth + 1])} has no keys below it")
+        place[key] = inner
+        place = inner
+    place[last] = value
