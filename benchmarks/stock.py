@@ -19,13 +19,15 @@ ARCH = {
 
 
 def network(dropout: type[nn.Dropout], seed: int = 0, **changes: int) -> ResMLP:
-    """Build the age network, or one with some changes, with torch's own dropout."""
+    """Build the age network, or one with some changes, of torch's own layers as they come."""
     torch.manual_seed(seed)
     model = ResMLP(**{**ARCH, **changes})  # type: ignore[arg-type]
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, Dropout):
                 setattr(module, name, dropout(child.p))
+            if isinstance(child, nn.ReLU):
+                child.inplace = False
     return model.train()
 
 

@@ -20,7 +20,8 @@ class Dropout(nn.Dropout):
         """Zero each activation with probability p and scale the others by 1 / (1 - p)."""
         if not self.training or self.p == 0 or input.device.type != "cpu" or self.p == 1:
             return functional.dropout(input, self.p, self.training, self.inplace)
-        return input * keep_mask(input.shape, self.p, input.dtype)
+        mask = keep_mask(input.shape, self.p, input.dtype)
+        return input.mul_(mask) if self.inplace else input * mask
 
 
 def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:

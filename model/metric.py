@@ -1,8 +1,8 @@
-"""Metrics: functions of logits (N, C) and class numbers (N,).
+"""Metrics of logits (N, C) and class numbers (N,).
 
-Calling one gives its mean over the samples, (). `per_sample` gives the (N,) values behind it, which
-the programs sum over an epoch and divide once, so that batches of unequal size weigh what they
-should.
+`accuracy(output, target)` gives the mean over the samples, (); `accuracy.per_sample` the (N,) values
+behind it, which the programs sum over an epoch and divide once, so that batches of unequal size
+weigh what they should. A new metric is a decorated function of a `Scored`.
 """
 
 import functools
@@ -17,17 +17,46 @@ RELAXED_BOUNDS_YEARS = (3.0, 7.0, 13.5, 22.5, 35.0, 45.5, 56.5)
 """Lower bounds of the original's groups from the second on."""
 
 
-class Metric:
-    """A mean over samples of a function of logits and class numbers."""
+class Scored:
+    """A batch to score, and what several metrics need of it, computed once.
 
-    def __init__(self, per_sample: Callable[[Tensor, Tensor], Tensor]):
-        functools.update_wrapper(self, per_sample)
-        self.name: str = per_sample.__name__
-        self._per_sample = per_sample
+    Args:
+        output: logits (N, C), of any precision.
+        target: class numbers (N,).
+    """
+
+    def __init__(self, output: Tensor, target: Tensor):
+        self.output = output.float()
+        self.target = target
+        self.num_classes = output.shape[1]
+
+    @functools.cached_property
+    def predicted(self) -> Tensor:
+        """The class of the largest logit, (N,)."""
+        return self.output.argmax(1)
+
+    @functools.cached_property
+    def error_years(self) -> Tensor:
+        """How far the expectation over the classes is from the true class's years, (N,)."""
+        years = _years(self.num_classes, str(self.output.device))
+        return (torch.softmax(self.output, 1) @ years - years[self.target]).abs()
+
+
+class Metric:
+    """A mean over samples of a function of a scored batch."""
+
+    def __init__(self, values: Callable[[Scored], Tensor]):
+        functools.update_wrapper(self, values)
+        self.name: str = values.__name__
+        self._values = values
+
+    def values(self, scored: Scored) -> Tensor:
+        """Give the value of each sample, (N,) float32."""
+        return self._values(scored).float()
 
     def per_sample(self, output: Tensor, target: Tensor) -> Tensor:
         """Give the value of each sample, (N,) float32."""
-        return self._per_sample(output.float(), target).float()
+        return self.values(Scored(output, target))
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Give the mean over the samples, () float32."""
@@ -35,17 +64,17 @@ class Metric:
 
 
 @Metric
-def accuracy(output: Tensor, target: Tensor) -> Tensor:
+def accuracy(scored: Scored) -> Tensor:
     """Share of samples whose largest logit is the true class's.
 
     >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0]))
     tensor(0.5000)
     """
-    return output.argmax(1) == target
+    return scored.predicted == scored.target
 
 
 @Metric
-def accuracy_relaxed(output: Tensor, target: Tensor) -> Tensor:
+def accuracy_relaxed(scored: Scored) -> Tensor:
     """Share of samples put into the right one of the original's eight groups of whole years.
 
     Raises:
@@ -55,27 +84,28 @@ def accuracy_relaxed(output: Tensor, target: Tensor) -> Tensor:
     >>> accuracy_relaxed(logits, torch.tensor([23, 23]))
     tensor(0.5000)
     """
-    if output.shape[1] != len(class_years(101)):
-        raise ValueError(f"accuracy_relaxed needs 101 classes, got {output.shape[1]}")
-    bounds = torch.tensor(RELAXED_BOUNDS_YEARS, device=output.device)
-    predicted, true = output.argmax(1).float(), target.float()
+    if scored.num_classes != len(class_years(101)):
+        raise ValueError(f"accuracy_relaxed needs 101 classes, got {scored.num_classes}")
+    bounds = torch.tensor(RELAXED_BOUNDS_YEARS, device=scored.output.device)
+    predicted, true = scored.predicted.float(), scored.target.float()
     return torch.bucketize(predicted, bounds, right=True) == torch.bucketize(
         true, bounds, right=True
     )
 
 
 @Metric
-def top_k_acc(output: Tensor, target: Tensor) -> Tensor:
+def top_k_acc(scored: Scored) -> Tensor:
     """Share of samples whose true class is among the three largest logits.
 
     >>> top_k_acc(torch.tensor([[4.0, 3.0, 2.0, 1.0]]), torch.tensor([2]))
     tensor(1.)
     """
-    return (output.topk(min(3, output.shape[1]), dim=1).indices == target[:, None]).any(1)
+    best = scored.output.topk(min(3, scored.num_classes), dim=1).indices
+    return (best == scored.target[:, None]).any(1)
 
 
 @Metric
-def one_off_accuracy(output: Tensor, target: Tensor) -> Tensor:
+def one_off_accuracy(scored: Scored) -> Tensor:
     """Share of samples put into the true one of the eight age groups or into a neighbour of it.
 
     101 classes are mapped to the eight by the nearest centre, ties downward.
@@ -83,33 +113,28 @@ def one_off_accuracy(output: Tensor, target: Tensor) -> Tensor:
     >>> one_off_accuracy(torch.eye(8)[[1, 2]], torch.tensor([0, 0]))
     tensor(0.5000)
     """
-    groups = _groups(output.shape[1], str(output.device))
-    return (groups[output.argmax(1)] - groups[target]).abs() <= 1
+    groups = _groups(scored.num_classes, str(scored.output.device))
+    return (groups[scored.predicted] - groups[scored.target]).abs() <= 1
 
 
 @Metric
-def mae(output: Tensor, target: Tensor) -> Tensor:
+def mae(scored: Scored) -> Tensor:
     """Mean absolute error in years: expectation over the classes against the true class's years.
 
     >>> mae(torch.tensor([[0.0, 0, -99, -99, -99, -99, -99, -99]]), torch.tensor([0]))
     tensor(2.)
     """
-    return _error_years(output, target)
+    return scored.error_years
 
 
 @Metric
-def cs5(output: Tensor, target: Tensor) -> Tensor:
+def cs5(scored: Scored) -> Tensor:
     """Cumulative score: share of samples whose expected age is within five years of the true one.
 
     >>> cs5(torch.tensor([[0.0, 0, -99, -99, -99, -99, -99, -99]]), torch.tensor([0]))
     tensor(1.)
     """
-    return _error_years(output, target) <= 5
-
-
-def _error_years(output: Tensor, target: Tensor) -> Tensor:
-    years = _years(output.shape[1], str(output.device))
-    return (torch.softmax(output, 1) @ years - years[target]).abs()
+    return scored.error_years <= 5
 
 
 @functools.lru_cache(maxsize=8)

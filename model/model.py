@@ -4,7 +4,7 @@ A block is some residuals and one down-sampling to half the features; a linear l
 follows the last block. In front of every linear layer, but `linear1` of a first residual and the
 last layer, stands an independent-component layer (batch norm, then dropout; arXiv 1905.05928).
 Layer and parameter names are those of the original project, so that a state_dict of either loads
-into the other.
+into the other. Activations are changed in place where no gradient needs what they were.
 
 Source: arXiv 2108.08186.
 """
@@ -35,14 +35,14 @@ class Residual(nn.Module):
         self.add_IC = add_IC
         if self.has_first_norm:
             self.norm_layer1 = nn.BatchNorm1d(num_features)
-            self.dropout1 = Dropout(dropout)
+            self.dropout1 = Dropout(dropout, inplace=True)
         self.linear1 = nn.Linear(num_features, num_features)
-        self.relu1 = nn.ReLU()
+        self.relu1 = nn.ReLU(inplace=True)
         if add_IC:
             self.norm_layer2 = nn.BatchNorm1d(num_features)
-            self.dropout2 = Dropout(dropout)
+            self.dropout2 = Dropout(dropout, inplace=True)
         self.linear2 = nn.Linear(num_features, num_features)
-        self.relu2 = nn.ReLU()
+        self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, F) to (N, F)."""
@@ -52,7 +52,7 @@ class Residual(nn.Module):
             out = self.dropout2(self.norm_layer2(out))
         out = self.linear2(out)
         if self.add_residual:
-            out = out + x
+            out += x
         result: Tensor = self.relu2(out)
         return result
 
@@ -65,9 +65,9 @@ class DownSample(nn.Module):
         self.add_IC = add_IC
         if add_IC:
             self.norm_layer = nn.BatchNorm1d(in_features)
-            self.dropout = Dropout(dropout)
+            self.dropout = Dropout(dropout, inplace=True)
         self.linear = nn.Linear(in_features, out_features)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_features) to (N, out_features)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from base.base_data_loader import BaseDataLoader
-from model.metric import Metric
+from model.metric import Metric, Scored
 from utils.errors import DivergedError
 from utils.runtime import Precision
 
@@ -15,9 +15,9 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 def score(output: Tensor, target: Tensor, loss: Tensor, metrics: Sequence[Metric]) -> Tensor:
     """Sum loss and metrics over a batch: (1 + M,) float64 on the batch's device."""
-    detached = output.detach()
+    scored = Scored(output.detach(), target)
     sums = [loss.detach().double() * len(target)]
-    sums += [metric.per_sample(detached, target).sum(dtype=torch.float64) for metric in metrics]
+    sums += [metric.values(scored).sum(dtype=torch.float64) for metric in metrics]
     return torch.stack(sums)
 
 
