@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The whole way on synthetic data: sample, train, export, test, cross-validate. `make demo` runs it.
+# The whole way on synthetic data: pictures, face server, extraction, cleaning, training, export, test,
+# cross-validation. `make demo` runs it.
 set -euo pipefail
 cd "$(dirname "$0")"
 data=data/sample
@@ -7,23 +8,40 @@ settings=(--data_dir "$data" -o trainer.save_dir=saved/demo)
 
 step() { printf '\n== %s\n' "$*"; }
 
+scripts() { python -c "from utils.scripts import *; $1"; }
+
 # The folder of the newest run below saved/demo, which is the one just made.
 newest_run() { ls -td saved/demo/models/ResMLP/*/ | head -n 1; }
 
-step "1. Sample data: synthetic stand-ins for Adience, IMDB and WIKI"
-python -c "from utils.scripts import make_sample_data; make_sample_data('$data')"
+step "1. Pictures: synthetic stand-ins for Adience, IMDB and WIKI"
+scripts "make_sample_data('$data')"
+
+step "2. Extract embeddings over HTTP, from a stand-in for the face server"
+port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+python -m utils.stand_in_server --port "$port" &
+trap 'kill %1' EXIT
+scripts "extract_Adience_arcface('aligned', docker_port=$port, resize=640, data_dir='$data')"
+for name in imdb wiki; do
+    scripts "extract_imdb_wiki_arcface('$name', docker_port=$port, resize=640, data_dir='$data')"
+done
+
+step "3. Clean them: data.npy, counts, and ages.png for each"
+scripts "get_Adience_clean('aligned', resize=640, det_score=0.9, data_dir='$data')"
+for name in imdb wiki; do
+    scripts "get_imdb_wiki_clean('$name', resize=640, det_score=0.9, data_dir='$data')"
+done
 
 for task in gender age101; do
     name=${task%101}
-    step "2. Train $name on the sample's IMDB and WIKI"
+    step "4. Train $name on the sample's IMDB and WIKI"
     python train.py --task "$task" "${settings[@]}" -o trainer.verbosity=1
-    python -c "from utils.scripts import export_model; export_model('$(newest_run)model_best.pth', 'models/sample/$name.pth')"
-    step "3. Test $name on the sample's Adience, whose people it has not seen"
-    python test.py -r "models/sample/$name.pth" "${settings[@]}" -o data_loader.args.dataset=Adience --split all
+    scripts "export_model('$(newest_run)model_best.pth', 'models/sample/$name.pth')"
+    step "5. Test $name on the sample's Adience, whose people it has not seen"
+    python test.py -r "models/sample/$name.pth" "${settings[@]}" -o data_loader.args.dataset=Adience
 done
 
 for task in gender age8; do
-    step "4. Cross-validate $task on the sample's Adience: 2 seeds x 5 folds"
+    step "6. Cross-validate $task on the sample's Adience: 2 seeds x 5 folds"
     python cross-val.py --task "$task" "${settings[@]}" -o seeds=[0,1]
 done
 

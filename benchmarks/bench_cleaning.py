@@ -35,14 +35,15 @@ MATLAB_1940, NUM_DAYS = 708_572, 14_000
 NUM_TIMED = 5000
 
 CLEAN_SCRIPT = """
-import resource, sys, time
+import sys, time
+from benchmarks.memory import peak_bytes
 from utils.scripts import get_imdb_wiki_clean
-idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+idle = peak_bytes()
 start = time.perf_counter()
 get_imdb_wiki_clean("imdb", data_dir=sys.argv[1])
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(seconds, (peak - idle) * 1024)
+peak = peak_bytes()
+print(seconds, peak - idle)
 """
 
 

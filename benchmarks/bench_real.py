@@ -2,9 +2,8 @@
 
     python benchmarks/bench_real.py DATA_DIR
 
-DATA_DIR holds `wiki_crop/data.npy` with known subjects. Each of five seeds holds out another fifth of
-the subjects. Every training runs to its last epoch: nothing is chosen on the rows that are
-reported.
+DATA_DIR holds `wiki_crop/data.npy` with known subjects. Each of five seeds holds out another fifth
+of them. Every training runs to its last epoch: nothing is chosen on the rows that are reported.
 """
 
 import argparse

@@ -67,7 +67,7 @@ def check_image_type(image_type: str) -> None:
     Raises:
         DataError: it is unknown; the message lists the known ones.
     """
-    if image_type not in IMAGE_PATHS:
+    if image_type not in tuple(IMAGE_PATHS):
         raise DataError(f"image_type is {image_type!r}, expected one of {', '.join(IMAGE_PATHS)}")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_loader.cleaned import EMBEDDING_SIZE, Face, Record, Removed, Tally
+from data_loader.originals import backup_of_original, keep
 from utils.errors import DataError
 from utils.files import atomic_write
 
@@ -19,6 +20,10 @@ CHUNK_ROWS = 2048
 """Rows that are gathered before they are written: about 5 MB."""
 
 _LABELS = ("image_path", "subject", "age", "gender", "fold")
+
+
+class NothingLeftError(DataError):
+    """No image of the data set stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ def write_cleaned(
 ) -> Tally:
     """Write the array of the images that stay and the counts, both or none of them.
 
+    A data file of the original project in that place is kept as `*.original.npy`.
+
     Args:
         records: of all images.
         outcomes: for every record, in order, the face that stands for it or why it is removed.
@@ -74,10 +81,13 @@ def write_cleaned(
         the counts.
 
     Raises:
-        DataError: no image stays, or the disk is full or cannot be written.
+        NothingLeftError: no image stays.
+        DataError: the disk is full or cannot be written, or an original file
+            cannot be kept because its place is taken.
         ValueError: an image was counted twice or not at all.
     """
     tally = Tally(is_adience=settings.is_adience)
+    backup = backup_of_original(paths.data)
     with (
         writing(paths.data),
         atomic_write(paths.meta_data) as meta_file,
@@ -92,6 +102,8 @@ def write_cleaned(
         _refuse_nothing(tally, paths.data)
         meta_file.write(_meta_data(tally.counts(len(records)), settings))
         to_disk(data_file, meta_file)
+        if backup is not None:
+            keep(paths.data, backup)
         # The disk had room for both. A crash must not leave old counts beside a new array.
         paths.meta_data.unlink(missing_ok=True)
     return tally
@@ -100,7 +112,7 @@ def write_cleaned(
 def _refuse_nothing(tally: Tally, path: Path) -> None:
     if tally.num_kept == 0:
         counts = ", ".join(f"{cause} {count:,}" for cause, count in tally.removed.items())
-        raise DataError(
+        raise NothingLeftError(
             f"{path} is not written, no image is left: {counts or 'the data set has none'}"
         )
 

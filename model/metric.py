@@ -1,8 +1,8 @@
 """Metrics of logits (N, C) and class numbers (N,).
 
-`accuracy(output, target)` gives the mean over the samples, (); `accuracy.per_sample` the (N,) values
-behind it, which the programs sum over an epoch and divide once, so that batches of unequal size
-weigh what they should. A new metric is a decorated function of a `Scored`.
+`accuracy(output, target)` gives the mean over the samples, (); `accuracy.per_sample` the values
+(N,) behind it, which the programs sum over an epoch and divide once, so that batches of unequal
+size weigh what they should. A new metric is a decorated function of a `Scored`.
 """
 
 import functools

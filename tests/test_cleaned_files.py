@@ -66,7 +66,14 @@ def test_texts_are_as_wide_as_those_of_the_labelled_images() -> None:
 
 def test_array_and_counts_are_written(tmp_path: Path) -> None:
     records, paths = make_records(6), cleaned_paths(tmp_path, "raw")
-    outcomes = [FACE, Removed("bad_quality"), FACE, FACE, Removed("no_embeddings"), FACE]
+    outcomes: list[Face | Removed] = [
+        FACE,
+        Removed("bad_quality"),
+        FACE,
+        FACE,
+        Removed("no_embeddings"),
+        FACE,
+    ]
     tally = write_cleaned(records, outcomes, SETTINGS, paths)
     assert load(tmp_path / "data-raw.npy")["image_path"].tolist() == [
         *("0.jpg", "2.jpg", "3.jpg", "5.jpg")

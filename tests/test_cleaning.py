@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import start_script
 from PIL import Image
 from stored import (
     AS_IT_WAS,
@@ -214,7 +215,12 @@ def test_images_sent_as_they_were_are_opened_only_for_several_faces(
     Image.new("RGB", (1600, 200)).save(two)
     opened: list[Path] = []
     original = Image.open
-    monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or original(path))
+
+    def noted(path: Path, **options: Any) -> Image.Image:
+        opened.append(path)
+        return original(path, **options)
+
+    monkeypatch.setattr(Image, "open", noted)
     array = load(get_Adience_clean("aligned", resize=resize, data_dir=tmp_path))
     assert array["det_score"].tolist() == pytest.approx([0.95, 0.99])
     assert opened == [two, gone]
@@ -302,11 +308,21 @@ def test_corrupt_files_are_listed_and_removed_on_request(
     assert is_folder.exists()
     assert not made.exists()
     assert f"{corrupt} names 'posix.mkdir'" in program_log.text
-    assert "1 corrupt embeddings files were removed" in program_log.text
-    assert "1 images have no embeddings file" in program_log.text
+    assert "1 corrupt files were deleted" in program_log.text
+    assert "1 images have no file of embeddings" in program_log.text
     is_folder.rmdir()
     get_imdb_wiki_clean("wiki", data_dir=tmp_path)
     assert not (folder / "corrupt.csv").exists()
+
+
+def test_corrupt_files_are_removed_even_when_no_image_is_left(tmp_path: Path) -> None:
+    folder = wiki_with(tmp_path, 1)
+    corrupt = store(folder / "01/0.jpg", "corrupt")
+    for remove in (False, True):
+        with pytest.raises(DataError, match="no image is left: failed_to_process_image 1"):
+            clean_wiki(tmp_path, remove_corrupt=remove)
+        assert "something else than a list of faces" in (folder / "corrupt.csv").read_text()
+        assert corrupt.exists() != remove
 
 
 def test_the_record_of_the_extraction_goes_into_the_counts(tmp_path: Path) -> None:
@@ -328,6 +344,19 @@ def test_another_resize_than_that_of_the_extraction_is_told(
     assert "called with resize=640, the cleaning is with resize=320" in program_log.text
 
 
+@pytest.mark.parametrize(("resize", "server"), [(640, "a"), (0, "b"), (None, "b")])
+def test_of_two_extractions_the_record_of_the_right_one_is_taken(
+    tmp_path: Path, resize: int | None, server: str
+) -> None:
+    folder = wiki_with(tmp_path)
+    store(folder / "01/0.jpg", [make_face()], AS_IT_WAS)
+    other = {"server": "b", "resize": None}
+    write_json({"server": "a", "resize": 640, "others": [other]}, folder / "extractor.json")
+    get_imdb_wiki_clean("wiki", resize=resize, data_dir=tmp_path)
+    extractor = meta_data(folder / "meta-data.json")["extractor"]
+    assert (extractor["server"], "others" in extractor) == (server, False)
+
+
 @pytest.mark.parametrize(
     ("content", "error"), [("[]", DataError), ("{", ConfigError), ('"a"', DataError)]
 )
@@ -335,7 +364,7 @@ def test_a_foreign_record_of_the_extraction_is_refused(
     tmp_path: Path, content: str, error: type[Exception]
 ) -> None:
     (wiki_with(tmp_path) / "extractor.json").write_text(content)
-    with pytest.raises(error, match="extractor.json"):
+    with pytest.raises(error, match=r"extractor\.json"):
         get_imdb_wiki_clean("wiki", data_dir=tmp_path)
 
 
@@ -361,16 +390,19 @@ def test_an_interruption_leaves_the_old_files_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = wiki_with(tmp_path)
+    corrupt = store(folder / "01/1.jpg", "corrupt")
     get_imdb_wiki_clean("wiki", data_dir=tmp_path)
     before = files_of(folder)
+    assert "corrupt.csv" in before
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("extraction.cleaning.judge_faces", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        get_imdb_wiki_clean("wiki", data_dir=tmp_path)
+        get_imdb_wiki_clean("wiki", data_dir=tmp_path, remove_corrupt=True)
     assert files_of(folder) == before
+    assert corrupt.exists()
 
 
 def clean_wiki(data_dir: Path, **arguments: Any) -> Path:
@@ -459,3 +491,20 @@ def test_an_entry_without_a_path_counts_as_failed(tmp_path: Path) -> None:
     write_wiki(tmp_path, ["01/0.jpg", "", ""], name=cells("Ann", "", "Cy"))
     clean_wiki(tmp_path)
     assert meta_data(folder / "meta-data.json")["removed"]["failed_to_process_image"] == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("get_imdb_wiki_clean('wiki', data_dir={!r})", "wiki.mat: no such file; expected the"),
+        ("convert_original_data('celebs', {!r})", "dataset is 'celebs', expected one of imdb"),
+    ],
+)
+def test_a_command_ends_with_one_error_line(tmp_path: Path, call: str, message: str) -> None:
+    code = f"from utils.scripts import *; {call.format(str(tmp_path))}"
+    process = start_script("-c", code)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line

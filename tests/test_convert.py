@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from stored import Opens, load, vector
+from stored import Opens, load, make_face, store, vector, write_wiki
 from test_files import full_disk
 
 from data_loader.faces import read_faces
 from extraction.convert import relative_path
 from utils.errors import DataError
-from utils.scripts import convert_original_data
+from utils.scripts import convert_original_data, get_imdb_wiki_clean
 
 
 def record(path: str, age: float, gender: str, seed: int, **more: object) -> dict[str, Any]:
@@ -25,10 +25,10 @@ def record(path: str, age: float, gender: str, seed: int, **more: object) -> dic
     }
 
 
-def write_imdb(data_dir: Path, records: list[Any]) -> Path:
+def write_imdb(data_dir: Path, records: list[Any], name: str = "imdb") -> Path:
     """Write what the original project saves: an object array of dicts."""
-    path = data_dir / "imdb_crop" / "data.npy"
-    path.parent.mkdir(parents=True)
+    path = data_dir / f"{name}_crop" / "data.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
     array: NDArray[np.object_] = np.empty(len(records), object)
     array[:] = records
     np.save(path, array, allow_pickle=True)
@@ -117,9 +117,29 @@ def test_an_earlier_backup_of_another_file_is_never_overwritten(tmp_path: Path) 
     path = write_imdb(tmp_path, [record("a.jpg", 31, "f", 0)])
     backup = path.parent / "data.original.npy"
     backup.write_bytes(b"another file")
-    with pytest.raises(DataError, match="data.original.npy is there already"):
+    with pytest.raises(DataError, match=r"another file of that name already"):
         convert_original_data("imdb", tmp_path)
     assert backup.read_bytes() == b"another file"
+
+
+def test_cleaning_keeps_a_file_of_the_original_project_too(tmp_path: Path) -> None:
+    folder = write_wiki(tmp_path, ["01/a.jpg"])
+    store(folder / "01/a.jpg", [make_face()])
+    path = write_imdb(tmp_path, [record("a.jpg", 31, "f", 0)], "wiki")
+    old = path.read_bytes()
+    for _ in range(2):
+        get_imdb_wiki_clean("wiki", data_dir=tmp_path)
+        assert load(path)["image_path"].tolist() == ["01/a.jpg"]
+        assert (folder / "data.original.npy").read_bytes() == old
+
+
+def test_cleaning_writes_over_a_damaged_file(tmp_path: Path) -> None:
+    folder = write_wiki(tmp_path, ["01/a.jpg"])
+    store(folder / "01/a.jpg", [make_face()])
+    (folder / "data.npy").write_bytes(b"damaged")
+    get_imdb_wiki_clean("wiki", data_dir=tmp_path)
+    assert len(load(folder / "data.npy")) == 1
+    assert not (folder / "data.original.npy").exists()
 
 
 def test_an_interrupted_conversion_goes_on(tmp_path: Path) -> None:

@@ -63,5 +63,5 @@ def test_the_picture_shows_both_genders(tmp_path: Path, is_adience: bool) -> Non
 
 def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "ages.png").mkdir()
-    with pytest.raises(DataError, match="ages.png was not written"):
+    with pytest.raises(DataError, match=r"ages.png was not written"):
         plot_ages(make_tally({("f", 1.0): 1}, is_adience=True), "A title", tmp_path / "ages.png")

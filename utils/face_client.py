@@ -33,12 +33,17 @@ class ServerAwayError(Exception):
     """No answer came: no connection, one that broke, or silence for too long.
 
     Attributes:
-        nobody_listens: nothing at all is on that port.
+        is_final: asking again at once would be of no use.
+        reason: in few words, the same for all of this sort.
+        is_temporary: another server, or this one later, may well answer.
     """
 
-    def __init__(self, reason: str, nobody_listens: bool = False):
+    reason = "connection lost"
+    is_temporary = True
+
+    def __init__(self, reason: str, is_final: bool = False):
         super().__init__(reason)
-        self.nobody_listens = nobody_listens
+        self.is_final = is_final
 
 
 class AnswerError(Exception):
@@ -64,13 +69,12 @@ def server_url(address: int | str) -> str:
     >>> server_url(10002), server_url("http://gpu-box:10002")
     ('http://127.0.0.1:10002/', 'http://gpu-box:10002/')
     """
-    if isinstance(address, int) and not isinstance(address, bool):
-        address = f"http://127.0.0.1:{address}/"
+    is_port = isinstance(address, int) and not isinstance(address, bool)
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(f"http://127.0.0.1:{address}/" if is_port else str(address))
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return parts._replace(path=parts.path or "/").geturl()
-    except (ValueError, AttributeError, TypeError):
+    except ValueError:
         pass
     raise DataError(
         f"{address!r} is no address of a face server; expected a port from 1 to 65535, such as "
@@ -89,6 +93,10 @@ def probe_body() -> bytes:
 class FaceServer:
     """One face server; its connections stay open between requests. Threads may share it.
 
+    Attributes:
+        url: the address, as a URL.
+        is_port: the address was given as a port of this machine.
+
     Args:
         address: a port on this machine, or a URL.
         timeout_s: seconds that an answer may take, all of it.
@@ -102,11 +110,18 @@ class FaceServer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = server_url(address)
+        self.is_port = isinstance(address, int)
         self.timeout_s = timeout_s
         self._clock = clock
         self._parts = urlsplit(self.url)
         self._idle: list[HTTPConnection] = []
+        self._keeps = True
         self._lock = threading.Lock()
+
+    @property
+    def port(self) -> int:
+        """The port, also when the URL does not name it."""
+        return self._parts.port or (443 if self._parts.scheme == "https" else 80)
 
     def __repr__(self) -> str:
         return f"FaceServer({self.url!r})"
@@ -135,7 +150,11 @@ class FaceServer:
             raise AnswerError("answer not understood", f"it {error}") from None
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
+        """Close the connections; one in use closes at the end of its request, and none is kept."""
+        self._keeps = False
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -148,10 +167,10 @@ class FaceServer:
                 try:
                     return self._over(kept, body)
                 except ConnectionError:
-                    self.close()  # the others are as old
+                    self._drop_idle()  # the others are as old
             return self._over(self._connect(), body)
         except ConnectionRefusedError:
-            raise ServerAwayError("nothing listens there", nobody_listens=True) from None
+            raise ServerAwayError("nothing listens there", is_final=True) from None
         except TimeoutError:
             raise self._too_late() from None
         except OSError as error:
@@ -162,7 +181,7 @@ class FaceServer:
             return self._idle.pop() if self._idle else None
 
     def _too_late(self) -> ServerAwayError:
-        return ServerAwayError(f"no answer within {self.timeout_s:g} s")
+        return ServerAwayError(f"no answer within {self.timeout_s:g} s", is_final=True)
 
     def _connect(self) -> HTTPConnection:
         kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
@@ -176,7 +195,7 @@ class FaceServer:
             connection.request("POST", self._target, body, HEADERS)
             response = connection.getresponse()
             content = self._read(response, start + self.timeout_s)
-            is_reusable = not response.will_close
+            is_reusable = self._keeps and not response.will_close
         except ConnectionError:
             raise
         except IncompleteRead:

@@ -4,14 +4,43 @@ A script, at the top of the layers: it may import everything, and does so late, 
 loads only what it needs.
 """
 
+import functools
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from utils.cli import run
 from utils.log import get_logger, log_to_console
+
+if TYPE_CHECKING:
+    from extraction.report import Tally
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 TRAINING_ONLY = ("optimizer", "resume")
 """What going on with a training needs, and using the network does not."""
 
 
+def command(function: Callable[P, T]) -> Callable[P, T]:
+    """Print errors that a user can mend as one line and exit, when called from `python3 -c`.
+
+    Called from another program, a test or a notebook, the function raises its exceptions.
+    """
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        if sys.argv[:1] != ["-c"]:
+            return function(*args, **kwargs)
+        results: list[T] = []
+        run(lambda: results.append(function(*args, **kwargs)))
+        return results[0]
+
+    return called
+
+
+@command
 def make_sample_data(out_dir: Path | str = "data/sample") -> None:
     """Write a small synthetic stand-in for Adience, IMDB and WIKI, in the layout of the downloads.
 
@@ -22,6 +51,7 @@ def make_sample_data(out_dir: Path | str = "data/sample") -> None:
     sample.make_sample_data(out_dir)
 
 
+@command
 def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
     """Write a checkpoint's network for use: weights and config, without optimizer and random state.
 
@@ -42,6 +72,77 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
     get_logger("export").info(f"{out_path}: {size:.1f} MiB, from {checkpoint}")
 
 
+@command
+def extract_Adience_arcface(
+    image_type: str,
+    docker_port: int | str | Sequence[int | str] = 10002,
+    cuda: bool = False,
+    resize: int | None = 640,
+    data_dir: Path | str = "data",
+    **more: Any,
+) -> "Tally":
+    """Send the images of Adience to the face server and store its answers beside them.
+
+    A second call sends only what has no answer yet.
+
+    Args:
+        image_type: 'aligned' or 'raw'.
+        docker_port: port of the face server on this machine, or its URL; several share the work.
+            When none answers, its container is started, and stopped at the end.
+        cuda: start the container that runs on GPUs.
+        resize: side in pixels of the square that is sent; None or 0 sends the files as they are.
+        data_dir: folder that holds `Adience`.
+        more: docker_image, in_flight, workers, jpeg_quality, timeout_s, give_up_s,
+            start_timeout_s: see `extraction.options.Finer`.
+
+    Returns:
+        the counts that are printed.
+
+    Raises:
+        UserError: an argument, a label file or the server is wrong or missing.
+    """
+    from extraction.extract import extract_adience
+    from extraction.options import extraction_options
+
+    log_to_console()
+    options = extraction_options(docker_port, cuda, resize, data_dir, **more)
+    return extract_adience(image_type, options)
+
+
+@command
+def extract_imdb_wiki_arcface(
+    dataset: str,
+    docker_port: int | str | Sequence[int | str] = 10002,
+    cuda: bool = False,
+    resize: int | None = 640,
+    data_dir: Path | str = "data",
+    **more: Any,
+) -> "Tally":
+    """Send the images of IMDB or WIKI to the face server and store its answers beside them.
+
+    Args:
+        dataset: 'imdb' or 'wiki'.
+        docker_port: as for `extract_Adience_arcface`, like all that follows.
+        cuda: start the container that runs on GPUs.
+        resize: side in pixels of the square that is sent; None or 0 sends the files as they are.
+        data_dir: folder that holds `imdb_crop` and `wiki_crop`.
+        more: see `extract_Adience_arcface`.
+
+    Returns:
+        the counts that are printed.
+
+    Raises:
+        UserError: an argument, the .mat file or the server is wrong or missing.
+    """
+    from extraction.extract import extract_imdb_wiki
+    from extraction.options import extraction_options
+
+    log_to_console()
+    options = extraction_options(docker_port, cuda, resize, data_dir, **more)
+    return extract_imdb_wiki(dataset, options)
+
+
+@command
 def get_Adience_clean(
     image_type: str,
     resize: int | None = 640,
@@ -70,6 +171,7 @@ def get_Adience_clean(
     return clean_adience(image_type, CleaningOptions(resize, det_score, data_dir, remove_corrupt))
 
 
+@command
 def get_imdb_wiki_clean(
     dataset: str,
     resize: int | None = 640,
@@ -98,6 +200,7 @@ def get_imdb_wiki_clean(
     return clean_imdb_wiki(dataset, CleaningOptions(resize, det_score, data_dir, remove_corrupt))
 
 
+@command
 def convert_original_data(dataset: str, data_dir: Path | str = "data") -> list[Path]:
     """Rewrite the original project's data files in our format; the old ones stay beside them.
 

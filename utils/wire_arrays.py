@@ -1,4 +1,4 @@
-"""The forms in which jsonpickle spells numpy's arrays, scalars and dtypes, written out one by one."""
+"""The forms in which jsonpickle spells numpy's arrays, scalars and dtypes, one by one."""
 
 import binascii
 import math
@@ -217,7 +217,7 @@ def _dtype(parts: list[Any]) -> np.dtype[Any]:
     dtype = np.dtype(name)
     if version != 3 or byte_order not in _byte_orders(dtype) or rest != _STATE_AFTER_ORDER:
         raise refusal(parts)
-    return dtype.newbyteorder(byte_order)
+    return np.dtype(f"{byte_order}{name}")
 
 
 def _named_dtype(name: Any) -> np.dtype[Any]:

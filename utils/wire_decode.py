@@ -1,4 +1,4 @@
-"""Reads the answers of the face server by a closed grammar: nothing they name is imported or called.
+"""Reads the answers of the face server by a closed grammar; nothing they name is ever called.
 
 An answer is JSON in which jsonpickle spells numpy's arrays, scalars and dtypes in one of two ways:
 as the call that rebuilds them (py/reduce), or in the words of its numpy handlers (py/object). Both
@@ -191,4 +191,3 @@ def _model(name: Any) -> str | None:
 
 def _kind(value: Any) -> str:
     return "null" if value is None else type(value).__name__
-

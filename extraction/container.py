@@ -1,0 +1,212 @@
+"""The container of the face server: started when no server answers, stopped at the end."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from base.interrupt import StopRequest
+from utils.cli import Interrupted
+from utils.errors import UserError
+from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError
+from utils.log import get_logger
+
+IMAGE = "tae898/face-detection-recognition"
+CUDA_IMAGE = f"{IMAGE}-cuda"
+CONTAINER_PORT = 10002
+START_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 60.0
+POLL_S = 0.5
+
+logger = get_logger("extraction")
+
+_REMEDIES = (
+    (("cannot connect to the docker daemon", "is the docker daemon running"), "start Docker"),
+    (("permission denied",), "add yourself to the group docker, or call this as root"),
+    (
+        ("port is already allocated", "address already in use"),
+        "another program has the port: stop it, or take another port with docker_port=",
+    ),
+    (
+        ("unable to find image", "pull access denied", "no such image", "manifest unknown"),
+        "get the image with `docker pull {image}`, or name another one with docker_image=",
+    ),
+    (
+        ("could not select device driver", "unknown flag: --gpus", "nvidia"),
+        "install the NVIDIA container toolkit, or use cuda=False",
+    ),
+)
+
+
+class ContainerError(UserError):
+    """The face server's container cannot be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerOptions:
+    """Which container to start.
+
+    Attributes:
+        cuda: give it the GPUs.
+        image: its name; None takes the known one.
+        start_timeout_s: seconds until it has to answer.
+        poll_s: seconds between two looks whether it does.
+    """
+
+    cuda: bool = False
+    image: str | None = None
+    start_timeout_s: float = START_TIMEOUT_S
+    poll_s: float = POLL_S
+
+    @property
+    def image_name(self) -> str:
+        """The image that is started."""
+        return self.image or (CUDA_IMAGE if self.cuda else IMAGE)
+
+
+@contextmanager
+def containers(
+    servers: Sequence[FaceServer], options: ContainerOptions, stop: StopRequest
+) -> Iterator[list[Answer]]:
+    """Run a container for each server, all on this machine, while the block lasts.
+
+    Gives each one's first answer.
+
+    Raises:
+        ContainerError: one cannot be started, or does not answer in time.
+        Interrupted: a stop was asked for meanwhile.
+    """
+    if shutil.which("docker") is None:
+        raise ContainerError(
+            f"no face server answers at {servers[0].url}, and docker is not installed; install "
+            "Docker, or start a face server yourself and name its port or URL with docker_port="
+        )
+    with ExitStack() as stack:
+        running = [stack.enter_context(_container(server, options, stop)) for server in servers]
+        yield [
+            _first_answer(server, container, options, stop)
+            for server, container in zip(servers, running, strict=True)
+        ]
+
+
+@contextmanager
+def _container(server: FaceServer, options: ContainerOptions, stop: StopRequest) -> Iterator[str]:
+    """Start a container for the port of `server`, and stop it in any case; gives its id."""
+    name = f"age-gender-{server.port}-{os.getpid()}"
+    command = ["docker", "run", "--detach", "--rm", "--name", name]
+    command += ["-p", f"{server.port}:{CONTAINER_PORT}"]
+    command += ["--gpus", "all"] if options.cuda else []
+    logger.info(
+        f"no face server answers at {server.url}: starting the container {options.image_name} "
+        "(docker downloads it first if it is not here, which takes minutes)"
+    )
+    try:
+        container = _start([*command, options.image_name], options, stop) or name
+    except KeyboardInterrupt:  # docker may have started it all the same
+        _stop(name)
+        raise
+    try:
+        yield container
+    finally:
+        _stop(container)
+
+
+def _start(command: list[str], options: ContainerOptions, stop: StopRequest) -> str:
+    """Run `docker run`, in a session of its own so that Ctrl-C is ours alone; gives the id."""
+    with subprocess.Popen(  # noqa: S603 - docker, with arguments and no shell
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = _communicate(process, stop)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise ContainerError(_explain(err or out, options))
+    return out.strip().splitlines()[-1] if out.strip() else ""
+
+
+def _communicate(process: "subprocess.Popen[str]", stop: StopRequest) -> tuple[str, str]:
+    while True:
+        _check(stop)
+        try:
+            return process.communicate(timeout=POLL_S)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _explain(output: str, options: ContainerOptions) -> str:
+    """Make one line of what docker said, with what to do."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    said = next((line for line in lines if "rror" in line), lines[0] if lines else "nothing")
+    start = f"docker cannot start {options.image_name}"
+    for signs, remedy in _REMEDIES:
+        if any(sign in output.lower() for sign in signs):
+            return f"{start}: {remedy.format(image=options.image_name)} (docker said: {said})"
+    return f"{start} (docker said: {said})"
+
+
+def _first_answer(
+    server: FaceServer, container: str, options: ContainerOptions, stop: StopRequest
+) -> Answer:
+    """Wait until a container answers a small image."""
+    deadline = time.monotonic() + options.start_timeout_s
+    while True:
+        _check(stop)
+        try:
+            return server.probe()
+        except (AnswerError, ServerAwayError) as error:
+            problem = error
+        if _has_ended(container):
+            raise ContainerError(
+                f"the container {options.image_name} ended before it answered; see why with "
+                f"`docker run --rm -p {server.port}:{CONTAINER_PORT} {options.image_name}`"
+            )
+        if time.monotonic() > deadline:
+            raise ContainerError(
+                f"the container {options.image_name} did not answer at {server.url} within "
+                f"{options.start_timeout_s:g} s ({problem})"
+            )
+        time.sleep(options.poll_s)
+
+
+def _has_ended(container: str) -> bool:
+    """Tell whether a container is known to run no more."""
+    done = _docker("inspect", "--format", "{{.State.Running}}", container)
+    return done is not None and (done.stdout.strip() == "false" or "no such" in done.stderr.lower())
+
+
+def _stop(container: str) -> None:
+    done = _docker("stop", container)
+    if done is None or done.returncode != 0:
+        said = "no answer" if done is None else done.stderr.strip()
+        if "no such container" not in said.lower():
+            logger.warning(f"docker could not stop the container {container}: {said}")
+
+
+def _docker(*arguments: str) -> "subprocess.CompletedProcess[str] | None":
+    """Run a docker command; None when it does not end."""
+    try:
+        return subprocess.run(  # noqa: S603 - docker, with arguments and no shell
+            ["docker", *arguments],  # noqa: S607 - wherever the user has it
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=STOP_TIMEOUT_S,
+            start_new_session=True,
+        )
+    except (subprocess.TimeoutExpired, OSError):
+        return None
+
+
+def _check(stop: StopRequest) -> None:
+    if stop.is_set:
+        raise Interrupted("interrupted; no image was sent", stop.exit_code)

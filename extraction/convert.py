@@ -1,0 +1,89 @@
+"""The original project's pickled data files, rewritten in our format without running code."""
+
+from pathlib import Path
+
+from data_loader import adience, imdb_wiki
+from data_loader.cleaned import Face, Record
+from data_loader.cleaned_files import RowWriter, cleaned_paths, row_dtype, to_disk, writing
+from data_loader.faces import holds_objects
+from data_loader.originals import backup_of_original, keep
+from utils.errors import DataError
+from utils.files import atomic_write
+from utils.legacy import OriginalRecords, read_original_records
+from utils.log import get_logger
+
+DATASETS = (*imdb_wiki.NAMES, "Adience")
+
+_logger = get_logger("convert")
+
+
+def convert(dataset: str, data_dir: Path | str) -> list[Path]:
+    """Rewrite the data files of 'imdb', 'wiki' or 'Adience' that the original project made.
+
+    The old file stays beside the new one as `data.original.npy`. Of Adience both image types are
+    converted, as far as they are there.
+
+    Returns:
+        the files that were rewritten.
+
+    Raises:
+        DataError: unknown data set, no data file, one that is in our format already or is neither,
+            a backup that is there already, no space left.
+    """
+    if dataset not in DATASETS:
+        raise DataError(f"dataset is {dataset!r}, expected one of {', '.join(DATASETS)}")
+    is_adience = dataset == "Adience"
+    folder = Path(data_dir) / ("Adience" if is_adience else f"{dataset}_crop")
+    image_types = list(adience.IMAGE_PATHS) if is_adience else [None]
+    paths = [cleaned_paths(folder, image_type).data for image_type in image_types]
+    there = [path for path in paths if path.is_file()]
+    if not there:
+        raise DataError(f"{' and '.join(map(str, paths))}: no such file; nothing to convert")
+    originals = [path for path in there if holds_objects(path)]
+    if not originals:
+        raise DataError(
+            f"{' and '.join(map(str, there))}: in this project's format already, nothing to convert"
+        )
+    for path in originals:
+        _convert(path, folder.name)
+    return originals
+
+
+def _convert(path: Path, folder_name: str) -> None:
+    backup = backup_of_original(path)
+    original = read_original_records(path)
+    records = [_record(original, row, folder_name) for row in range(len(original.image_path))]
+    with writing(path), atomic_write(path) as file:
+        writer = RowWriter(file, row_dtype(records))
+        for row, record in enumerate(records):
+            writer.add(record, Face(original.embedding[row], float(original.det_score[row])))
+        writer.finish()
+        to_disk(file)
+        if backup is not None:
+            keep(path, backup)
+    _logger.info(f"{path}: {len(records):,} faces; the original file is kept as {backup}")
+
+
+def _record(original: OriginalRecords, row: int, folder_name: str) -> Record:
+    return Record(
+        image_path=relative_path(original.image_path[row], folder_name),
+        subject=str(original.subject[row]),
+        age=float(original.age[row]),
+        gender=str(original.gender[row]),
+        fold=int(original.fold[row]),
+    )
+
+
+def relative_path(image_path: str, folder_name: str) -> str:
+    """Cut a path down to what comes after the folder of the data set.
+
+    >>> relative_path("./data/Adience/aligned/7@N01/a.jpg", "Adience")
+    'aligned/7@N01/a.jpg'
+    >>> relative_path("01/a.jpg", "imdb_crop")
+    '01/a.jpg'
+    """
+    parts = image_path.split("/")
+    if folder_name in parts[:-1]:
+        last = len(parts) - 1 - parts[::-1].index(folder_name)
+        return "/".join(parts[last + 1 :])
+    return image_path.lstrip("/").removeprefix("./")

@@ -1,0 +1,177 @@
+"""The stored answers of the face server: `<image>.RESIZED.pkl` and `<image>.pkl`, read safely."""
+
+import math
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data_loader.cleaned import EMBEDDING_SIZE, Face
+from extraction.images import DAMAGED, FORMATS
+from utils.errors import DataError
+from utils.legacy import load_pickle
+from utils.wire_decode import NORM_BOUNDS
+
+RESIZED_SUFFIX, AS_IT_WAS_SUFFIX = ".RESIZED.pkl", ".pkl"
+MAX_BYTES = 16 << 20
+"""The longest file that is read; one face takes 2.5 kB."""
+
+_FIELDS = ("bbox", "det_score", "normed_embedding")
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class MissingError(Exception):
+    """There is no stored answer for an image: it was never sent, or sending it failed."""
+
+
+class UnusableError(Exception):
+    """What is stored for an image cannot be used; `path` is the file at fault.
+
+    `is_corrupt` tells that the file is there and holds something else than it should, so that
+    nothing is lost with it.
+    """
+
+    def __init__(self, path: Path | str, reason: str, *, is_corrupt: bool) -> None:
+        super().__init__(reason)
+        self.path = Path(path)
+        self.is_corrupt = is_corrupt
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFace(Face):
+    """A face with the middle of its box, in pixels of the image that was sent."""
+
+    centre: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingStore:
+    """The stored answers of one data set.
+
+    Attributes:
+        folder: of the data set, which the paths of the images are relative to.
+        resize: side of the square that was sent, in pixels; 0 for images sent as they are.
+    """
+
+    folder: Path
+    resize: int
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The endings of the files to look for, the first that exists counts."""
+        return (RESIZED_SUFFIX, AS_IT_WAS_SUFFIX) if self.resize else (AS_IT_WAS_SUFFIX,)
+
+    def read(self, image_path: str) -> list[StoredFace] | None:
+        """Read the faces of an image; None when the face server could not use it.
+
+        Raises:
+            MissingError: nothing is stored for it.
+            UnusableError: what is stored is damaged, foreign, or cannot be read.
+        """
+        for path in self._paths(image_path):
+            try:
+                return _faces(path, _read(path))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                reason = f"cannot be read: {error.strerror}"
+                raise UnusableError(path, reason, is_corrupt=False) from None
+        raise MissingError(image_path)
+
+    def has(self, image_path: str) -> bool:
+        """Tell whether something is stored for an image."""
+        return any(map(os.path.exists, self._paths(image_path)))
+
+    def nearest_to_centre(self, image_path: str, faces: Sequence[StoredFace]) -> StoredFace:
+        """Give the face whose box is nearest to the middle of the image that was sent.
+
+        The image is opened, for its size only, when it was sent as it is.
+
+        Raises:
+            UnusableError: the image cannot be opened.
+        """
+        middle = (self.resize / 2,) * 2 if self.resize else _middle(self.folder / image_path)
+        return min(faces, key=lambda face: math.dist(face.centre, middle))
+
+    def _paths(self, image_path: str) -> Iterator[str]:
+        return (f"{self.folder}/{image_path}{suffix}" for suffix in self.suffixes)
+
+
+def _read(path: str) -> bytes:
+    """Read a regular file, without waiting for the writer of a pipe."""
+    handle = os.open(path, _OPEN_FLAGS)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnusableError(path, "is no regular file", is_corrupt=False)
+        if status.st_size > MAX_BYTES:
+            reason = f"is larger than {MAX_BYTES} bytes, the most that is read"
+            raise UnusableError(path, reason, is_corrupt=True)
+        return os.read(handle, status.st_size)
+    finally:
+        os.close(handle)
+
+
+def _faces(path: str, content: bytes) -> list[StoredFace] | None:
+    try:
+        answer = load_pickle(content)
+    except DataError as error:
+        reason = str(error).removeprefix("the pickle ")
+        raise UnusableError(path, reason, is_corrupt=True) from None
+    if answer is None:
+        return None
+    try:
+        return [_face(face) for face in _dicts(answer)]
+    except ValueError as error:
+        raise UnusableError(path, str(error), is_corrupt=True) from None
+
+
+def _dicts(answer: Any) -> list[dict[Any, Any]]:
+    if type(answer) is not list or not all(type(face) is dict for face in answer):
+        raise ValueError("holds something else than a list of faces")
+    return answer
+
+
+def _face(face: dict[Any, Any]) -> StoredFace:
+    """Check one face.
+
+    Raises:
+        ValueError: a field is missing or has the wrong kind, shape or length, or is not finite.
+    """
+    bbox, det_score, embedding = (_floats(face, name) for name in _FIELDS)
+    if bbox.shape != (4,) or det_score.shape != () or embedding.shape != (EMBEDDING_SIZE,):
+        raise ValueError("holds a face whose box, score or embedding has the wrong shape")
+    x1, y1, x2, y2 = bbox.tolist()
+    centre, score = ((x1 + x2) / 2, (y1 + y2) / 2), det_score.item()
+    if not all(map(math.isfinite, (*centre, score))):
+        raise ValueError("holds a face whose box or score is not finite")
+    with np.errstate(over="ignore", invalid="ignore"):
+        embedding = embedding.astype(np.float32, copy=False)
+        length = math.sqrt(float(embedding @ embedding))
+    if not NORM_BOUNDS[0] <= length <= NORM_BOUNDS[1]:
+        raise ValueError(f"holds an embedding of length {length:.4g}, 1 was expected")
+    return StoredFace(embedding=embedding, det_score=score, centre=centre)
+
+
+def _floats(face: dict[Any, Any], name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    values = face.get(name)
+    if isinstance(values, float):
+        return np.array(values)
+    if not isinstance(values, np.ndarray | np.floating) or values.dtype.kind != "f":
+        raise ValueError(f"holds a face without floating-point numbers as its {name!r}")
+    return np.asarray(values)
+
+
+def _middle(image_path: Path) -> tuple[float, float]:
+    """Give the middle of an image, in its own pixels; only its header is read."""
+    try:
+        with Image.open(image_path, formats=FORMATS) as image:
+            return image.width / 2, image.height / 2
+    except (*DAMAGED, Image.DecompressionBombError) as error:
+        reason = f"shows several faces, and its size cannot be read: {error}"
+        raise UnusableError(image_path, reason, is_corrupt=False) from None

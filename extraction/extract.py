@@ -1,0 +1,154 @@
+"""Extraction: sends the images of a data set to face servers and stores the answers beside them."""
+
+import itertools
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from tqdm import tqdm
+
+from base.interrupt import StopRequest
+from data_loader import adience, imdb_wiki
+from data_loader.cleaned import Record
+from extraction.options import Options
+from extraction.pipeline import Pipeline, Settings
+from extraction.pool import ServerPool
+from extraction.record import find_reference, new_record, update_record
+from extraction.report import Tally, write_failed
+from extraction.servers import ReadyServers, addresses_of, ready_servers
+from extraction.store import Inventory, only_extraction, take_inventory
+from utils.cli import Interrupted
+from utils.errors import DataError
+from utils.face_client import FaceServer
+from utils.log import get_logger
+
+IMDB_WIKI = ("imdb", "wiki")
+MISSING_FILE = "no such file"
+
+logger = get_logger("extraction")
+
+
+def extract_adience(image_type: str, options: Options) -> Tally:
+    """Extract the embeddings of Adience's 'aligned' or 'raw' images; see `extract`."""
+    dataset_dir = Path(options.data_dir) / "Adience"
+    paths = {image_type: _paths(adience.read_records(dataset_dir, image_type))}
+    for other in adience.IMAGE_PATHS:
+        paths.setdefault(other, _paths(adience.read_records(dataset_dir, other)))
+    image_paths = paths.pop(image_type)
+    return extract(dataset_dir, image_paths, options, list(itertools.chain(*paths.values())))
+
+
+def extract_imdb_wiki(dataset: str, options: Options) -> Tally:
+    """Extract the embeddings of the images of 'imdb' or 'wiki'; see `extract`."""
+    if dataset not in IMDB_WIKI:
+        raise DataError(f"dataset is {dataset!r}, expected one of {', '.join(IMDB_WIKI)}")
+    dataset_dir = Path(options.data_dir) / f"{dataset}_crop"
+    return extract(dataset_dir, _paths(imdb_wiki.read_records(dataset_dir, dataset)), options)
+
+
+def _paths(records: Sequence[Record]) -> list[str]:
+    return [record.image_path for record in records]
+
+
+def extract(
+    dataset_dir: Path,
+    image_paths: Sequence[str],
+    options: Options,
+    related_paths: Sequence[str] = (),
+) -> Tally:
+    """Send the images that have no answer yet, and store the answers beside them.
+
+    Args:
+        dataset_dir: folder of the data set; gets `extractor.json` and `failed.csv`.
+        image_paths: relative to it, with forward slashes; one that occurs again counts once.
+        options: how to extract.
+        related_paths: images whose answers are to be of the same network, and are not sent now.
+
+    Returns:
+        what became of every image.
+
+    Raises:
+        DataError: there are no images, or what is there was made with other settings.
+        ContainerError: no face server answers, and none can be started.
+        ServersAwayError, OtherNetworkError: see `ServerPool`; what was done stays.
+        Interrupted: Ctrl-C or SIGTERM came; what was done stays.
+    """
+    addresses = addresses_of(options.docker_port)
+    servers = [FaceServer(address, options.settings.timeout_s) for address in addresses]
+    with only_extraction(dataset_dir), StopRequest() as stop:
+        settings = options.settings
+        inventory = take_inventory(dataset_dir, image_paths, settings.resize)
+        tally = _begin(dataset_dir, inventory)
+        if not inventory.missing:
+            _report(tally, dataset_dir)
+            return tally
+        done = inventory.done or take_inventory(dataset_dir, related_paths, settings.resize).done
+        with ready_servers(servers, options.container, settings.waits, stop) as ready:
+            pool = _checked_pool(dataset_dir, done, ready, settings)
+            try:
+                _send(Pipeline(dataset_dir, pool, settings), inventory.missing, tally, stop)
+            finally:
+                pool.close()
+                _report(tally, dataset_dir)
+        _report_shares(pool)
+    if stop.is_set:
+        raise Interrupted("interrupted; the same command goes on from here", stop.exit_code)
+    return tally
+
+
+def _begin(dataset_dir: Path, inventory: Inventory) -> Tally:
+    """Count what is there already, and the files that are not there."""
+    num_done, num_missing = len(inventory.done), len(inventory.missing)
+    num_total = num_done + num_missing + len(inventory.absent)
+    if num_done + num_missing == 0:
+        raise DataError(
+            f"{dataset_dir} holds none of the {num_total:,} images that its labels name"
+            + (f", such as {inventory.absent[0]}" if inventory.absent else "")
+            + "; unpack the download there"
+        )
+    tally = Tally(num_total, num_done)
+    for path in inventory.absent:
+        tally.fail(path, MISSING_FILE)
+    return tally
+
+
+def _checked_pool(
+    dataset_dir: Path, done: Sequence[str], ready: ReadyServers, settings: Settings
+) -> ServerPool:
+    """Note what makes the embeddings; the pool lets in only the network of those that are done."""
+    new = new_record(ready.description, ready.model, settings)
+    record = update_record(dataset_dir, new, len(done))
+    reference = find_reference(dataset_dir, done, settings)
+    return ServerPool(ready.servers, settings.waits, reference, record.get("model"))
+
+
+def _send(pipeline: Pipeline, paths: Sequence[str], tally: Tally, stop: StopRequest) -> None:
+    """Send images and count what becomes of them."""
+    tally.start()
+    with (
+        _progress_bar(len(paths), pipeline.name) as progress,
+        closing(pipeline.outcomes(paths, lambda: stop.is_set)) as outcomes,
+    ):
+        for outcome in outcomes:
+            tally.add(outcome)
+            progress.update()
+
+
+def _progress_bar(num_images: int, name: str) -> "tqdm[None]":
+    """Show rate and remaining time; in a log file, only now and then."""
+    seconds = 0.1 if sys.stderr.isatty() else 30
+    return tqdm(total=num_images, desc=name, unit="image", mininterval=seconds)
+
+
+def _report(tally: Tally, dataset_dir: Path) -> None:
+    path = write_failed(tally.failed, dataset_dir)
+    logger.info(tally.table())
+    if tally.failed:
+        logger.info(f"the failed images with their reasons: {path}; the next call tries them again")
+
+
+def _report_shares(pool: ServerPool) -> None:
+    if len(pool.num_answers) > 1:
+        shares = ", ".join(f"{url} {count:,}" for url, count in pool.num_answers.items())
+        logger.info(f"answers by server: {shares}")

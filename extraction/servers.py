@@ -1,0 +1,120 @@
+"""The face servers of an extraction: those that answer, or else containers."""
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from base.interrupt import StopRequest
+from extraction.container import ContainerError, ContainerOptions, containers
+from extraction.pool import Waits
+from utils.errors import DataError
+from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError
+from utils.log import get_logger
+
+NUM_LOOKS = 4
+"""Times that something on a port is asked before it counts as no face server."""
+
+logger = get_logger("extraction")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyServers:
+    """Servers of which one at least answers.
+
+    Attributes:
+        servers: all of them.
+        description: their URLs, or the name of the image that was started.
+        model: name of the network, when a server tells.
+    """
+
+    servers: Sequence[FaceServer]
+    description: str
+    model: str | None
+
+
+def addresses_of(docker_port: int | str | Sequence[int | str]) -> list[int | str]:
+    """Make a list of ports and URLs of one or several.
+
+    Raises:
+        DataError: there is none, or one twice.
+    """
+    single = isinstance(docker_port, int | str)
+    addresses: list[int | str] = [docker_port] if single else list(docker_port)  # type: ignore[list-item, arg-type]
+    if not addresses or len(set(addresses)) != len(addresses):
+        raise DataError(f"docker_port is {docker_port!r}, expected ports or URLs, each once")
+    return addresses
+
+
+@contextmanager
+def ready_servers(
+    servers: Sequence[FaceServer], options: ContainerOptions, waits: Waits, stop: StopRequest
+) -> Iterator[ReadyServers]:
+    """Find the servers that answer; if there is none, run containers while the block lasts.
+
+    Containers are started for servers on this machine only.
+
+    Raises:
+        ContainerError: nothing answers, or something else than a face server, or no container can
+            be started.
+        Interrupted: a stop was asked for meanwhile.
+    """
+    try:
+        with _found_or_started(servers, options, waits, stop) as ready:
+            yield ready
+    finally:
+        for server in servers:
+            server.close()
+
+
+@contextmanager
+def _found_or_started(
+    servers: Sequence[FaceServer], options: ContainerOptions, waits: Waits, stop: StopRequest
+) -> Iterator[ReadyServers]:
+    looks = [_look(server, waits) for server in servers]
+    answers = [look for look in looks if look is not None]
+    if answers:
+        for server, look in zip(servers, looks, strict=True):
+            if look is None:
+                logger.warning(f"{server.url} does not answer; it is used as soon as it does")
+        yield _ready(servers, ", ".join(server.url for server in servers), answers)
+        return
+    local = [server for server in servers if server.is_port]
+    if not local:
+        urls = ", ".join(server.url for server in servers)
+        raise ContainerError(f"no face server answers at {urls}; start it, or correct the URL")
+    with containers(local, options, stop) as answers:
+        yield _ready(servers, options.image_name, answers)
+
+
+def _ready(
+    servers: Sequence[FaceServer], description: str, answers: Sequence[Answer]
+) -> ReadyServers:
+    models = [answer.model for answer in answers if answer.model is not None]
+    return ReadyServers(servers, description, models[0] if models else None)
+
+
+def _look(server: FaceServer, waits: Waits) -> Answer | None:
+    """Ask a server a small picture; None when there is no server.
+
+    Raises:
+        ContainerError: what answers there is no face server.
+    """
+    problem: Exception | None = None
+    for wait_s in itertools.islice((0.0, *waits.retries_s), NUM_LOOKS):
+        time.sleep(wait_s)
+        try:
+            return server.probe()
+        except ServerAwayError as error:
+            if error.is_final:
+                return None
+            problem = error
+        except AnswerError as error:
+            problem = error
+    if isinstance(problem, ServerAwayError):
+        return None
+    raise ContainerError(
+        f"what answers at {server.url} is no face server ({problem}); stop it, or take another "
+        "port with docker_port="
+    )

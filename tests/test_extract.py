@@ -1,0 +1,409 @@
+import csv
+import errno
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from faces import answering, face, options, picture_file, seeds_of, stored, write_images, write_wiki
+from PIL import Image
+
+from extraction import pipeline
+from extraction.extract import extract, extract_imdb_wiki
+from extraction.options import Options
+from extraction.pool import ServersAwayError, Waits
+from extraction.report import Tally
+from utils.cli import Interrupted
+from utils.errors import DataError
+from utils.face_client import Answer, AnswerError, ServerAwayError
+from utils.stand_in_server import Behaviour, StandInServer
+
+NUM_IMAGES = 60
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder, NUM_IMAGES)
+    return folder
+
+
+@pytest.fixture
+def folder(images: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(images, tmp_path / "set"))
+
+
+PATHS = [f"{number % 2:02}/{number}.jpg" for number in range(NUM_IMAGES)]
+
+
+def failures(folder: Path) -> dict[str, str]:
+    with (folder / "failed.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["path", "reason"]
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)
+
+
+def assert_accounted(tally: Tally, folder: Path, suffix: str = ".pkl") -> None:
+    """Check that every image is counted once, and what is counted is there."""
+    num_answers = sum(1 for path in folder.glob("*/*.pkl") if path.name.endswith(suffix))
+    assert tally.num_before + tally.num_now == num_answers
+    assert tally.num_total == num_answers + len(tally.failed) + tally.num_left
+    assert failures(folder) == dict(tally.failed)
+    assert tally.reasons.total() == len(tally.failed)
+    assert not list(folder.glob("*/.*"))
+
+
+def restarted(port: int) -> StandInServer:
+    """Serve on a port again, as soon as the server of before has left it."""
+    while True:
+        try:
+            return StandInServer(port)
+        except OSError:
+            time.sleep(0.002)
+
+
+@pytest.mark.parametrize(("resize", "suffix"), [(None, ".jpg.pkl"), (256, ".jpg.RESIZED.pkl")])
+def test_every_image_gets_its_own_answer(folder: Path, resize: int | None, suffix: str) -> None:
+    with StandInServer() as server:
+        tally = extract(folder, PATHS, options(server.url, resize=resize))
+    assert (tally.num_before, tally.num_now, tally.failed) == (0, NUM_IMAGES, [])
+    assert_accounted(tally, folder, suffix)
+    assert seeds_of(folder, PATHS, suffix.removeprefix(".jpg")) == list(range(NUM_IMAGES))
+
+
+def test_a_second_call_sends_nothing(folder: Path) -> None:
+    with StandInServer() as server:
+        extract(folder, PATHS, options(server.url))
+        num_requests = server.num_requests
+        tally = extract(folder, PATHS, options(server.url))
+        assert server.num_requests == num_requests
+    assert (tally.num_before, tally.num_now) == (NUM_IMAGES, 0)
+
+
+def test_no_more_than_the_allowed_requests_are_in_flight(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_flight, most, lock = 0, 0, threading.Lock()
+
+    def answer(*_: Any) -> Answer:
+        nonlocal in_flight, most
+        with lock:
+            in_flight += 1
+            most = max(most, in_flight)
+        time.sleep(0.002)
+        with lock:
+            in_flight -= 1
+        return Answer([face(1)])
+
+    with answering(monkeypatch, answer):
+        extract(folder, PATHS, options("http://a/", in_flight=5))
+    assert most == 5
+
+
+def test_no_more_pictures_are_in_memory_than_needed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the server keeps the first requests waiting, few further images are read."""
+    release = threading.Event()
+    read: list[Path] = []
+    original = pipeline.request_for
+
+    def request_for(path: Path, settings: Any) -> bytes:
+        read.append(path)
+        return original(path, settings)
+
+    monkeypatch.setattr(pipeline, "request_for", request_for)
+    seen: list[int] = []
+
+    def answer(_: Any, body: bytes) -> Answer:
+        if len(body) > 2000:
+            if not release.is_set():
+                time.sleep(0.05)
+                seen.append(len(read))
+            release.set()
+        return Answer([face(1)])
+
+    with answering(monkeypatch, answer):
+        extract(folder, PATHS, options("http://a/", in_flight=2))
+    assert max(seen) <= 2 * 2 + 1
+    assert len(read) == NUM_IMAGES
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"fail_every": 7},
+        {"garbage_every": 11},
+        {"fail_every": 7, "garbage_every": 11},
+        {"key": "fa_results"},
+    ],
+)
+def test_every_image_is_answered_although_the_server_stumbles(
+    folder: Path, faults: dict[str, Any]
+) -> None:
+    with StandInServer(behaviour=Behaviour(**faults)) as server:
+        tally = extract(folder, PATHS, options(server.url))
+    assert (tally.num_now, tally.failed) == (NUM_IMAGES, [])
+    assert_accounted(tally, folder)
+    assert seeds_of(folder, PATHS, ".pkl") == list(range(NUM_IMAGES))
+
+
+def test_a_server_that_dies_ends_it_and_the_next_call_does_the_rest(folder: Path) -> None:
+    waits = Waits(retries_s=(0.001,) * 3, probes_s=(0, 0.01), give_up_s=0.05)
+    with (
+        StandInServer(behaviour=Behaviour(exit_after=40)) as server,
+        pytest.raises(ServersAwayError, match="nothing listens there"),
+    ):
+        extract(folder, PATHS, options(server.url, waits=waits))
+    num_done = len(list(folder.glob("*/*.pkl")))
+    assert 20 < num_done < 40
+    with StandInServer() as server:
+        tally = extract(folder, PATHS, options(server.url))
+        assert server.num_requests <= NUM_IMAGES - num_done + 4
+    assert (tally.num_before, tally.num_now) == (num_done, NUM_IMAGES - num_done)
+    assert_accounted(tally, folder)
+
+
+def test_a_request_that_fails_is_tried_again_with_growing_waits_and_then_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+
+    def answer(_: Any, body: bytes) -> Answer:
+        if len(body) > 2000:
+            times.append(time.monotonic())
+            raise AnswerError("HTTP 500", "a page")
+        return Answer([])
+
+    waits = Waits(retries_s=(0.02, 0.04, 0.08), probes_s=(0,), give_up_s=1)
+    with answering(monkeypatch, answer):
+        tally = extract(folder, PATHS[:1], options("http://a/", waits=waits))
+    gaps = np.diff(times)
+    assert len(times) == 4
+    assert (gaps >= [0.02, 0.04, 0.08]).all()
+    assert dict(tally.reasons) == {"HTTP 500": 1}
+    assert failures(folder) == {PATHS[0]: "HTTP 500: a page"}
+    assert not list(folder.glob("*/*.pkl"))
+
+
+def test_images_that_wait_for_another_try_do_not_hold_up_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: set[bytes] = set()
+    order: list[bool] = []
+
+    def answer(_: Any, body: bytes) -> Answer:
+        if len(body) > 2000 and len(failed) < 20 and body not in failed:
+            failed.add(body)
+            raise AnswerError("HTTP 503")
+        order.append(body in failed)
+        return Answer([face(1)])
+
+    waits = Waits(retries_s=(0.2,), probes_s=(0,), give_up_s=1)
+    with answering(monkeypatch, answer):
+        tally = extract(folder, PATHS, options("http://a/", waits=waits, in_flight=4))
+    assert tally.num_now == NUM_IMAGES
+    assert order[-20:] == [True] * 20
+
+
+def test_an_error_that_will_not_pass_is_not_tried_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(_: Any, body: bytes) -> Answer:
+        if len(body) > 2000:
+            raise AnswerError("HTTP 413", is_temporary=False)
+        return Answer([])
+
+    with answering(monkeypatch, answer) as asked:
+        tally = extract(folder, PATHS[:2], options("http://a/"))
+    assert dict(tally.reasons) == {"HTTP 413": 2}
+    assert len(asked) == 2 + 2
+
+
+def test_an_image_that_always_breaks_the_connection_is_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = (folder / PATHS[3]).read_bytes()
+    from utils.wire import encode_request
+
+    def answer(_: Any, body: bytes) -> Answer:
+        if body == encode_request(poison):
+            raise ServerAwayError("the connection broke")
+        return Answer([face(1)])
+
+    with answering(monkeypatch, answer):
+        tally = extract(folder, PATHS, options("http://a/", in_flight=1))
+    assert tally.num_now == NUM_IMAGES - 1
+    assert tally.failed == [(PATHS[3], "the connection broke")]
+
+
+def test_two_servers_share_the_work_and_the_faster_one_gets_more(folder: Path) -> None:
+    slow = StandInServer(behaviour=Behaviour(service_ms=20, slots=1))
+    with slow, StandInServer(behaviour=Behaviour(service_ms=2, slots=1)) as fast:
+        tally = extract(folder, PATHS, options(slow.url, fast.url, in_flight=4))
+        assert slow.num_requests > 3
+        assert fast.num_requests > 2 * slow.num_requests
+    assert_accounted(tally, folder)
+    assert tally.num_now == NUM_IMAGES
+
+
+def test_a_server_that_dies_is_dropped_and_rejoins_when_it_is_back(folder: Path) -> None:
+    dying = StandInServer(behaviour=Behaviour(exit_after=12))
+    port = int(dying.url.rstrip("/").rpartition(":")[2])
+    steady = StandInServer(behaviour=Behaviour(service_ms=8, slots=1))
+    back: list[int] = []
+
+    def come_back() -> None:
+        with restarted(port) as again:
+            while worker.is_alive():
+                time.sleep(0.002)
+            back.append(again.num_requests)
+
+    tallies: list[Tally] = []
+    with dying, steady:
+        urls = (dying.url, steady.url)
+        worker = threading.Thread(
+            target=lambda: tallies.append(extract(folder, PATHS, options(*urls, in_flight=4)))
+        )
+        worker.start()
+        come_back()
+        worker.join()
+    assert tallies[0].num_now == NUM_IMAGES
+    assert back[0] > 3  # more than the looks at it
+    assert_accounted(tallies[0], folder)
+
+
+def test_a_null_answer_is_stored_and_not_sent_again(folder: Path) -> None:
+    grey = Image.new("L", (50, 50))
+    grey.save(folder / PATHS[0])
+    with StandInServer() as server:
+        tally = extract(folder, PATHS[:2], options(server.url))
+        assert (tally.num_now, tally.num_unusable, tally.failed) == (2, 1, [])
+        assert extract(folder, PATHS[:2], options(server.url)).num_before == 2
+    assert stored(folder / f"{PATHS[0]}.pkl") is None
+    assert "unusable for the server" in tally.table()
+
+
+def test_images_that_cannot_be_sent_are_counted_by_reason_and_tried_again(folder: Path) -> None:
+    whole = (folder / PATHS[0]).read_bytes()
+    (folder / PATHS[0]).write_bytes(whole[:1000])
+    (folder / PATHS[1]).write_bytes(b"no image")
+    (folder / PATHS[2]).unlink()
+    with StandInServer() as server:
+        tally = extract(folder, [*PATHS[:5], "../a.jpg"], options(server.url, resize=256))
+        assert dict(tally.reasons) == {
+            "truncated or damaged image": 1,
+            "not an image": 1,
+            "no such file": 2,
+        }
+        assert_accounted(tally, folder)
+        (folder / PATHS[0]).write_bytes(whole)
+        again = extract(folder, PATHS[:5], options(server.url, resize=256))
+    assert (again.num_before, again.num_now, len(again.failed)) == (2, 1, 2)
+
+
+def test_a_run_ends_with_a_table_that_adds_up(
+    folder: Path, program_log: pytest.LogCaptureFixture
+) -> None:
+    (folder / PATHS[0]).unlink()
+    with StandInServer() as server:
+        extract(folder, PATHS[:4], options(server.url))
+        extract(folder, PATHS[:6], options(server.url))
+    text = program_log.text
+    last = text[text.rindex("done before") :].splitlines()
+    rows = {" ".join(words[:-1]): words[-1] for words in map(str.split, last[:6])}
+    assert rows.pop("images/s")
+    counts = {"done before": "3", "done now": "2", "failed": "1", "no such file": "1"}
+    assert rows == counts | {"images": "6"}
+    assert "failed.csv; the next call tries them again" in text
+
+
+def test_a_full_disk_stops_it_and_what_was_done_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.fsync, []
+
+    def fsync(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) > 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    with StandInServer() as server, monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match="No space left"):
+            extract(folder, PATHS, options(server.url, in_flight=2))
+    num_done = len(list(folder.glob("*/*.pkl")))
+    assert 0 < num_done <= 10
+    assert not list(folder.glob("*/.*"))
+
+
+def test_a_programming_error_is_not_swallowed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(*_: Any) -> Answer:
+        raise ZeroDivisionError
+
+    with answering(monkeypatch, lambda *_: Answer([])) as asked:
+        extract(folder, PATHS[:1], options("http://a/"))
+        assert asked
+    calls = iter([Answer([]), Answer([])])
+
+    def fail_later(*_: Any) -> Answer:
+        found = next(calls, None)
+        if found is None:
+            raise ZeroDivisionError
+        return found
+
+    with answering(monkeypatch, fail_later), pytest.raises(ZeroDivisionError):
+        extract(folder, PATHS, options("http://a/"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_finishes_what_is_under_way_and_the_next_call_goes_on(
+    folder: Path, number: int, program_log: pytest.LogCaptureFixture
+) -> None:
+    def interrupt() -> None:
+        while len(list(folder.glob("*/*.pkl"))) < 5:
+            time.sleep(0.002)
+        os.kill(os.getpid(), number)
+
+    with StandInServer(behaviour=Behaviour(service_ms=10, slots=2)) as server:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(Interrupted) as caught:
+            extract(folder, PATHS, options(server.url, in_flight=4))
+        thread.join()
+        assert caught.value.exit_code == 128 + number
+        num_done = len(list(folder.glob("*/*.pkl")))
+        assert 5 <= num_done < NUM_IMAGES
+        assert "left for the next call" in program_log.text
+        tally = extract(folder, PATHS, options(server.url))
+    assert (tally.num_before, tally.num_now) == (num_done, NUM_IMAGES - num_done)
+
+
+def test_a_folder_without_images_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none of the 2 images .* such as 00/a\.jpg; unpack"):
+        extract(tmp_path, ["00/a.jpg", "00/b.jpg"], options("http://a/"))
+    with pytest.raises(DataError, match="none of the 0 images"):
+        extract(tmp_path, [], options("http://a/"))
+
+
+def test_the_images_are_those_that_the_labels_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wiki(tmp_path / "wiki_crop", 3)
+    (tmp_path / "wiki_crop" / "00" / "unnamed.jpg").write_bytes(picture_file(0))
+    with answering(monkeypatch, lambda *_: Answer([face(1)])):
+        made = options("http://a/")
+        tally = extract_imdb_wiki(
+            "wiki", Options(made.docker_port, made.settings, data_dir=tmp_path)
+        )
+    assert tally.num_total == 3
+    assert len(list(tmp_path.glob("wiki_crop/*/*.pkl"))) == 3

@@ -1,0 +1,117 @@
+import os
+import pickle
+import pickletools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faces import face, stored
+
+from extraction.embeddings import EmbeddingStore
+from extraction.face_pickle import pickle_faces
+from extraction.store import answer_path, only_extraction, take_inventory, write_answer
+from utils.errors import DataError
+from utils.legacy import load_pickle
+
+
+def test_an_answer_comes_back_from_a_plain_unpickler() -> None:
+    first, second = pickle.loads(pickle_faces([face(1, 0.5), face(2)]))
+    assert list(first) == ["bbox", "det_score", "landmark", "normed_embedding"]
+    assert type(first["det_score"]) is np.float64
+    assert first["det_score"] == 0.5
+    assert np.array_equal(first["bbox"], face(1).bbox)
+    assert np.array_equal(second["landmark"], face(2).landmark)
+    assert second["normed_embedding"].dtype == np.float32
+    assert np.array_equal(second["normed_embedding"], face(2).embedding)
+    assert second["normed_embedding"].flags.writeable
+
+
+def test_an_answer_names_only_what_every_numpy_has() -> None:
+    names = {
+        argument
+        for operation, argument, _ in pickletools.genops(pickle_faces([face(1)]))
+        if operation.name == "GLOBAL"
+    }
+    assert names == {
+        "numpy.core.multiarray _reconstruct",
+        "numpy.core.multiarray scalar",
+        "numpy ndarray",
+        "numpy dtype",
+    }
+
+
+def test_an_answer_is_read_by_the_allow_list_unpickler() -> None:
+    (loaded,) = load_pickle(pickle_faces([face(3)]))
+    assert np.array_equal(loaded["normed_embedding"], face(3).embedding)
+    assert load_pickle(pickle_faces(None)) is None
+    assert load_pickle(pickle_faces([])) == []
+
+
+@pytest.mark.parametrize("resize", [None, 640])
+def test_an_answer_is_found_by_the_cleaning(tmp_path: Path, resize: int | None) -> None:
+    write_answer(answer_path(tmp_path / "a.jpg", resize), [face(1)])
+    (found,) = EmbeddingStore(tmp_path, resize or 0).read("a.jpg") or []
+    assert np.array_equal(found.embedding, face(1).embedding)
+
+
+def test_an_answer_is_a_file_like_any_other_of_the_user(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        write_answer(tmp_path / "a.jpg.pkl", None)
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "a.jpg.pkl").stat().st_mode & 0o777 == 0o640
+    assert stored(tmp_path / "a.jpg.pkl") is None
+
+
+def test_a_full_disk_leaves_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_answer(tmp_path / "a.jpg.pkl", [face(1)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_images_are_done_missing_or_absent(tmp_path: Path) -> None:
+    touch(tmp_path, "0/a.jpg", "0/a.jpg.RESIZED.pkl", "0/b.jpg", "0/b.jpg.pkl", "1/c.jpg", "d.jpg")
+    paths = ["0/a.jpg", "0/b.jpg", "0/gone.jpg", "1/c.jpg", "2/none.jpg", "d.jpg", "0/a.jpg"]
+    resized = take_inventory(tmp_path, paths, 640)
+    assert resized.done == ["0/a.jpg"]
+    assert resized.missing == ["0/b.jpg", "1/c.jpg", "d.jpg"]
+    assert resized.absent == ["0/gone.jpg", "2/none.jpg"]
+    assert take_inventory(tmp_path, paths, None).done == ["0/b.jpg"]
+
+
+@pytest.mark.parametrize("path", ["../secret.jpg", "0/../../secret.jpg", "", "0", "{}/secret.jpg"])
+def test_a_path_that_leaves_the_data_set_or_names_no_image_is_absent(
+    tmp_path: Path, path: str
+) -> None:
+    touch(tmp_path, "secret.jpg", "set/0/a.jpg")
+    named = path.format(tmp_path)
+    assert take_inventory(tmp_path / "set", [named], None).missing in ([], ["0"])
+    assert take_inventory(tmp_path / "set", [named], None).done == []
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+    touch(tmp_path, "0/a.jpg", "0/.a.jpg.pkl.123.pkl-part")
+    assert take_inventory(tmp_path, ["0/a.jpg"], None).missing == ["0/a.jpg"]
+    assert [path.name for path in (tmp_path / "0").iterdir()] == ["a.jpg"]
+
+
+def test_only_one_extraction_works_in_a_folder(tmp_path: Path) -> None:
+    with (
+        only_extraction(tmp_path),
+        pytest.raises(DataError, match="another extraction"),
+        only_extraction(tmp_path),
+    ):
+        pass
+    with only_extraction(tmp_path):
+        pass
