@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from data_loader.cleaned import NUM_FOLDS, Record, checked_path
+from data_loader.cleaned import Record, checked_path
 from utils.ages import ADIENCE_CENTRES
 from utils.errors import DataError
+from utils.sizes import NUM_FOLDS
 
 COLUMNS = (
     *("user_id", "original_image", "face_id", "age", "gender", "x", "y", "dx", "dy"),

@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from utils.errors import DataError
+from utils.sizes import NUM_FOLDS
 
-EMBEDDING_SIZE = 512
 DET_SCORE = 0.9
-NUM_FOLDS = 5
-"""Folds of Adience."""
 
 CAUSES = (
     "no_age_found",

@@ -11,10 +11,11 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from data_loader.cleaned import EMBEDDING_SIZE, Face, Record, Removed, Tally
+from data_loader.cleaned import Face, Record, Removed, Tally
 from data_loader.originals import backup_of_original, keep
 from utils.errors import DataError
 from utils.files import atomic_write
+from utils.sizes import EMBEDDING_SIZE
 
 CHUNK_ROWS = 2048
 """Rows that are gathered before they are written: about 5 MB."""

@@ -9,8 +9,7 @@ from data_loader.faces import Faces, Selection, read_extractors, read_faces
 from data_loader.labels import GENDERS, ages_to_classes, genders_to_classes
 from utils.ages import NUM_AGE_CLASSES
 from utils.errors import DataError
-
-NUM_FOLDS = 5
+from utils.sizes import NUM_FOLDS
 
 
 class FaceDataLoader(BaseDataLoader):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from utils.errors import DataError
 from utils.files import read_json
 from utils.runtime import generator
+from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
 
-EMBEDDING_WIDTH = 512
 CHUNK_ROWS = 8192
 """Rows copied at a time: 16 MiB of embeddings."""
 
@@ -128,7 +128,7 @@ def read_faces(
         raise DataError(f"no face of {dataset} in {data_dir} is left to use ({selection})")
     # The small columns first: reading them touches every page, copying lets go of the pages.
     others = _gather(parts, rows_of_parts)
-    embedding = np.empty((num_faces, EMBEDDING_WIDTH), np.float32)
+    embedding = np.empty((num_faces, EMBEDDING_SIZE), np.float32)
     start = 0
     for (path, columns), rows in zip(parts, rows_of_parts, strict=True):
         _copy_embeddings(path, columns["embedding"], rows, embedding[start : start + len(rows)])
@@ -196,8 +196,8 @@ def _original_columns(path: Path) -> Columns:
 
 def _check_columns(path: Path, columns: Columns, is_adience: bool) -> None:
     width = columns["embedding"].shape[1:]
-    if width != (EMBEDDING_WIDTH,):
-        raise DataError(f"{path}: embeddings of shape {width}, expected ({EMBEDDING_WIDTH},)")
+    if width != (EMBEDDING_SIZE,):
+        raise DataError(f"{path}: embeddings of shape {width}, expected ({EMBEDDING_SIZE},)")
     kinds = {"embedding": "f", "age": "f", "gender": "U", "subject": "U", "fold": "i"}
     for name, kind in kinds.items():
         column = columns[name]
@@ -236,7 +236,7 @@ def _gather(
 
 def _select(fold_columns: list[NDArray[np.int8]], selection: Selection) -> list[NDArray[np.int64]]:
     """Give the wanted rows of each part, in order."""
-    folds = list(range(5)) if selection.folds is None else list(selection.folds)
+    folds = list(range(NUM_FOLDS)) if selection.folds is None else list(selection.folds)
     fold = np.concatenate(fold_columns)
     rows = np.flatnonzero((fold < 0) | np.isin(fold, folds))
     if selection.limit is not None and selection.limit < len(rows):

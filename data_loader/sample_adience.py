@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data_loader.adience import CLASS_LABELS, COLUMNS, IMAGE_PATHS
-from data_loader.cleaned import NUM_FOLDS
 from data_loader.sample_people import FaceSpace, Person, Photo, pick
+from utils.sizes import NUM_FOLDS
 
 FOLD_SIZES = np.array([4484, 3730, 3894, 3446, 3816])
 """Images in the folds of the real set; the sample has folds of the same proportions."""

@@ -4,7 +4,6 @@ import numpy as np
 
 from data_loader.sample_people import Photo
 from utils.sample_image import (
-    EMBEDDING_SIZE,
     GRID_SIZE,
     SQUARE,
     GridFace,
@@ -12,6 +11,7 @@ from utils.sample_image import (
     encode_picture,
     unit,
 )
+from utils.sizes import EMBEDDING_SIZE
 
 CAPTION_HEIGHT = 3 * SQUARE
 NOT_AN_IMAGE = b"This file is not an image. It is a part of the synthetic sample.\n"

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_loader.cleaned import EMBEDDING_SIZE, Face
+from data_loader.cleaned import Face
 from extraction.images import DAMAGED, FORMATS
 from utils.errors import DataError
 from utils.legacy import load_pickle
+from utils.sizes import EMBEDDING_SIZE
 from utils.wire_decode import NORM_BOUNDS
 
 RESIZED_SUFFIX, AS_IT_WAS_SUFFIX = ".RESIZED.pkl", ".pkl"

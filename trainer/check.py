@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from data_loader.data_loaders import NUM_FOLDS
-from data_loader.faces import DATASETS, EMBEDDING_WIDTH
+from data_loader.faces import DATASETS
 from model.model import ResMLP
 from trainer.parts import PARTS, build_lr_scheduler, build_optimizer
 from utils.schema import MOST, UNKNOWN_KEY, find_problems
+from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
 
 AGE_METRICS = ("one_off_accuracy", "mae", "cs5")
 
@@ -67,10 +67,10 @@ def _class_problems(config: Config) -> list[str]:
             f"arch.args.num_classes: {arch['num_classes']}, but data_loader.args.num_classes is "
             f"{arguments['num_classes']}"
         )
-    if arch["num_initial_features"] != EMBEDDING_WIDTH:
+    if arch["num_initial_features"] != EMBEDDING_SIZE:
         problems.append(
             f"arch.args.num_initial_features: {arch['num_initial_features']}, but embeddings are "
-            f"{EMBEDDING_WIDTH} wide"
+            f"{EMBEDDING_SIZE} wide"
         )
     if arguments["batch_size"] == 1 and arch.get("add_IC", True):
         problems.append("data_loader.args.batch_size: 1, but batch norm (add_IC) needs 2 or more")

@@ -29,6 +29,7 @@ from utils.legacy_machine import Machine
 from utils.legacy_names import LEAVES, MAX_PATH_LENGTH, ObjectArray, data_names
 from utils.legacy_pickle import run
 from utils.legacy_pth import load_pth
+from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
 
 __all__ = [
     "OriginalRecords",
@@ -38,8 +39,6 @@ __all__ = [
     "read_original_records",
 ]
 
-NUM_FEATURES = 512
-NUM_FOLDS = 5
 DEFAULT_MAX_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 20
 _NPY_MAGIC = b"\x93NUMPY"
@@ -49,7 +48,7 @@ _NPY_HEADER = re.compile(
 _NO_FOLD = -1
 _KEYS = ("image_path", "age", "gender", "embedding")
 _MAX_SUBJECT_LENGTH = 255
-_MIN_EMBEDDING_BYTES = 2 * NUM_FEATURES  # float16
+_MIN_EMBEDDING_BYTES = 2 * EMBEDDING_SIZE  # float16
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -204,7 +203,7 @@ def _columns(num_records: int) -> OriginalRecords:
         gender=np.zeros(num_records, np.dtype("U1")),
         fold=np.full(num_records, _NO_FOLD, np.int8),
         det_score=np.full(num_records, np.nan, np.float32),
-        embedding=np.empty((num_records, NUM_FEATURES), np.float32),
+        embedding=np.empty((num_records, EMBEDDING_SIZE), np.float32),
     )
 
 
@@ -267,8 +266,8 @@ def _number(value: Any, what: str) -> float:
 
 
 def _embedding(value: Any) -> NDArray[np.float32]:
-    if type(value) is not np.ndarray or value.shape != (NUM_FEATURES,) or value.dtype.kind != "f":
-        refuse(f"has an embedding that is no array of {NUM_FEATURES} floats")
+    if type(value) is not np.ndarray or value.shape != (EMBEDDING_SIZE,) or value.dtype.kind != "f":
+        refuse(f"has an embedding that is no array of {EMBEDDING_SIZE} floats")
     embedding: NDArray[np.float32] = value.astype(np.float32, copy=False)
     if not np.isfinite(embedding).all():
         refuse("has an embedding with a value that is not finite")

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from utils.sizes import EMBEDDING_SIZE
+
 NUM_COLUMNS, NUM_ROWS = 24, 22
 SQUARE = 8
 """Width of a square and of the frame, in pixels of the stored picture."""
 
 GRID_SIZE = ((NUM_COLUMNS + 2) * SQUARE, (NUM_ROWS + 2) * SQUARE)
-EMBEDDING_SIZE = 512
 JPEG_QUALITY = 75
 
 DARK, LIGHT, FRAME, CAPTION = 28, 208, 255, 150

@@ -32,6 +32,7 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         if sys.argv[:1] != ["-c"]:
+            log_to_console()
             return function(*args, **kwargs)
         results: list[T] = []
         run(lambda: results.append(function(*args, **kwargs)))
@@ -64,7 +65,6 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
     """
     from utils.checkpoint import load_checkpoint, save_checkpoint
 
-    log_to_console()
     loaded = load_checkpoint(checkpoint)
     kept = {key: value for key, value in loaded.content.items() if key not in TRAINING_ONLY}
     save_checkpoint({**kept, "config": loaded.config}, Path(out_path))
@@ -104,7 +104,6 @@ def extract_Adience_arcface(
     from extraction.extract import extract_adience
     from extraction.options import extraction_options
 
-    log_to_console()
     options = extraction_options(docker_port, cuda, resize, data_dir, **more)
     return extract_adience(image_type, options)
 
@@ -137,7 +136,6 @@ def extract_imdb_wiki_arcface(
     from extraction.extract import extract_imdb_wiki
     from extraction.options import extraction_options
 
-    log_to_console()
     options = extraction_options(docker_port, cuda, resize, data_dir, **more)
     return extract_imdb_wiki(dataset, options)
 
@@ -167,7 +165,6 @@ def get_Adience_clean(
     """
     from extraction.cleaning import CleaningOptions, clean_adience
 
-    log_to_console()
     return clean_adience(image_type, CleaningOptions(resize, det_score, data_dir, remove_corrupt))
 
 
@@ -196,7 +193,6 @@ def get_imdb_wiki_clean(
     """
     from extraction.cleaning import CleaningOptions, clean_imdb_wiki
 
-    log_to_console()
     return clean_imdb_wiki(dataset, CleaningOptions(resize, det_score, data_dir, remove_corrupt))
 
 
@@ -216,5 +212,4 @@ def convert_original_data(dataset: str, data_dir: Path | str = "data") -> list[P
     """
     from extraction.convert import convert
 
-    log_to_console()
     return convert(dataset, data_dir)

@@ -13,12 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from utils.sizes import EMBEDDING_SIZE
 from utils.wire import ANSWER_KEY, MODEL_KEY, OLD_ANSWER_KEY, REFERENCE
 from utils.wire_arrays import ArrayReader, WireError
 
 __all__ = ["EMBEDDING_SIZE", "Answer", "Face", "WireError", "decode_answer"]
 
-EMBEDDING_SIZE = 512
 NORM_BOUNDS = (0.99, 1.01)
 MAX_ANSWER_BYTES = 4 * 2**20
 MAX_OBJECTS = 2**16
