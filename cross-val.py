@@ -14,7 +14,9 @@ from utils.options import script_parser
 
 def main() -> None:
     """Read the command line and run what is missing."""
-    parser = script_parser(__doc__, default_config="cross-val.json")
+    parser = script_parser(
+        __doc__, "cross-val.json", resume_help="not here: the same call again goes on by itself"
+    )
     add_arguments(parser)
     arguments = parser.parse_args()
     config = ConfigParser.from_args(arguments, check=check)

@@ -31,17 +31,18 @@ for name in imdb wiki; do
     scripts "get_imdb_wiki_clean('$name', resize=640, det_score=0.9, data_dir='$data')"
 done
 
+number=3
 for task in gender age101; do
     name=${task%101}
-    step "4. Train $name on the sample's IMDB and WIKI"
+    step "$((++number)). Train $name on the sample's IMDB and WIKI"
     python train.py --task "$task" "${settings[@]}" -o trainer.verbosity=1
     scripts "export_model('$(newest_run)model_best.pth', 'models/sample/$name.pth')"
-    step "5. Test $name on the sample's Adience, whose people it has not seen"
+    step "$((++number)). Test $name on the sample's Adience, whose people it has not seen"
     python test.py -r "models/sample/$name.pth" "${settings[@]}" -o data_loader.args.dataset=Adience
 done
 
 for task in gender age8; do
-    step "6. Cross-validate $task on the sample's Adience: 2 seeds x 5 folds"
+    step "$((++number)). Cross-validate $task on the sample's Adience: 2 seeds x 5 folds"
     python cross-val.py --task "$task" "${settings[@]}" -o seeds=[0,1]
 done
 

@@ -12,7 +12,7 @@ from utils.options import script_parser
 
 def main() -> None:
     """Read the command line and evaluate."""
-    parser = script_parser(__doc__, default_config=None)
+    parser = script_parser(__doc__, None, resume_help="checkpoint to evaluate")
     add_arguments(parser)
     arguments = parser.parse_args()
     evaluate_checkpoint(ConfigParser.from_args(arguments, check=check_test), arguments.split)

@@ -87,7 +87,8 @@ class BaseTrainer(ABC):
         """
         resume(self, checkpoint)
         place = f"epoch {self.position.epoch} of {self.epochs}"
-        self.logger.info(f"Resumed {checkpoint.path} after {place}, {self.position.batch} batches")
+        batches = f" and {self.position.batch} batches" if self.position.batch else ""
+        self.logger.info(f"Resumed {checkpoint.path} after {place}{batches}")
         if self.position.epoch >= self.epochs:
             self.logger.warning(f"Nothing is left to train after {place}: raise -o trainer.epochs")
 

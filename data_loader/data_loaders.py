@@ -1,5 +1,7 @@
 """The loaders that configs name: gender, and age in 8 or 101 classes."""
 
+import json
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,12 @@ from data_loader.labels import GENDERS, ages_to_classes, genders_to_classes
 from utils.ages import NUM_AGE_CLASSES
 from utils.errors import DataError
 from utils.sizes import NUM_FOLDS
+
+
+def dataset_title(data_dir: str, dataset: str) -> str:
+    """Name a data set in output; a synthetic one is called so wherever it shows."""
+    is_synthetic = "synthetic" in json.dumps(read_extractors(data_dir, dataset))
+    return f"{dataset} (synthetic)" if is_synthetic else dataset
 
 
 class FaceDataLoader(BaseDataLoader):

@@ -76,8 +76,8 @@ def make_sample_data(
     num_kept = _write_datasets(out_dir, seed, sizes)
     write_json(state | {"complete": True}, out_dir / STATE_FILE)
     print(
-        f"{out_dir}: synthetic sample (no real faces), {num_kept} of {sum(sizes.values())} images "
-        "kept by the cleaning"
+        f"{out_dir}: synthetic sample (no real faces), {sum(sizes.values()):,} pictures, and "
+        f"{num_kept:,} faces in ready-made data files"
     )
     return out_dir
 

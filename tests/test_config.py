@@ -492,7 +492,7 @@ def test_a_file_that_is_no_config_is_one_line(
 
 def test_without_any_config_the_options_that_name_one_are_said() -> None:
     arguments = script_parser(None, None).parse_args([])
-    with pytest.raises(ConfigError, match="name one with -c, or a checkpoint with -r"):
+    with pytest.raises(ConfigError, match="a checkpoint with -r, or a config with -c"):
         ConfigParser.from_args(arguments)
 
 

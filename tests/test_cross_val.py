@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from trainer.check import check
 from trainer.cross_val import cross_validate
 from trainer.fit import held_out_loader, training_loader
 from utils.config import ConfigParser
-from utils.errors import ConfigError, DivergedError
+from utils.errors import ConfigError, DataError, DivergedError
 
 SPLITS = ("train", "val", "test")
 VALUES = ("loss", "accuracy", "one_off_accuracy", "mae")
@@ -341,3 +343,48 @@ def test_loss_arguments_count_in_all_three_splits(
     stats = study({**cross_val_config, "loss": content}, seed=0, fold=0)["stats"]
     best = read(Path(results_of(cross_val_config)[0]["checkpoints"]["0"]["0"]))
     assert stats["val_loss_mean"] == best["monitor_best"]
+
+
+def test_a_call_without_data_leaves_no_results_file(
+    cross_val_config: Config, tmp_path: Path
+) -> None:
+    config = cross_val_config
+    config["data_loader"]["args"]["data_dir"] = str(tmp_path / "nothing")
+    with pytest.raises(DataError, match="no such data file"):
+        cross_validate(ConfigParser(config, check=check))
+    assert list(Path(config["trainer"]["save_dir"]).glob("*results.json")) == []
+
+
+def test_a_finished_study_is_shown_again_and_run_anew_only_when_asked(
+    cross_val_config: Config,
+) -> None:
+    config = ConfigParser(with_seeds(cross_val_config, 0), check=check)
+    first = cross_validate(config)
+    assert cross_validate(config)["checkpoints"] == first["checkpoints"]
+    again = cross_validate(config, anew=True)
+    assert again["checkpoints"] != first["checkpoints"]
+    assert again["stats"] == first["stats"]
+
+
+def test_changed_data_begin_a_new_study(cross_val_config: Config, tmp_path: Path) -> None:
+    content = with_seeds(cross_val_config, 0)
+    copied = tmp_path / "copied"
+    shutil.copytree(content["data_loader"]["args"]["data_dir"], copied)
+    content["data_loader"]["args"]["data_dir"] = str(copied)
+    config = ConfigParser(content, check=check)
+    first = cross_validate(config)
+    os.utime(copied / "Adience" / "data-aligned.npy", (1, 1))
+    assert cross_validate(config)["checkpoints"] != first["checkpoints"]
+
+
+def test_two_processes_do_not_add_to_the_same_results(
+    cross_val_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ConfigParser(with_seeds(cross_val_config, 0), check=check)
+
+    def run_while_another_starts(*_: object) -> None:
+        cross_validate(config)
+
+    monkeypatch.setattr("trainer.cross_val.run_one", run_while_another_starts)
+    with pytest.raises(ConfigError, match="another process"):
+        cross_validate(config)

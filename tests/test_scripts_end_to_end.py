@@ -62,7 +62,7 @@ def test_a_task_is_trained_resumed_evaluated_and_cross_validated(
         "cross-val.py", "-c", study, "--task", task, *small, "--seed", 0, "--fold", 1
     )
     assert (crossed.code, crossed.err) == (0, "")
-    assert "1 runs: 1 seeds x 1 folds" in crossed.out
+    assert "1 run: seed " in crossed.out
 
 
 def test_every_script_runs_on_the_sample_data(
@@ -75,7 +75,7 @@ def test_every_script_runs_on_the_sample_data(
     (save_dir,) = run_dirs(small_config())
     tested = run_script("test.py", "-r", save_dir / "model_best.pth", "--split", "all")
     assert (tested.code, tested.err) == (0, "")
-    assert "imdb_wiki, all: 1" in tested.out  # some of the 160 images are removed
+    assert "imdb_wiki (synthetic), all: 1" in tested.out  # some of the 160 images are removed
     study = save_config(small_config("cross-val.json", **TINY), tmp_path)
     crossed = run_script("cross-val.py", "-c", study, *options, "--seed", 0, "--fold", 4)
     assert (crossed.code, crossed.err) == (0, "")
@@ -89,7 +89,7 @@ def test_train_py_in_a_process_of_its_own_is_quiet_on_standard_error(
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert "epoch 2/2" in out
-    assert "Trainable parameters" in out
+    assert "trainable parameters" in out
 
 
 def test_a_config_is_fine_tuned_from_a_checkpoint_with_another_config_on_top(

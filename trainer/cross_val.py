@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from base.base_trainer import Log
 from base.interrupt import StopRequest
-from data_loader.faces import data_path
+from data_loader.faces import data_path, read_faces
 from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import Fitted, fit, held_out_loader
@@ -30,7 +30,7 @@ from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DivergedError
 from utils.files import read_json, write_json
 from utils.log import get_logger
-from utils.runtime import choose_device
+from utils.runtime import choose_device, choose_precision
 
 SPLITS = ("train", "val", "test")
 SUFFIX = "_cross-val-results.json"
@@ -59,7 +59,7 @@ class Plan:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that cross-validation alone has."""
-    parser.add_argument("--seed", type=int, metavar="N", help="run this seed only")
+    parser.add_argument("--seed", type=int, metavar="N", help="run this seed only; any seed may be")
     parser.add_argument("--fold", type=int, metavar="K", help="hold out this fold only")
     parser.add_argument("--anew", action="store_true", help="run again what was run before")
 
@@ -83,15 +83,24 @@ def cross_validate(
     logger = get_logger("cross-val")
     plan = _plan(config, seed, fold)
     is_part = seed is not None or fold is not None
+    device, line = choose_device(config["n_gpu"])
+    logger.info(f"{line}, {choose_precision(config['amp'], device)}")
+    _check_inputs(config)
     path, results = _open_results(config, plan, anew or is_part)
     num_missing, num_runs = len(plan.missing(results)), len(plan.runs())
-    logger.info(choose_device(config["n_gpu"])[1])
     logger.info(f"Results: {path}, {num_runs - num_missing} of {num_runs} runs done")
     with _alone(path):
         _run_missing(config, plan, results, path)
     logger.info(table(results, plan))
     logger.info(f"Written: {path}")
     return results
+
+
+def _check_inputs(config: ConfigParser) -> None:
+    """Read data and weights once, so that what is wrong with them shows before any file is made."""
+    read_faces(config["data_loader"]["args"]["data_dir"], "Adience")
+    if config["checkpoint"] is not None:
+        load_checkpoint(config["checkpoint"])
 
 
 def _run_missing(config: ConfigParser, plan: Plan, results: Results, path: Path) -> None:
@@ -107,6 +116,7 @@ def _run_missing(config: ConfigParser, plan: Plan, results: Results, path: Path)
                 f"{name} {value:.4f}" for name, value in finished.stats["test"].items()
             )
             logger.info(f"seed {seed}, fold {fold}: test {values}")
+            get_logger("checkpoint", verbosity=0)  # what it says of the weights was said once
             if stop.is_set and plan.missing(results):
                 raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
 
@@ -185,7 +195,10 @@ def table(results: Results, plan: Plan) -> str:
     ]
     splits = [split for split in SPLITS if f"{split}_loss_mean" in summary]
     width = max(map(len, metrics)) + 2
-    lines = [f"{len(plan.runs())} runs: {len(plan.seeds)} seeds x {len(plan.folds)} folds"]
+    if len(plan.runs()) == 1:
+        lines = [f"1 run: seed {plan.seeds[0]}, fold {plan.folds[0]} held out"]
+    else:
+        lines = [f"{len(plan.runs())} runs: {len(plan.seeds)} seeds x {len(plan.folds)} folds"]
     lines.append(" " * width + "".join(f"{split:>20}" for split in splits))
     for metric in metrics:
         cells = (
@@ -201,6 +214,11 @@ def _values(stats: Results, plan: Plan, split: str, metric: str) -> NDArray[np.f
 
 
 def _plan(config: ConfigParser, seed: int | None, fold: int | None) -> Plan:
+    if config.resume is not None:
+        raise ConfigError(
+            "cross-val.py goes on by itself when it is called again; to start every run from "
+            "weights, use -o checkpoint=PATH"
+        )
     content = config.config
     missing = [key for key in ("num_cross_val", "seeds") if key not in content]
     if missing:
@@ -208,11 +226,6 @@ def _plan(config: ConfigParser, seed: int | None, fold: int | None) -> Plan:
     if content["data_loader"]["args"]["dataset"].lower() != "adience":
         raise ConfigError(
             "cross-validation needs the folds of Adience: set data_loader.args.dataset"
-        )
-    if config.resume is not None:
-        raise ConfigError(
-            "cross-val.py goes on by itself when it is called again; to start every run from "
-            "weights, use -o checkpoint=PATH"
         )
     folds = range(content["num_cross_val"])
     if fold is not None and fold not in folds:

@@ -82,7 +82,7 @@ def prepare(config: ConfigParser) -> Setup:
     logger.info(_describe(config, train_loader, valid_loader))
     model = config.init_obj("arch", arch)
     logger.info(f"{config['arch']['type']}: {model.num_parameters():,} trainable parameters")
-    logger.debug(model)
+    logger.debug(f"Layers:\n{model.blocks}")
     if pretrained is not None:
         load_pretrained(model, pretrained)
         logger.info(f"Weights from {pretrained.path}")
@@ -152,10 +152,9 @@ def metrics_of(config: ConfigParser) -> list[Metric]:
 
 def _describe(config: ConfigParser, train: BaseDataLoader, valid: BaseDataLoader | None) -> str:
     arguments: dict[str, Any] = config["data_loader"]["args"]
+    title = data_loaders.dataset_title(arguments["data_dir"], arguments["dataset"])
     num_valid = 0 if valid is None else valid.n_samples
-    line = (
-        f"Data: {arguments['dataset']}, {train.n_samples:,} to train on, {num_valid:,} to validate"
-    )
+    line = f"Data: {title}, {train.n_samples:,} to train on, {num_valid:,} to validate"
     if valid is not None:
         line += f" (split by {arguments.get('validation_by', 'image')})"
     if arguments.get("test_cross_val") is not None:

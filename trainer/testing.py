@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from base.base_data_loader import BaseDataLoader
+from data_loader.data_loaders import dataset_title
+from data_loader.faces import read_extractors
 from model import loss
 from model import model as arch
 from trainer.check import check
@@ -62,6 +64,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     results = {
         "checkpoint": str(config.resume),
         "dataset": arguments["dataset"],
+        "extractor": read_extractors(arguments["data_dir"], arguments["dataset"]),
         "test_cross_val": arguments.get("test_cross_val"),
         "split": split,
         "num_samples": loader.n_samples,
@@ -71,7 +74,8 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     }
     path = claim_path(Path(config["trainer"]["save_dir"]), SUFFIX)
     write_json(results, path)
-    logger.info(f"{arguments['dataset']}, {split}: {loader.n_samples:,} samples")
+    title = dataset_title(arguments["data_dir"], arguments["dataset"])
+    logger.info(f"{title}, {split}: {loader.n_samples:,} samples")
     for name, value in log.items():
         logger.info(f"    {name:16} {value:.4f}")
     logger.info(f"Written: {path}")

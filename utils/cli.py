@@ -8,6 +8,7 @@ from utils.log import log_to_console
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 
 class Interrupted(KeyboardInterrupt):
@@ -35,6 +36,9 @@ def run(main: Callable[[], object]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+    except BrokenPipeError:  # a reader such as head has seen enough
+        sys.stderr.close()
+        sys.exit(EXIT_BROKEN_PIPE)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)

@@ -37,21 +37,25 @@ OPTIONS = (
 )
 
 
-def script_parser(description: str | None, default_config: str | None) -> argparse.ArgumentParser:
+def script_parser(
+    description: str | None,
+    default_config: str | None,
+    resume_help: str = "checkpoint to go on from",
+) -> argparse.ArgumentParser:
     """Make the argument parser that all scripts share.
 
     Args:
         description: what the script does.
         default_config: JSON read when neither -c nor -r is given.
+        resume_help: what -r names.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.set_defaults(default_config=default_config)
-    parser.add_argument(
-        "-c", "--config", metavar="JSON", help=f"config file (default: {default_config})"
-    )
-    parser.add_argument("-r", "--resume", metavar="CHECKPOINT", help="checkpoint to go on from")
+    default = default_config or "the checkpoint's"
+    parser.add_argument("-c", "--config", metavar="JSON", help=f"config file (default: {default})")
+    parser.add_argument("-r", "--resume", metavar="CHECKPOINT", help=resume_help)
     parser.add_argument(
         "-d", "--device", metavar="GPU", help="indices of the GPUs to see, such as 0; or cpu"
     )
@@ -99,7 +103,7 @@ def read_config(config_path: str | None, resume: str | None, default: str | None
     if resume is None:
         path = config_path or default
         if path is None:
-            raise ConfigError("no config: name one with -c, or a checkpoint with -r")
+            raise ConfigError("nothing to work on: name a checkpoint with -r, or a config with -c")
         return _object(read_json(path), path)
     config = _config_of(Path(resume))
     if config_path is not None:
@@ -137,7 +141,9 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise ConfigError(f"-o {text}: expected KEY=VALUE, such as -o trainer.epochs=3")
     try:
         return path, json.loads(value)
-    except json.JSONDecodeError:
+    except json.JSONDecodeError as error:
+        if value[:1] in ("{", "["):
+            raise ConfigError(f"-o {text}: the value is not JSON: {error.msg}") from None
         return path, value
 
 

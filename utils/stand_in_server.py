@@ -30,6 +30,8 @@ from utils.sample_image import FoundFace, find_faces
 from utils.wire import ANSWER_KEY, BYTES, IMAGE_KEY, OLD_ANSWER_KEY, FaceArrays, encode_faces
 
 DEFAULT_PORT = 10002
+SYNTHETIC_MODEL = "synthetic stand-in"
+"""What the program calls its network, so that no record takes its vectors for real ones."""
 MAX_BODY_BYTES = 64 * 2**20
 IDLE_TIMEOUT_S = 60
 ERROR_PAGE = "<!doctype html>\n<html lang=en>\n<title>{code} {name}</title>\n<h1>{name}</h1>\n"
@@ -267,6 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             default=entry.default,
             help=f"{entry.metadata['help']} (default: {entry.default!r})",
         )
+    parser.set_defaults(model_name=SYNTHETIC_MODEL)
     options = vars(parser.parse_args(arguments))
     host, port = options.pop("host"), options.pop("port")
     try:
