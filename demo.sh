@@ -25,7 +25,7 @@ for name in imdb wiki; do
     scripts "extract_imdb_wiki_arcface('$name', docker_port=$port, resize=640, data_dir='$data')"
 done
 
-step "3. Clean them: data.npy, counts, and ages.png for each"
+step "3. Clean them: data file, counts, and a picture of the ages for each"
 scripts "get_Adience_clean('aligned', resize=640, det_score=0.9, data_dir='$data')"
 for name in imdb wiki; do
     scripts "get_imdb_wiki_clean('$name', resize=640, det_score=0.9, data_dir='$data')"

@@ -1,12 +1,22 @@
-"""Ctrl-C and SIGTERM, heeded between two batches."""
+"""Ctrl-C, SIGTERM and SIGHUP, heeded between two batches."""
 
 import signal
 import threading
 from types import FrameType
 
 
+def _signals() -> list[int]:
+    """List the signals that ask for a stop; Windows has no SIGHUP."""
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
 class StopRequest:
     """Turns the first Ctrl-C or SIGTERM into a note to stop; the second Ctrl-C interrupts at once.
+
+    The end of the terminal (SIGHUP) counts as well, unless it is ignored, as under nohup.
 
     Use as a context manager; outside the main thread, which alone receives signals, it does
     nothing.
@@ -23,7 +33,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _signals():
                 self._previous[number] = signal.signal(number, self._note)
         return self
 

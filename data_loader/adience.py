@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from data_loader.cleaned import Record, checked_path
+from data_loader.cleaned import MAX_NAME_LENGTH, Record, checked_path
 from utils.ages import ADIENCE_CENTRES
 from utils.errors import DataError
 from utils.sizes import NUM_FOLDS
@@ -85,7 +85,7 @@ def read_records(dataset_dir: Path, image_type: str = "aligned") -> list[Record]
         for row in _rows(path):
             record = Record(
                 image_path=checked_path(IMAGE_PATHS[image_type].format_map(row), str(path)),
-                subject=row["user_id"],
+                subject=row["user_id"][:MAX_NAME_LENGTH],
                 age=parse_age(row["age"]),
                 gender=parse_gender(row["gender"]),
                 fold=fold,
@@ -124,6 +124,6 @@ def _parsed_rows(file: TextIO, path: Path) -> Iterator[dict[str, str]]:
 
 
 def _row(line: list[str], path: Path, number: int) -> dict[str, str]:
-    if len(line) < COLUMNS.index("gender") + 1:
+    if len(line) < len(COLUMNS):
         raise DataError(f"{path}, line {number}: {len(line)} columns, expected {len(COLUMNS)}")
     return {name: text.strip() for name, text in zip(COLUMNS, line, strict=False)}

@@ -3,6 +3,7 @@
 The files that come of it are written by `data_loader.cleaned_files`.
 """
 
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from utils.errors import DataError
 from utils.sizes import NUM_FOLDS
 
 DET_SCORE = 0.9
+MAX_PATH_LENGTH, MAX_NAME_LENGTH = 1024, 255
+"""Letters in a path, and in a part of it or the name of a person; all rows are as wide as one."""
 
 CAUSES = (
     "no_age_found",
@@ -62,19 +65,26 @@ FaceT = TypeVar("FaceT", bound=Face)
 
 
 def checked_path(image_path: str, where: str) -> str:
-    """Return the path of an image that a metadata file names.
+    """Return the path of an image that a metadata file names, in its shortest spelling.
 
     Raises:
-        DataError: it leads out of the folder of the data set; the message begins with `where`.
+        DataError: it leads out of the folder of the data set, or is too long for a file; the
+            message begins with `where`.
 
-    >>> checked_path("01/a.jpg", "wiki.mat")
-    '01/a.jpg'
+    >>> checked_path("./01//a.jpg", "wiki.mat"), checked_path("", "wiki.mat")
+    ('01/a.jpg', '')
     """
     if "\0" in image_path or image_path.startswith("/") or ".." in image_path.split("/"):
         raise DataError(
             f"{where}: the image path {image_path!r:.200} leads out of the folder of the data set"
         )
-    return image_path
+    path = posixpath.normpath(image_path) if image_path else ""
+    if len(path) > MAX_PATH_LENGTH or max(map(len, path.split("/"))) > MAX_NAME_LENGTH:
+        raise DataError(
+            f"{where}: the image path {path!r:.60}... is too long, expected at most "
+            f"{MAX_PATH_LENGTH} letters, and {MAX_NAME_LENGTH} between slashes"
+        )
+    return path
 
 
 def missing_label(record: Record) -> Removed | None:

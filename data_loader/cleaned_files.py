@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,27 +87,59 @@ def write_cleaned(
             cannot be kept because its place is taken.
         ValueError: an image was counted twice or not at all.
     """
-    tally = Tally(is_adience=settings.is_adience)
     backup = backup_of_original(paths.data)
     with (
         writing(paths.data),
         atomic_write(paths.meta_data) as meta_file,
+        _old_counts(paths.meta_data) as put_old_counts_aside,
         atomic_write(paths.data) as data_file,
     ):
-        writer = RowWriter(data_file, row_dtype(records))
-        for record, outcome in zip(records, outcomes, strict=True):
-            tally.add(record, outcome)
-            if isinstance(outcome, Face):
-                writer.add(record, outcome)
-        writer.finish()
+        tally = _write_rows(records, outcomes, data_file, settings.is_adience)
         _refuse_nothing(tally, paths.data)
         meta_file.write(_meta_data(tally.counts(len(records)), settings))
         to_disk(data_file, meta_file)
         if backup is not None:
             keep(paths.data, backup)
-        # The disk had room for both. A crash must not leave old counts beside a new array.
-        paths.meta_data.unlink(missing_ok=True)
+        put_old_counts_aside()
     return tally
+
+
+def _write_rows(
+    records: Sequence[Record],
+    outcomes: Iterable[Face | Removed],
+    data_file: IO[bytes],
+    is_adience: bool,
+) -> Tally:
+    tally = Tally(is_adience=is_adience)
+    writer = RowWriter(data_file, row_dtype(records))
+    for record, outcome in zip(records, outcomes, strict=True):
+        tally.add(record, outcome)
+        if isinstance(outcome, Face):
+            writer.add(record, outcome)
+    writer.finish()
+    return tally
+
+
+@contextmanager
+def _old_counts(path: Path) -> Iterator[Callable[[], None]]:
+    """Give what moves the old counts aside: a crash must not leave them beside a new array.
+
+    They are put back when the block fails, which the new array's rename is the end of.
+    """
+    aside = path.with_name(f".{path.name}.old")
+    aside.unlink(missing_ok=True)
+
+    def put_aside() -> None:
+        if path.exists():
+            path.replace(aside)
+
+    try:
+        yield put_aside
+    except BaseException:
+        if aside.exists():
+            aside.replace(path)
+        raise
+    aside.unlink(missing_ok=True)
 
 
 def _refuse_nothing(tally: Tally, path: Path) -> None:

@@ -69,6 +69,16 @@ def data_path(data_dir: Path | str, source: str) -> Path:
     return Path(data_dir) / f"{source}_crop" / "data.npy"
 
 
+def with_data_dir(command: str, data_dir: Path | str) -> str:
+    """Add the data folder to a suggested command, if it is not the default.
+
+    >>> with_data_dir("get_imdb_wiki_clean('wiki')", "/mnt/faces")
+    "get_imdb_wiki_clean('wiki', data_dir='/mnt/faces')"
+    """
+    is_default = Path(data_dir) == Path("data")
+    return command if is_default else f"{command[:-1]}, data_dir={str(data_dir)!r})"
+
+
 def read_extractors(data_dir: Path | str, dataset: str) -> dict[str, Any]:
     """Read what made the embeddings of each part of a data set, from the counts beside its file.
 
@@ -144,8 +154,8 @@ def _open(data_dir: Path | str, source: str) -> tuple[Path, Columns]:
     if not path.is_file():
         raise DataError(
             f"{path}: no such data file. Make it with: python3 -c "
-            f'"from utils.scripts import *; {CLEAN_COMMANDS[source]}", or take a sample with '
-            "make_sample_data('data/sample') and --data_dir data/sample"
+            f'"from utils.scripts import *; {with_data_dir(CLEAN_COMMANDS[source], data_dir)}", or '
+            "take a sample with make_sample_data('data/sample') and --data_dir data/sample"
         )
     columns = _original_columns(path) if holds_objects(path) else _mapped_columns(path)
     _check_columns(path, columns, is_adience=source == "Adience")

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from data_loader.cleaned import Record, checked_path
+from data_loader.cleaned import MAX_NAME_LENGTH, Record, checked_path
+from data_loader.mat_guard import check_mat
 from utils.errors import DataError
 
 NAMES = ("imdb", "wiki")
@@ -100,11 +101,11 @@ def read_records(dataset_dir: Path, name: str) -> list[Record]:
     ):
         record = Record(
             image_path=checked_path(image_path, f"{path}, entry {number + 1}"),
-            subject=subject,
+            subject=subject[:MAX_NAME_LENGTH],
             age=age_when_taken(dob, photo_taken),
             gender=parse_gender(gender),
         )
-        records.setdefault(image_path or f"entry {number}", record)
+        records.setdefault(record.image_path or f"entry {number}", record)
     return list(records.values())
 
 
@@ -159,6 +160,7 @@ def _load(path: Path, name: str) -> dict[str, Any]:
             f"{path}: no such file; expected the metadata of the {name} face crops there"
         )
     try:
+        check_mat(path)
         return dict(loadmat(path, variable_names=[name]))
     except _DAMAGED as error:
         raise DataError(f"{path} is damaged or is not a MATLAB 5 file: {error}") from None

@@ -8,12 +8,19 @@ that could not be used.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from data_loader import adience, imdb_wiki
-from data_loader.cleaned import DET_SCORE, Face, Record, Removed, judge_faces, missing_label
+from data_loader.cleaned import (
+    DET_SCORE,
+    Face,
+    Record,
+    Removed,
+    Tally,
+    judge_faces,
+    missing_label,
+)
 from data_loader.cleaned_files import (
     CleanedPaths,
     NothingLeftError,
@@ -21,15 +28,22 @@ from data_loader.cleaned_files import (
     cleaned_paths,
     write_cleaned,
 )
+from data_loader.faces import with_data_dir
 from data_loader.sample import STATE_FILE
-from extraction.embeddings import RESIZED_SUFFIX, EmbeddingStore, MissingError, UnusableError
+from extraction.cleaning_lock import only_cleaning
+from extraction.embeddings import (
+    AS_IT_WAS_SUFFIX,
+    RESIZED_SUFFIX,
+    EmbeddingStore,
+    MissingError,
+    UnusableError,
+)
 from extraction.failures import Failures
-from extraction.record import OTHERS, RECORD_NAME, read_record
+from extraction.sorts import choose_extraction, extractions_of, of_sort, refuse_nothing_stored
 from extraction.stats import plot_ages, table
 from utils.errors import DataError
+from utils.files import remove_leftovers
 from utils.log import get_logger
-
-PICTURE_NAME = "ages.png"
 
 _logger = get_logger("cleaning")
 
@@ -76,6 +90,7 @@ class _Source:
     folder: Path
     records: Sequence[Record]
     image_type: str | None
+    label_file: Path
     extract_command: str
 
     @property
@@ -84,8 +99,15 @@ class _Source:
 
     @property
     def corrupt_path(self) -> Path:
-        ending = "" if self.image_type is None else f"-{self.image_type}"
-        return self.folder / f"corrupt{ending}.csv"
+        return self.folder / f"corrupt{self._ending}.csv"
+
+    @property
+    def picture_path(self) -> Path:
+        return self.folder / f"ages{self._ending}.png"
+
+    @property
+    def _ending(self) -> str:
+        return "" if self.image_type is None else f"-{self.image_type}"
 
 
 def clean_adience(image_type: str, options: CleaningOptions) -> Path:
@@ -93,7 +115,8 @@ def clean_adience(image_type: str, options: CleaningOptions) -> Path:
 
     Raises:
         DataError: unknown image type, missing or foreign label files, no images, no embeddings,
-            no image left, no space left.
+            another resize than that of the extraction, another cleaning at work, no image left,
+            no space left.
     """
     options.check()
     adience.check_image_type(image_type)
@@ -104,7 +127,11 @@ def clean_adience(image_type: str, options: CleaningOptions) -> Path:
             folder=folder,
             records=adience.read_records(folder, image_type),
             image_type=image_type,
-            extract_command=f"extract_Adience_arcface({image_type!r}, resize={options.resize})",
+            label_file=folder / "fold_0_data.txt",
+            extract_command=with_data_dir(
+                f"extract_Adience_arcface({image_type!r}, resize={options.resize})",
+                options.data_dir,
+            ),
         ),
         options,
     )
@@ -114,8 +141,9 @@ def clean_imdb_wiki(dataset: str, options: CleaningOptions) -> Path:
     """Clean 'imdb' or 'wiki' and return the path of the data file.
 
     Raises:
-        DataError: unknown data set, a missing or foreign .mat file, no images, no embeddings, no
-            image left, no space left.
+        DataError: unknown data set, a missing or foreign .mat file, no images, no embeddings,
+            another resize than that of the extraction, another cleaning at work, no image left,
+            no space left.
     """
     options.check()
     imdb_wiki.check_name(dataset)
@@ -126,7 +154,11 @@ def clean_imdb_wiki(dataset: str, options: CleaningOptions) -> Path:
             folder=folder,
             records=imdb_wiki.read_records(folder, dataset),
             image_type=None,
-            extract_command=f"extract_imdb_wiki_arcface({dataset!r}, resize={options.resize})",
+            label_file=folder / f"{dataset}.mat",
+            extract_command=with_data_dir(
+                f"extract_imdb_wiki_arcface({dataset!r}, resize={options.resize})",
+                options.data_dir,
+            ),
         ),
         options,
     )
@@ -135,21 +167,31 @@ def clean_imdb_wiki(dataset: str, options: CleaningOptions) -> Path:
 def _clean(source: _Source, options: CleaningOptions) -> Path:
     is_adience = source.image_type is not None
     resize, det_score = options.resize or 0, float(options.det_score)
-    store = EmbeddingStore(source.folder, resize)
-    _refuse_nothing_stored(source, store)
-    settings = Settings(is_adience, det_score, resize, _extractor(source.folder, resize))
+    extractions = extractions_of(source.folder)
+    extractor = choose_extraction(extractions, source.folder, resize)
+    store = EmbeddingStore(source.folder, resize, falls_back=not of_sort(extractions, 0))
+    refuse_nothing_stored(source.records, store, source.extract_command)
+    settings = Settings(is_adience, det_score, resize, extractor)
     judge = _Judge(store, det_score, is_adience)
-    outcomes = _with_progress(judge, source)
-    try:
-        tally = write_cleaned(source.records, outcomes, settings, source.paths)
-    except NothingLeftError:
-        judge.failures.report(source.corrupt_path, options.remove_corrupt)
-        raise
-    plot_ages(tally, f"{source.name}: ages of the faces kept", source.folder / PICTURE_NAME)
-    _logger.info(table(tally, source.name))
-    judge.failures.report(source.corrupt_path, options.remove_corrupt)
+    with only_cleaning(source.label_file):
+        remove_leftovers(source.paths.data)
+        remove_leftovers(source.paths.meta_data)
+        tally = _write(source, settings, judge, options.remove_corrupt)
     _logger.info(f"{source.paths.data}: {tally.num_kept:,} faces")
     return source.paths.data
+
+
+def _write(source: _Source, settings: Settings, judge: "_Judge", remove_corrupt: bool) -> Tally:
+    try:
+        outcomes = _with_progress(judge, source)
+        tally = write_cleaned(source.records, outcomes, settings, source.paths)
+    except NothingLeftError:
+        judge.report(source.corrupt_path, remove_corrupt)
+        raise
+    plot_ages(tally, f"{source.name}: ages of the faces kept", source.picture_path)
+    _logger.info(table(tally, source.name))
+    judge.report(source.corrupt_path, remove_corrupt)
+    return tally
 
 
 def _title(name: str, options: CleaningOptions) -> str:
@@ -191,55 +233,12 @@ class _Judge:
             self.failures.unusable.append(error)
         return Removed("failed_to_process_image")
 
-
-def _refuse_nothing_stored(source: _Source, store: EmbeddingStore) -> None:
-    """Stop before any work when there is nothing to work on.
-
-    Raises:
-        DataError: no image of the data set has embeddings.
-    """
-    paths = [record.image_path for record in source.records if missing_label(record) is None]
-    if not paths:
-        raise DataError(
-            f"{source.folder}: none of the {len(source.records):,} images in the label files has "
-            "an age and a gender"
-        )
-    if any(map(store.has, paths)):
-        return
-    resized = EmbeddingStore(source.folder, 1)
-    if any(map(resized.has, paths)):
-        raise DataError(
-            f"{source.folder} holds embeddings of resized images only (*{RESIZED_SUFFIX}); clean "
-            "with the resize that the extraction was called with, such as resize=640"
-        )
-    if not any((source.folder / path).is_file() for path in paths):
-        raise DataError(
-            f"{source.folder} holds none of the images that its label files name, such as "
-            f"{paths[0]}; unpack the images there"
-        )
-    raise DataError(
-        f"{source.folder} holds no embeddings yet; extract them first: "
-        f'python3 -c "from utils.scripts import *; {source.extract_command}"'
-    )
-
-
-def _extractor(folder: Path, resize: int) -> dict[str, Any] | None:
-    """Give the record of the extraction that the cleaning is about, if there is one.
-
-    A folder can hold embeddings of both sorts, of resized images and of images sent as they are.
-    """
-    record = read_record(folder)
-    if record is None or "resize" not in record:
-        return record
-    records = [record, *record.pop(OTHERS, [])]
-    same_sort: list[dict[str, Any]] = [
-        one for one in records if bool(one.get("resize")) == bool(resize)
-    ]
-    found = same_sort[0] if same_sort else record
-    if (found.get("resize") or 0) != resize:
-        _logger.warning(
-            f"{folder / RECORD_NAME} says that the extraction was called with resize="
-            f"{found.get('resize')}, the cleaning is with resize={resize}: the boxes of the faces "
-            "may be in another frame"
-        )
-    return found
+    def report(self, corrupt_path: Path, remove_corrupt: bool) -> None:
+        """Tell what failed, and how many answers are from files of the original's name."""
+        if self.store.num_fallbacks:
+            _logger.warning(
+                f"{self.store.num_fallbacks:,} images have no {RESIZED_SUFFIX} file: their "
+                f"{AS_IT_WAS_SUFFIX} file counts, as the original project writes it, taken to be "
+                f"of images resized to {self.store.resize}"
+            )
+        self.failures.report(corrupt_path, remove_corrupt)

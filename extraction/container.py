@@ -97,7 +97,7 @@ def _container(server: FaceServer, options: ContainerOptions, stop: StopRequest)
     """Start a container for the port of `server`, and stop it in any case; gives its id."""
     name = f"age-gender-{server.port}-{os.getpid()}"
     command = ["docker", "run", "--detach", "--rm", "--name", name]
-    command += ["-p", f"{server.port}:{CONTAINER_PORT}"]
+    command += ["-p", _published(server)]
     command += ["--gpus", "all"] if options.cuda else []
     logger.info(
         f"no face server answers at {server.url}: starting the container {options.image_name} "
@@ -112,6 +112,11 @@ def _container(server: FaceServer, options: ContainerOptions, stop: StopRequest)
         yield container
     finally:
         _stop(container)
+
+
+def _published(server: FaceServer) -> str:
+    """Name the port for docker, of this machine alone: the image runs what a request names."""
+    return f"127.0.0.1:{server.port}:{CONTAINER_PORT}"
 
 
 def _start(command: list[str], options: ContainerOptions, stop: StopRequest) -> str:
@@ -168,7 +173,7 @@ def _first_answer(
         if _has_ended(container):
             raise ContainerError(
                 f"the container {options.image_name} ended before it answered; see why with "
-                f"`docker run --rm -p {server.port}:{CONTAINER_PORT} {options.image_name}`"
+                f"`docker run --rm -p {_published(server)} {options.image_name}`"
             )
         if time.monotonic() > deadline:
             raise ContainerError(

@@ -24,11 +24,11 @@ def convert(dataset: str, data_dir: Path | str) -> list[Path]:
     converted, as far as they are there.
 
     Returns:
-        the files that were rewritten.
+        the files that were rewritten; none if all are in our format already.
 
     Raises:
-        DataError: unknown data set, no data file, one that is in our format already or is neither,
-            a backup that is there already, no space left.
+        DataError: unknown data set, no data file, one that is of neither format, a backup that is
+            there already, no space left.
     """
     if dataset not in DATASETS:
         raise DataError(f"dataset is {dataset!r}, expected one of {', '.join(DATASETS)}")
@@ -41,7 +41,7 @@ def convert(dataset: str, data_dir: Path | str) -> list[Path]:
         raise DataError(f"{' and '.join(map(str, paths))}: no such file; nothing to convert")
     originals = [path for path in there if holds_objects(path)]
     if not originals:
-        raise DataError(
+        _logger.info(
             f"{' and '.join(map(str, there))}: in this project's format already, nothing to convert"
         )
     for path in originals:

@@ -50,22 +50,29 @@ class StoredFace(Face):
     centre: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EmbeddingStore:
     """The stored answers of one data set.
 
     Attributes:
         folder: of the data set, which the paths of the images are relative to.
         resize: side of the square that was sent, in pixels; 0 for images sent as they are.
+        falls_back: take `<image>.pkl` for an answer of a resized image where there is no
+            `<image>.RESIZED.pkl`: the original project writes both sorts under that name.
+        num_fallbacks: answers that were read so.
     """
 
     folder: Path
     resize: int
+    falls_back: bool = True
+    num_fallbacks: int = 0
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """The endings of the files to look for, the first that exists counts."""
-        return (RESIZED_SUFFIX, AS_IT_WAS_SUFFIX) if self.resize else (AS_IT_WAS_SUFFIX,)
+        if not self.resize:
+            return (AS_IT_WAS_SUFFIX,)
+        return (RESIZED_SUFFIX, AS_IT_WAS_SUFFIX) if self.falls_back else (RESIZED_SUFFIX,)
 
     def read(self, image_path: str) -> list[StoredFace] | None:
         """Read the faces of an image; None when the face server could not use it.
@@ -74,9 +81,11 @@ class EmbeddingStore:
             MissingError: nothing is stored for it.
             UnusableError: what is stored is damaged, foreign, or cannot be read.
         """
-        for path in self._paths(image_path):
+        for number, path in enumerate(self._paths(image_path)):
             try:
-                return _faces(path, _read(path))
+                content = _read(path)
+                self.num_fallbacks += number
+                return _faces(path, content)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:

@@ -15,7 +15,7 @@ from extraction.options import Options
 from extraction.pipeline import Pipeline, Settings
 from extraction.pool import ServerPool
 from extraction.record import find_reference, new_record, update_record
-from extraction.report import Tally, write_failed
+from extraction.report import FAILED_NAME, Tally, write_failed
 from extraction.servers import ReadyServers, addresses_of, ready_servers
 from extraction.store import Inventory, only_extraction, take_inventory
 from utils.cli import Interrupted
@@ -25,6 +25,7 @@ from utils.log import get_logger
 
 IMDB_WIKI = ("imdb", "wiki")
 MISSING_FILE = "no such file"
+UNREADABLE = "cannot be read"
 
 logger = get_logger("extraction")
 
@@ -72,7 +73,7 @@ def extract(
         DataError: there are no images, or what is there was made with other settings.
         ContainerError: no face server answers, and none can be started.
         ServersAwayError, OtherNetworkError: see `ServerPool`; what was done stays.
-        Interrupted: Ctrl-C or SIGTERM came; what was done stays.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP came; what was done stays.
     """
     addresses = addresses_of(options.docker_port)
     servers = [FaceServer(address, options.settings.timeout_s) for address in addresses]
@@ -100,16 +101,19 @@ def extract(
 def _begin(dataset_dir: Path, inventory: Inventory) -> Tally:
     """Count what is there already, and the files that are not there."""
     num_done, num_missing = len(inventory.done), len(inventory.missing)
-    num_total = num_done + num_missing + len(inventory.absent)
+    num_total = num_done + num_missing + len(inventory.absent) + len(inventory.unreadable)
     if num_done + num_missing == 0:
         raise DataError(
             f"{dataset_dir} holds none of the {num_total:,} images that its labels name"
             + (f", such as {inventory.absent[0]}" if inventory.absent else "")
+            + (f" ({inventory.unreadable[0][1]})" if inventory.unreadable else "")
             + "; unpack the download there"
         )
     tally = Tally(num_total, num_done)
     for path in inventory.absent:
         tally.fail(path, MISSING_FILE)
+    for path, why in inventory.unreadable:
+        tally.fail(path, UNREADABLE, f"{UNREADABLE}: {why}")
     return tally
 
 
@@ -142,8 +146,14 @@ def _progress_bar(num_images: int, name: str) -> "tqdm[None]":
 
 
 def _report(tally: Tally, dataset_dir: Path) -> None:
-    path = write_failed(tally.failed, dataset_dir)
+    """Tell the counts; a list that cannot be written does not hide what ended the extraction."""
     logger.info(tally.table())
+    path = dataset_dir / FAILED_NAME
+    try:
+        write_failed(tally.failed, dataset_dir)
+    except OSError as error:
+        logger.warning(f"{path} cannot be written: {error.strerror or error}")
+        return
     if tally.failed:
         logger.info(f"the failed images with their reasons: {path}; the next call tries them again")
 

@@ -45,8 +45,9 @@ class Failures:
                 list_path.unlink(missing_ok=True)
         if self.num_missing:
             _logger.info(
-                f"{self.num_missing:,} images have no file of embeddings: they are missing, or "
-                "sending them failed, or the extraction is not done; extract again to try them"
+                f"{self.num_missing:,} images have no file of embeddings, not counting those "
+                "without an age or a gender: they are missing, or sending them failed, or the "
+                "extraction is not done; extract again to try them"
             )
         for error in self.unusable[:MAX_NAMED]:
             _logger.warning(f"{error.path} {error}")

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 DEFAULT_RESIZE = 640
 JPEG_QUALITY: Final = 75
-MAX_SIDE = 13_000
+MAX_SIDE = 10_000
 """Widest square that is made, in pixels: a picture of 1 x 60,000 would need 10 GB."""
 
 MAX_FILE_BYTES = 48 * 2**20
@@ -107,13 +107,16 @@ def upright(picture: Image.Image) -> Image.Image:
 def plain(picture: Image.Image) -> Image.Image:
     """Bring a picture of any mode to RGB, or to L when it is grey; what is transparent is black.
 
-    16-bit greys keep their upper 8 bits.
+    16-bit greys keep their upper 8 bits, unless they hold 8-bit levels only; floating-point greys
+    are levels up to 255, or up to 1.
     """
     if picture.mode in ("RGB", "L") and "transparency" not in picture.info:
         return picture
     if picture.mode.startswith("I"):
         return Image.fromarray(_upper_bits(np.asarray(picture)))
-    if picture.mode in ("1", "F"):
+    if picture.mode == "F":
+        return Image.fromarray(_levels(np.asarray(picture)))
+    if picture.mode == "1":
         return picture.convert("L")
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
@@ -125,9 +128,17 @@ def plain(picture: Image.Image) -> Image.Image:
 
 def _upper_bits(levels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Map 16-bit levels to 8 bits; levels that are 8-bit already stay."""
-    if levels.dtype.itemsize > 2 and levels.size and int(levels.max()) < 256:
+    if levels.size and int(levels.max()) < 256:
         return levels.clip(0, 255).astype(np.uint8)
     return (levels.clip(0, 2**16 - 1) >> 8).astype(np.uint8)
+
+
+def _levels(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Map numbers from 0 to 255, or from 0 to 1, to 8 bits; what is no number is black."""
+    numbers = np.nan_to_num(numbers)
+    if numbers.size and numbers.max() <= 1:
+        numbers = numbers * 255
+    return numbers.clip(0, 255).astype(np.uint8)
 
 
 def on_square(picture: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +16,15 @@ from queue import Empty, SimpleQueue
 
 from extraction.images import DEFAULT_RESIZE, JPEG_QUALITY, ImageError, picture_to_send
 from extraction.pool import RequestError, ServerPool, StoppedError, Waits
-from extraction.store import answer_path, write_answer
+from extraction.store import answer_path, is_of_one_path, write_answer
 from utils.face_client import DEFAULT_TIMEOUT_S, FaceServer, ServerAwayError
 from utils.wire import encode_request
 
 POLL_S = 0.2
+ABORT_S = 2.0
+"""Seconds that a request may take to end whose connection was shut down."""
+
+NOT_STORED = "answer cannot be stored"
 READY_PER_REQUEST = 2
 """Pictures that are decoded ahead, for each request in flight: this bounds the memory."""
 
@@ -120,7 +124,8 @@ class Pipeline:
     ) -> Generator[Outcome, None, None]:
         """Give the outcome of every image, in the order in which they come.
 
-        Ends early when `should_stop` says so; the requests under way are waited for.
+        Ends early when `should_stop` says so; the requests under way are waited for, for
+        `waits.stop_s` at most.
 
         Raises:
             ServersAwayError, OtherNetworkError, OSError: what ends the extraction; every outcome
@@ -140,12 +145,20 @@ class Pipeline:
             executor.shutdown(wait=False, cancel_futures=True)
             for _ in senders:
                 self._ready.put(None)
-        for sender in senders:
-            sender.join()
+        self._join(senders)
         while not self._events.empty():
             yield from self._next()
         if self._error is not None:
             raise self._error
+
+    def _join(self, senders: Sequence[threading.Thread]) -> None:
+        """Wait for the requests under way, and after a while no longer."""
+        for wait_s, then in ((self._settings.waits.stop_s, self._pool.abort), (ABORT_S, None)):
+            deadline = time.monotonic() + wait_s
+            for sender in senders:
+                sender.join(max(0.0, deadline - time.monotonic()))
+            if then is not None and any(sender.is_alive() for sender in senders):
+                then()
 
     def _feed(
         self, paths: Iterable[str], executor: ThreadPoolExecutor, should_stop: Callable[[], bool]
@@ -215,7 +228,13 @@ class Pipeline:
             return Outcome(job.path, error.reason, str(error))
         except RequestError as error:
             return self._failed(job, error)
-        write_answer(answer_path(self._dataset_dir / job.path, self._settings.resize), answer.faces)
+        path = answer_path(self._dataset_dir / job.path, self._settings.resize)
+        try:
+            write_answer(path, answer.faces)
+        except OSError as error:
+            if not is_of_one_path(error):
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            return Outcome(job.path, NOT_STORED, f"{NOT_STORED}: {error.strerror or error}")
         return Outcome(job.path, is_unusable=answer.faces is None)
 
     def _failed(self, job: _Job, error: RequestError) -> Outcome | _Later:

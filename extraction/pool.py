@@ -22,11 +22,13 @@ class Waits:
         retries_s: before each new try of a request that failed.
         probes_s: before each look at a server that is away; the last one repeats.
         give_up_s: how long every server may be away.
+        stop_s: after a stop, for the answers in flight.
     """
 
     retries_s: tuple[float, ...] = (0.2, 0.8, 3.0)
     probes_s: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
     give_up_s: float = 60.0
+    stop_s: float = 3.0
 
 
 class ServersAwayError(UserError):
@@ -90,6 +92,7 @@ class ServerPool:
         self._away_since = time.monotonic()
         self._changed = threading.Condition()
         self._stopped = threading.Event()
+        self._is_aborted = False
         for member in self._members:
             self._watch(member)
 
@@ -104,12 +107,14 @@ class ServerPool:
             RequestError: the request failed; another try may succeed.
             ServersAwayError: every server stays away.
             OtherNetworkError: a server answers as another network.
-            StoppedError: `stop` was called meanwhile.
+            StoppedError: `stop` was called before it was sent, or `abort` meanwhile.
         """
         member = self._take(avoid)
         try:
             answer = member.server.ask_body(body)
         except (AnswerError, ServerAwayError) as problem:
+            if self._is_aborted:
+                raise StoppedError from None
             if isinstance(problem, ServerAwayError):
                 self._drop(member, problem)
             raise RequestError(problem, member.server) from None
@@ -124,6 +129,13 @@ class ServerPool:
         self._stopped.set()
         with self._changed:
             self._changed.notify_all()
+
+    def abort(self) -> None:
+        """Stop, and break off the requests under way; they raise `StoppedError`."""
+        self._is_aborted = True
+        self.stop()
+        for member in self._members:
+            member.server.abort()
 
     def close(self) -> None:
         """Stop, and close the connections."""

@@ -11,13 +11,17 @@ from extraction.pipeline import Settings, request_for
 from extraction.same_network import OtherNetworkError, Reference
 from utils.errors import DataError
 from utils.files import read_json, write_json
+from utils.log import get_logger
 
 RECORD_NAME = "extractor.json"
 OTHERS = "others"
 """Key of the records of what was extracted with other settings into the same folder."""
 
-MAX_LOOKS = 200
-"""Answers that are opened in search of one with a face."""
+ALSO = "also"
+"""Key of the further servers of an extraction that went on with another one: each with its server,
+model if it tells one, and date. The record itself stays that of the server it began with."""
+
+logger = get_logger("extraction")
 
 Record = dict[str, Any]
 
@@ -55,7 +59,8 @@ def update_record(dataset_dir: Path, new: Record, num_done: int) -> Record:
     """Write the record of an extraction that begins or goes on, and return it.
 
     What the folder holds of the other sort (resized, or files sent as they are) keeps its record
-    under "others".
+    under "others"; of an extraction that goes on, the first record stays, and what another server
+    adds to it is noted under "also".
 
     Args:
         dataset_dir: folder of the data set.
@@ -72,7 +77,7 @@ def update_record(dataset_dir: Path, new: Record, num_done: int) -> Record:
     current = new
     if mine and num_done:
         _compare(mine[0], new, dataset_dir, num_done)
-        current = new | mine[0]
+        current = _going_on(mine[0], new)
     written = current | ({OTHERS: others} if others else {})
     if written != read_record(dataset_dir):
         write_json(written, dataset_dir / RECORD_NAME)
@@ -84,6 +89,18 @@ def _apart(record: Record | None) -> list[Record]:
         return []
     others: list[Record] = record.pop(OTHERS, [])
     return [record, *others]
+
+
+def _going_on(old: Record, new: Record) -> Record:
+    """Keep the record of an extraction that goes on, and add the server if it is another one."""
+    if old.get("server") == new["server"] and "model" not in old:
+        return new | old  # the server has learned to tell its model
+    also: list[Record] = old.get(ALSO, [])
+    known = [(one.get("server"), one.get("model")) for one in (old, *also)]
+    if (new["server"], new.get("model")) in known:
+        return new | old
+    added = {key: new[key] for key in ("server", "model", "date") if key in new}
+    return old | {ALSO: [*also, added]}
 
 
 def _compare(old: Record, new: Record, dataset_dir: Path, num_done: int) -> None:
@@ -106,10 +123,11 @@ def find_reference(dataset_dir: Path, done: Sequence[str], settings: Settings) -
     """Look among the images that are done for one with a face, to send again.
 
     Returns:
-        the request and the embedding; None when no answer with a face is found among the first.
+        the request and the embedding; None, with a warning if images are done, when no
+            answer shows a face whose image can be sent.
     """
     store = EmbeddingStore(dataset_dir, settings.resize or 0)
-    for path in done[:MAX_LOOKS]:
+    for path in done:
         try:
             faces = store.read(path)
             if faces:
@@ -117,4 +135,9 @@ def find_reference(dataset_dir: Path, done: Sequence[str], settings: Settings) -
                 return Reference(body, faces[0].embedding, path)
         except (MissingError, UnusableError, ImageError):
             continue
+    if done:
+        logger.warning(
+            f"{dataset_dir}: none of the {len(done):,} images that are done shows a face and is "
+            "there, so that it cannot be seen whether the server has the network of before"
+        )
     return None

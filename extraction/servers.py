@@ -10,6 +10,7 @@ from base.interrupt import StopRequest
 from extraction.container import ContainerError, ContainerOptions, containers
 from extraction.pool import Waits
 from utils.errors import DataError
+from utils.face_address import same_server, server_url
 from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError
 from utils.log import get_logger
 
@@ -40,9 +41,10 @@ def addresses_of(docker_port: int | str | Sequence[int | str]) -> list[int | str
     Raises:
         DataError: there is none, or one twice.
     """
-    single = isinstance(docker_port, int | str)
-    addresses: list[int | str] = [docker_port] if single else list(docker_port)  # type: ignore[list-item, arg-type]
-    if not addresses or len(set(addresses)) != len(addresses):
+    is_several = isinstance(docker_port, Sequence) and not isinstance(docker_port, str | bytes)
+    addresses: list[int | str] = list(docker_port) if is_several else [docker_port]  # type: ignore[arg-type, list-item]
+    urls = [same_server(server_url(address)) for address in addresses]
+    if not urls or len(set(urls)) != len(urls):
         raise DataError(f"docker_port is {docker_port!r}, expected ports or URLs, each once")
     return addresses
 
@@ -73,13 +75,20 @@ def _found_or_started(
     servers: Sequence[FaceServer], options: ContainerOptions, waits: Waits, stop: StopRequest
 ) -> Iterator[ReadyServers]:
     looks = [_look(server, waits) for server in servers]
-    answers = [look for look in looks if look is not None]
+    answers = [look for look in looks if isinstance(look, Answer)]
     if answers:
         for server, look in zip(servers, looks, strict=True):
-            if look is None:
+            if not isinstance(look, Answer):
                 logger.warning(f"{server.url} does not answer; it is used as soon as it does")
         yield _ready(servers, ", ".join(server.url for server in servers), answers)
         return
+    for server, look in zip(servers, looks, strict=True):
+        if isinstance(look, ServerAwayError) and look.is_silent:
+            raise ContainerError(
+                f"something listens at {server.url} and did not answer within "
+                f"{server.timeout_s:g} s; is it busy? Wait for it or stop it, or give it more time "
+                "with timeout_s="
+            )
     local = [server for server in servers if server.is_port]
     if not local:
         urls = ", ".join(server.url for server in servers)
@@ -95,8 +104,8 @@ def _ready(
     return ReadyServers(servers, description, models[0] if models else None)
 
 
-def _look(server: FaceServer, waits: Waits) -> Answer | None:
-    """Ask a server a small picture; None when there is no server.
+def _look(server: FaceServer, waits: Waits) -> Answer | ServerAwayError:
+    """Ask a server a small picture; gives why there is no server when there is none.
 
     Raises:
         ContainerError: what answers there is no face server.
@@ -108,12 +117,12 @@ def _look(server: FaceServer, waits: Waits) -> Answer | None:
             return server.probe()
         except ServerAwayError as error:
             if error.is_final:
-                return None
+                return error
             problem = error
         except AnswerError as error:
             problem = error
     if isinstance(problem, ServerAwayError):
-        return None
+        return problem
     raise ContainerError(
         f"what answers at {server.url} is no face server ({problem}); stop it, or take another "
         "port with docker_port="

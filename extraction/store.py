@@ -1,10 +1,11 @@
 """The files of answers beside the images: named, written whole or not at all, read, listed."""
 
+import errno
 import fcntl
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +15,16 @@ from utils.errors import DataError
 from utils.face_client import Face
 
 _TEMPORARY_SUFFIX = ".pkl-part"
+
+_OF_THE_WHOLE_DISK = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EFBIG),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
+
+
+def is_of_one_path(error: OSError) -> bool:
+    """Tell whether other files may well be written although this one cannot."""
+    return error.errno not in _OF_THE_WHOLE_DISK
 
 
 def answer_suffix(resize: int | None) -> str:
@@ -37,8 +48,9 @@ def write_answer(path: Path, faces: Sequence[Face] | None) -> None:
     """
     part = path.parent / f".{path.name[:50]}.{threading.get_ident()}{_TEMPORARY_SUFFIX}"
     try:
-        with part.open("wb", buffering=0) as file:
+        with part.open("wb") as file:  # buffered: a raw file may write less than it is given
             file.write(pickle_faces(faces))
+            file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except BaseException:
@@ -51,14 +63,16 @@ class Inventory:
     """What is there of the images that the labels name.
 
     Attributes:
-        done: paths of images with an answer.
+        done: paths of images with an answer, also when the image itself is gone.
         missing: paths of images without one.
         absent: paths that name no file.
+        unreadable: (path, why) of images in a folder that cannot be read.
     """
 
     done: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
 def take_inventory(dataset_dir: Path, paths: Sequence[str], resize: int | None) -> Inventory:
@@ -69,15 +83,22 @@ def take_inventory(dataset_dir: Path, paths: Sequence[str], resize: int | None) 
     suffix = answer_suffix(resize)
     inventory = Inventory()
     for folder, names in _by_folder(paths).items():
-        present = _names_in(dataset_dir / folder) if _is_inside(folder) else set()
-        for name in names:
-            path = f"{folder}/{name}" if folder else name
-            if name not in present:
-                inventory.absent.append(path)
-            elif name + suffix in present:
+        paths_by_name = {name: f"{folder}/{name}" if folder else name for name in names}
+        try:
+            present = _names_in(dataset_dir / folder, suffix) if _is_inside(folder) else set()
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            if isinstance(error, OSError) and not is_of_one_path(error):
+                raise
+            why = getattr(error, "strerror", None) or str(error)
+            inventory.unreadable += [(path, why) for path in paths_by_name.values()]
+            continue
+        for name, path in paths_by_name.items():
+            if name + suffix in present:
                 inventory.done.append(path)
-            else:
+            elif name in present:
                 inventory.missing.append(path)
+            else:
+                inventory.absent.append(path)
     return inventory
 
 
@@ -95,15 +116,28 @@ def _is_inside(folder: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def _names_in(folder: Path) -> set[str]:
+def _names_in(folder: Path, suffix: str) -> set[str]:
+    """List a folder, without what is named like an answer and is none."""
     try:
         with os.scandir(folder) as entries:
-            names = {entry.name for entry in entries}
+            names = {
+                entry.name
+                for entry in entries
+                if not entry.name.endswith(suffix) or _is_filled(entry)
+            }
     except (FileNotFoundError, NotADirectoryError):
         return set()
     for name in [name for name in names if name.endswith(_TEMPORARY_SUFFIX)]:
-        (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / name).unlink()
     return names
+
+
+def _is_filled(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file() and entry.stat().st_size > 0
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -83,10 +83,14 @@ def test_a_missing_fold_file_is_named(tmp_path: Path) -> None:
         (b"", "first line has to name user_id"),
         (b"user_id,age\n", "first line has to name user_id"),
         ("\t".join(COLUMNS).encode() + b"\n7@N01\ta.jpg\n", "line 2: 2 columns, expected 12"),
+        (
+            "\t".join(COLUMNS).encode() + b"\n7@N01\ta.jpg\t1\t35\tm" + b"\t0" * 6 + b"\n",
+            "line 2: 11 columns, expected 12",
+        ),
         (b"\xff\xfe\x00", "is not a text file"),
         ("\t".join(COLUMNS).encode() + b"\n" + b"a" * 200_000, "line 2: field larger than"),
         (
-            "\t".join(COLUMNS).encode() + b"\n../x\ta.jpg\t1\t35\tm\n",
+            "\t".join(COLUMNS).encode() + b"\n../x\ta.jpg\t1\t35\tm" + b"\t0" * 7 + b"\n",
             "the image path 'aligned/../x/landmark_aligned_face.1.a.jpg' leads out",
         ),
     ],
@@ -107,6 +111,12 @@ def test_a_folder_in_place_of_a_fold_file_is_named(tmp_path: Path) -> None:
 def test_blank_lines_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
     path = write_folds(tmp_path, [("7@N01", "a.jpg", "1", "35", "m")]) / "fold_0_data.txt"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\n\n")
+    assert len(read_records(tmp_path)) == 1
+
+
+def test_empty_columns_at_the_end_are_columns(tmp_path: Path) -> None:
+    path = write_folds(tmp_path) / "fold_0_data.txt"
+    path.write_text(path.read_text() + "7@N01\ta.jpg\t1\t35\tm" + "\t" * 7 + "\n")
     assert len(read_records(tmp_path)) == 1
 
 

@@ -143,6 +143,24 @@ def test_old_counts_never_stand_beside_a_new_array(
     assert len(load(paths.data)) == 2
 
 
+def test_the_old_counts_come_back_when_the_old_array_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = cleaned_paths(tmp_path)
+    write_cleaned(make_records(3), [FACE] * 3, SETTINGS, paths)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail_for_data(source: Path, target: Path) -> None:
+        if Path(target) == paths.data:
+            raise OSError(5, "Input/output error")
+        source.rename(target)
+
+    monkeypatch.setattr(Path, "replace", fail_for_data)
+    with pytest.raises(DataError, match="Input/output error"):
+        write_cleaned(make_records(2), [FACE] * 2, SETTINGS, paths)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_counts_are_plain_json_with_whole_and_half_ages(tmp_path: Path) -> None:
     records = [Record(f"{age}.jpg", "", age, "f", 0) for age in (17.5, 28.5, 1.0, 80.0)]
     write_cleaned(records, [FACE] * 4, SETTINGS, cleaned_paths(tmp_path))

@@ -1,4 +1,5 @@
 import csv
+import fcntl
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -201,6 +202,7 @@ def test_raw_images_of_adience_have_files_of_their_own(tmp_path: Path) -> None:
     store(folder / "faces/7@N01/coarse_tilt_aligned_face.1.a.jpg", [make_face()])
     assert get_Adience_clean("raw", data_dir=tmp_path) == folder / "data-raw.npy"
     assert meta_data(folder / "meta-data-raw.json")["num_images"] == 1
+    assert [path.name for path in folder.glob("*.png")] == ["ages-raw.png"]
 
 
 @pytest.mark.parametrize("resize", [0, None])
@@ -309,7 +311,7 @@ def test_corrupt_files_are_listed_and_removed_on_request(
     assert not made.exists()
     assert f"{corrupt} names 'posix.mkdir'" in program_log.text
     assert "1 corrupt files were deleted" in program_log.text
-    assert "1 images have no file of embeddings" in program_log.text
+    assert "1 images have no file of embeddings, not counting those without" in program_log.text
     is_folder.rmdir()
     get_imdb_wiki_clean("wiki", data_dir=tmp_path)
     assert not (folder / "corrupt.csv").exists()
@@ -333,15 +335,81 @@ def test_the_record_of_the_extraction_goes_into_the_counts(tmp_path: Path) -> No
     assert meta_data(folder / "meta-data.json")["extractor"] == record
 
 
-def test_another_resize_than_that_of_the_extraction_is_told(
+@pytest.mark.parametrize("record", [{"resize": 640}, {"resize": None, "others": [{"resize": 640}]}])
+def test_another_resize_than_that_of_the_extraction_is_refused(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
+    folder = wiki_with(tmp_path)
+    get_imdb_wiki_clean("wiki", resize=320, data_dir=tmp_path)
+    write_json(record, folder / "extractor.json")
+    get_imdb_wiki_clean("wiki", data_dir=tmp_path)
+    with pytest.raises(DataError, match="extracted with resize=640: clean with resize=640"):
+        get_imdb_wiki_clean("wiki", resize=320, data_dir=tmp_path)
+
+
+def test_answers_for_images_sent_as_they_were_do_not_stand_for_resized_ones(
+    tmp_path: Path,
+) -> None:
+    folder = wiki_with(tmp_path)
+    store(folder / "01/1.jpg", [make_face()], AS_IT_WAS)
+    record = {"resize": 640, "others": [{"resize": None}]}
+    write_json(record, folder / "extractor.json")
+    assert len(load(get_imdb_wiki_clean("wiki", data_dir=tmp_path))) == 1
+    (folder / "01/0.jpg.RESIZED.pkl").unlink()
+    with pytest.raises(DataError, match=r"sent as they are only.*clean with resize=0"):
+        get_imdb_wiki_clean("wiki", data_dir=tmp_path)
+
+
+def test_the_record_of_resized_images_is_not_that_of_the_original_files(tmp_path: Path) -> None:
+    folder = wiki_with(tmp_path)
+    store(folder / "01/0.jpg", [make_face()], AS_IT_WAS)
+    write_json({"resize": 640}, folder / "extractor.json")
+    get_imdb_wiki_clean("wiki", resize=0, data_dir=tmp_path)
+    assert "extractor" not in meta_data(folder / "meta-data.json")
+
+
+def test_answers_under_the_name_of_the_original_project_are_told(
     tmp_path: Path, program_log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("utils.scripts.log_to_console", lambda: None)
-    write_json({"resize": 640}, wiki_with(tmp_path) / "extractor.json")
+    folder = wiki_with(tmp_path)
     get_imdb_wiki_clean("wiki", data_dir=tmp_path)
-    assert "another frame" not in program_log.text
-    get_imdb_wiki_clean("wiki", resize=320, data_dir=tmp_path)
-    assert "called with resize=640, the cleaning is with resize=320" in program_log.text
+    assert "as the original project writes it" not in program_log.text
+    store(folder / "01/1.jpg", [make_face()], AS_IT_WAS)
+    assert len(load(get_imdb_wiki_clean("wiki", data_dir=tmp_path))) == 2
+    assert "1 images have no .RESIZED.pkl file" in program_log.text
+
+
+def test_two_cleanings_at_once_are_refused(tmp_path: Path) -> None:
+    folder = wiki_with(tmp_path)
+    with (folder / "wiki.mat").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match="another cleaning is at work there"):
+            get_imdb_wiki_clean("wiki", data_dir=tmp_path)
+    get_imdb_wiki_clean("wiki", data_dir=tmp_path)
+
+
+def test_a_cleaning_deletes_what_killed_ones_left(tmp_path: Path) -> None:
+    folder = wiki_with(tmp_path)
+    left = [folder / f".{name}.{'0f' * 16}.tmp" for name in ("data.npy", "meta-data.json")]
+    kept = folder / f".other.npy.{'0f' * 16}.tmp"
+    for path in (*left, kept):
+        path.touch()
+    get_imdb_wiki_clean("wiki", data_dir=tmp_path)
+    assert [path.exists() for path in (*left, kept)] == [False, False, True]
+
+
+def test_a_command_to_extract_names_the_data_folder_unless_it_is_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_wiki(tmp_path / "data", ["01/a.jpg"])
+    (folder / "01").mkdir()
+    (folder / "01/a.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    for data_dir, end in (("data", '640)"'), ("./data", '640)"'), (tmp_path / "data", "/data')")):
+        with pytest.raises(DataError, match="no embeddings yet") as caught:
+            get_imdb_wiki_clean("wiki", data_dir=data_dir)
+        assert end in str(caught.value)
 
 
 @pytest.mark.parametrize(("resize", "server"), [(640, "a"), (0, "b"), (None, "b")])
@@ -465,7 +533,10 @@ def short_line(data_dir: Path) -> None:
         (missing_fold, "fold_3_data.txt: no such file"),
         (short_line, "fold_0_data.txt, line 3: 2 columns, expected 12"),
         (resized_only, "embeddings of resized images only .*such as resize=640"),
-        (no_embeddings, r"no embeddings yet; .*extract_imdb_wiki_arcface\('wiki', resize=640\)"),
+        (
+            no_embeddings,
+            r"no embeddings yet; .*extract_imdb_wiki_arcface\('wiki', resize=640, data_dir='/",
+        ),
         (no_images, "holds none of the images that its label files name, such as 01/a.jpg"),
         (no_labels, "none of the 1 images in the label files has an age and a gender"),
         (nothing_good, "data.npy is not written, no image is left: bad_quality 1"),

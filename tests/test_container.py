@@ -132,7 +132,7 @@ def test_a_container_is_started_awaited_and_stopped(docker: FakeDocker, port: in
         assert len(docker.calls) - sum(call.startswith("inspect") for call in docker.calls) == 1
     run, *_, stop = docker.calls
     assert run.startswith("run --detach --rm --name age-gender-")
-    assert run.endswith(f"-p {port}:10002 {IMAGE}")
+    assert run.endswith(f"-p 127.0.0.1:{port}:10002 {IMAGE}")
     assert stop == "stop 0123abcd"
 
 
@@ -183,8 +183,10 @@ def test_a_container_that_ended_is_not_waited_for(
         docker.container_is(state)
         program.write_text(FAKE_DOCKER.replace("2>/dev/null || echo true", ">&2"))
     container = ContainerOptions(start_timeout_s=60, poll_s=0.01)
-    with pytest.raises(ContainerError, match="ended before"), ready(port, container=container):
+    with pytest.raises(ContainerError) as caught, ready(port, container=container):
         pass
+    assert "ended before" in str(caught.value)
+    assert f"docker run --rm -p 127.0.0.1:{port}:10002 {IMAGE}" in str(caught.value)
 
 
 def test_a_stop_while_the_container_starts_is_heeded(docker: FakeDocker, port: int) -> None:
@@ -262,7 +264,38 @@ def test_with_several_servers_those_that_answer_are_enough(
     assert docker.calls == []
 
 
-@pytest.mark.parametrize("given", [[], [10002, 10002]])
+def test_a_server_that_is_too_busy_to_answer_is_no_reason_for_a_container(
+    docker: FakeDocker,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        words = r"something listens at .* did not answer within 0\.05 s; is it busy"
+        servers = [FaceServer(port, 0.05)]
+        with (
+            pytest.raises(ContainerError, match=words),
+            ready_servers(servers, QUICK_START, QUICK, StopRequest()),
+        ):
+            pass
+    assert docker.calls == []
+
+
+@pytest.mark.parametrize("given", ["http://me:secret@a/", 10002.0, None, b"x", [[1]], [True]])
+def test_what_is_no_address_is_one_error(given: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        addresses_of(given)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        [10002, 10002],
+        [10002, "http://localhost:10002"],
+        ["http://a", "HTTP://A:80/"],
+        ["https://a:443/x", "https://a/x"],
+    ],
+)
 def test_no_server_and_one_twice_are_refused(given: list[int | str]) -> None:
     with pytest.raises(DataError, match="each once"):
         addresses_of(given)
@@ -297,7 +330,7 @@ def start_command(folder: Path, port: int) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_container_is_stopped_after_ctrl_c(
     docker: FakeDocker, port: int, tmp_path: Path, number: int
 ) -> None:

@@ -91,12 +91,15 @@ def test_both_image_types_of_adience_are_rewritten(tmp_path: Path) -> None:
         assert np.array_equal(getattr(before, name), getattr(after, name))
 
 
-def test_a_file_of_ours_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_of_ours_is_left_alone(
+    tmp_path: Path, program_log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("utils.scripts.log_to_console", lambda: None)
     path = write_adience(tmp_path)
     convert_original_data("Adience", tmp_path)
     before = path.read_bytes()
-    with pytest.raises(DataError, match="in this project's format already"):
-        convert_original_data("Adience", tmp_path)
+    assert convert_original_data("Adience", tmp_path) == []
+    assert "in this project's format already, nothing to convert" in program_log.text
     assert path.read_bytes() == before
     raw = write_adience(tmp_path, "raw")
     assert convert_original_data("Adience", tmp_path) == [raw]

@@ -302,6 +302,7 @@ def test_a_missing_file_names_the_command_that_makes_it(
     with pytest.raises(DataError, match=re.escape(command)) as caught:
         read_faces(tmp_path / "data", "imdb_wiki_adience")
     assert "no such data file" in str(caught.value)
+    assert f"det_score=0.9, data_dir={str(tmp_path / 'data')!r})" in str(caught.value)
     assert "make_sample_data" in str(caught.value)
 
 

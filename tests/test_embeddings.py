@@ -78,6 +78,25 @@ def test_the_resized_answer_comes_first_if_the_images_were_resized(
         assert face.det_score == score
 
 
+def test_an_answer_for_the_image_as_it_was_is_no_answer_for_the_resized_one(
+    tmp_path: Path,
+) -> None:
+    store(tmp_path / "a.jpg", [make_face()], AS_IT_WAS)
+    answers = EmbeddingStore(tmp_path, 640, falls_back=False)
+    assert not answers.has("a.jpg")
+    with pytest.raises(MissingError):
+        answers.read("a.jpg")
+
+
+def test_answers_under_the_name_of_the_original_project_are_counted(tmp_path: Path) -> None:
+    store(tmp_path / "old.jpg", [make_face()], AS_IT_WAS)
+    store(tmp_path / "new.jpg", [make_face()], RESIZED)
+    answers = EmbeddingStore(tmp_path, 640)
+    for name in ("new.jpg", "old.jpg"):
+        answers.read(name)
+    assert answers.num_fallbacks == 1
+
+
 def test_a_null_answer_and_an_empty_one_differ(tmp_path: Path) -> None:
     store(tmp_path / "null.jpg", None)
     store(tmp_path / "empty.jpg", [])

@@ -3,6 +3,7 @@ import errno
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -13,14 +14,16 @@ import pytest
 from faces import answering, face, options, picture_file, seeds_of, stored, write_images, write_wiki
 from PIL import Image
 
-from extraction import pipeline
+from base.interrupt import StopRequest
+from extraction import pipeline, record
 from extraction.extract import extract, extract_imdb_wiki
 from extraction.options import Options
-from extraction.pool import ServersAwayError, Waits
+from extraction.pipeline import Pipeline, Settings
+from extraction.pool import ServerPool, ServersAwayError, Waits
 from extraction.report import Tally
 from utils.cli import Interrupted
 from utils.errors import DataError
-from utils.face_client import Answer, AnswerError, ServerAwayError
+from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError
 from utils.stand_in_server import Behaviour, StandInServer
 
 NUM_IMAGES = 60
@@ -342,6 +345,52 @@ def test_a_full_disk_stops_it_and_what_was_done_stays(
     num_done = len(list(folder.glob("*/*.pkl")))
     assert 0 < num_done <= 10
     assert not list(folder.glob("*/.*"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_takes_nothing_ends_it_and_the_error_names_the_file(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program_log: pytest.LogCaptureFixture,
+    code: int,
+) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with answering(monkeypatch, lambda *_: Answer([face(1)])), monkeypatch.context() as patch:
+        patch.setattr(record, "write_json", lambda *_: None)
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match=rf"{os.strerror(code)}: '.*/\d\d/\d+\.jpg\.pkl'"):
+            extract(folder, PATHS, options("http://a/"))
+    assert "left for the next call" in program_log.text
+    assert f"failed.csv cannot be written: {os.strerror(code)}" in program_log.text
+
+
+def test_a_path_that_cannot_be_written_is_counted_and_the_others_are_done(folder: Path) -> None:
+    long = f"00/{'x' * 248}.jpg"
+    (folder / long).write_bytes(picture_file(0))
+    (folder / f"{PATHS[1]}.pkl").mkdir()
+    (folder / "loop").symlink_to("loop")
+    bad = [long, PATHS[1], f"{'y' * 300}/a.jpg", "loop/a.jpg"]
+    with StandInServer() as server:
+        tally = extract(folder, [*bad, *PATHS[2:6]], options(server.url))
+    assert (tally.num_now, tally.num_left) == (4, 0)
+    assert dict(tally.reasons) == {"answer cannot be stored": 2, "cannot be read": 2}
+    assert failures(folder)[long] == "answer cannot be stored: File name too long"
+    assert not list(folder.glob("*/.*"))
+
+
+def test_a_stop_does_not_wait_long_for_a_server_that_hangs(folder: Path) -> None:
+    waits = Waits(retries_s=(0.001,), probes_s=(0,), stop_s=0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent, StopRequest() as stop:
+        pool = ServerPool([FaceServer(silent.getsockname()[1], 30)], waits)
+        pool._members[0].is_up = True
+        made = Pipeline(folder, pool, Settings(resize=None, in_flight=2, workers=1, waits=waits))
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        start = time.monotonic()
+        assert list(made.outcomes(PATHS, lambda: stop.is_set)) == []
+        assert time.monotonic() - start < 10
+        pool.close()
 
 
 def test_a_programming_error_is_not_swallowed(

@@ -1,5 +1,6 @@
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -9,7 +10,8 @@ import pytest
 
 from utils import face_client, wire_decode
 from utils.errors import DataError
-from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError, server_url
+from utils.face_address import server_url
+from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError
 from utils.stand_in_server import Behaviour, StandInServer
 from utils.wire import encode_faces
 
@@ -237,11 +239,67 @@ def test_an_answer_that_drips_is_cut_off_by_the_clock() -> None:
         server.probe()
 
 
+DRIPS: dict[str, tuple[bytes, bytes]] = {
+    "status line": (b"HTTP/1.1 200 ", b"O"),
+    "headers": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "chunk size": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"),
+}
+
+
+@contextmanager
+def dripping_server(start: bytes, drip: bytes) -> Iterator[str]:
+    """Answer with a start, and then forever a little, until the client has had enough."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            read_request(connection)
+            connection.sendall(start)
+            for _ in range(1000):
+                connection.sendall(drip)
+                time.sleep(0.005)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.parametrize("what", DRIPS)
+def test_the_time_limit_is_of_the_whole_answer(what: str) -> None:
+    with dripping_server(*DRIPS[what]) as url:
+        start = time.monotonic()
+        with pytest.raises(ServerAwayError, match=r"no answer within 0\.1 s") as caught:
+            FaceServer(url, timeout_s=0.1).probe()
+        assert time.monotonic() - start < 2  # the server drips for 5 s
+    assert caught.value.is_silent
+
+
+def test_a_request_under_way_can_be_broken_off() -> None:
+    with dripping_server(*DRIPS["length"]) as url:
+        server = FaceServer(url, timeout_s=30)
+        timer = threading.Timer(0.05, server.abort)
+        timer.start()
+        with pytest.raises(ServerAwayError, match="broke"):
+            server.probe()
+        timer.join()
+        with pytest.raises(ServerAwayError):
+            server.probe()
+
+
 @pytest.mark.parametrize(
     ("address", "url"),
     [
         (10002, "http://127.0.0.1:10002/"),
         ("http://localhost:1", "http://localhost:1/"),
+        ("http://[::1]:7", "http://[::1]:7/"),
+        ("http://face_server:7/#top", "http://face_server:7/"),
         ("https://gpu.example/faces?x=1", "https://gpu.example/faces?x=1"),
     ],
 )
@@ -254,8 +312,15 @@ def test_the_port_of_a_url_is_known_without_being_named() -> None:
     assert [FaceServer(url).port for url in urls] == [80, 443, 7]
 
 
+BAD_URLS = [
+    *("http://gesicht\u00e4r/", "http://a/\u00e4", "http://a b/", "http://a/x y", "http://a\n/"),
+    *("http://-a/", "http://a..b/", f"http://{'a' * 64}/", "http://a!/", "http://[::z]/"),
+]
+
+
 @pytest.mark.parametrize(
-    "address", [0, -1, 65536, True, None, 1.5, "", "10002", "ftp://a", "http://", "http://a:b"]
+    "address",
+    [0, -1, 65536, True, None, 1.5, "", "10002", "ftp://a", "http://", "http://a:b", *BAD_URLS],
 )
 def test_what_is_no_address_is_one_error(address: Any) -> None:
     with pytest.raises(DataError, match="no address of a face server"):

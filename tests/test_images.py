@@ -104,6 +104,8 @@ GREY: list[tuple[str, Callable[[], bytes]]] = [
     ("16-bit tiff", lambda: encoded(Image.fromarray((LEVELS * 257).astype(np.uint16)), "TIFF")),
     ("32-bit", lambda: encoded(Image.fromarray((LEVELS * 257).astype(np.int32)), "TIFF")),
     ("32-bit small", lambda: encoded(Image.fromarray(LEVELS.astype(np.int32)), "TIFF")),
+    ("16-bit small", lambda: encoded(Image.fromarray(LEVELS.astype(np.uint16)), "TIFF")),
+    ("floats to 1", lambda: encoded(Image.fromarray(np.float32(LEVELS / 255)), "TIFF")),
     ("floats", lambda: encoded(Image.fromarray(LEVELS.astype(np.float32)), "TIFF")),
     ("pgm", lambda: encoded(Image.fromarray(LEVELS.astype(np.uint8)), "PPM")),
 ]
@@ -188,6 +190,7 @@ UNREADABLE: list[tuple[str, bytes, str]] = [
     ("page", b"<!doctype html><html></html>", "not an image"),
     ("postscript", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
     ("long and thin", png_of_size(images.MAX_SIDE + 1, 1), "image too large"),
+    ("100 megapixels of square", png_of_size(1, 10_001), "image too large"),
     ("bomb", png_of_size(images.MAX_SIDE, images.MAX_SIDE * 2), "image too large"),
 ]
 

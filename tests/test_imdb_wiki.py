@@ -81,6 +81,24 @@ def test_an_image_with_several_entries_counts_once(tmp_path: Path) -> None:
     assert (first.image_path, first.subject, second.image_path) == ("a.jpg", "Ann", "b.jpg")
 
 
+def test_spellings_of_one_path_are_one_image(tmp_path: Path) -> None:
+    paths = cells("01//a.jpg", "./01/a.jpg", "01/./a.jpg")
+    savemat(tmp_path / "wiki.mat", {"wiki": fields(full_path=paths)})
+    assert [record.image_path for record in read_records(tmp_path, "wiki")] == ["01/a.jpg"]
+
+
+def test_a_long_name_is_cut(tmp_path: Path) -> None:
+    savemat(tmp_path / "wiki.mat", {"wiki": fields(name=cells("n" * 100_000, "b", "c"))})
+    assert read_records(tmp_path, "wiki")[0].subject == "n" * 255
+
+
+@pytest.mark.parametrize("path", ["p" * 256 + "/a.jpg", "01/" + "p" * 256, "pp/" * 341 + "ppp"])
+def test_a_path_too_long_for_a_file_is_refused(tmp_path: Path, path: str) -> None:
+    savemat(tmp_path / "wiki.mat", {"wiki": fields(full_path=cells("a", path, "c"))})
+    with pytest.raises(DataError, match=r"wiki.mat, entry 2: the image path '.*is too long"):
+        read_records(tmp_path, "wiki")
+
+
 def test_entries_without_a_path_are_all_kept(tmp_path: Path) -> None:
     savemat(tmp_path / "wiki.mat", {"wiki": fields(full_path=cells("", "b.jpg", ""))})
     assert [record.image_path for record in read_records(tmp_path, "wiki")] == ["", "b.jpg", ""]

@@ -26,13 +26,15 @@ ENDLESS = {**TINY, "trainer.epochs": 10_000, "trainer.verbosity": 1, "trainer.sa
 
 @pytest.fixture(autouse=True)
 def _same_handlers_afterwards() -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield
     assert [signal.getsignal(number) for number in numbers] == before
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_becomes_a_note_with_the_exit_code_of_the_shell(number: int, code: int) -> None:
     with StopRequest() as stop:
         assert not stop.is_set
@@ -47,6 +49,16 @@ def test_a_second_signal_interrupts_at_once() -> None:
         assert stop.is_set
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_end_of_the_terminal_stays_ignored_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.is_set
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_outside_the_main_thread_nothing_is_installed() -> None:

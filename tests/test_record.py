@@ -43,8 +43,21 @@ def test_files_sent_as_they_are_have_no_size_and_no_quality() -> None:
 def test_a_record_stays_as_it_is_when_the_extraction_goes_on(tmp_path: Path) -> None:
     old = new_record("first", "tiny", RESIZED) | {"date": "2021-01-01"}
     update_record(tmp_path, old, 0)
-    assert update_record(tmp_path, new_record("second", None, RESIZED), 5) == old
+    assert update_record(tmp_path, new_record("first", "tiny", RESIZED), 5) == old
     assert record_of(tmp_path) == old
+
+
+def test_another_server_that_goes_on_is_added_to_the_record(tmp_path: Path) -> None:
+    old = new_record("first", "tiny", RESIZED) | {"date": "2021-01-01"}
+    update_record(tmp_path, old, 0)
+    new = new_record("second", None, RESIZED)
+    added = {"server": "second", "date": new["date"]}
+    for _ in range(2):
+        assert update_record(tmp_path, new, 5) == old | {"also": [added]}
+    third = new_record("third", "tiny", RESIZED)
+    update_record(tmp_path, third, 5)
+    more = {"server": "third", "model": "tiny", "date": third["date"]}
+    assert record_of(tmp_path) == old | {"also": [added, more]}
 
 
 def test_a_record_without_any_answer_is_replaced(tmp_path: Path) -> None:
@@ -110,6 +123,22 @@ def test_the_reference_is_an_image_with_a_face(tmp_path: Path) -> None:
     assert find_reference(tmp_path, paths[:3], AS_IT_WAS) is None
 
 
+def test_the_reference_is_looked_for_among_all_images_that_are_done(
+    tmp_path: Path, program_log: pytest.LogCaptureFixture
+) -> None:
+    paths = write_images(tmp_path, 302)
+    for path in paths[:-1]:
+        write_answer(answer_path(tmp_path / path, None), [])
+    assert find_reference(tmp_path, [], AS_IT_WAS) is None
+    assert "shows a face" not in program_log.text
+    assert find_reference(tmp_path, paths[:-1], AS_IT_WAS) is None
+    assert "none of the 301 images that are done shows a face" in program_log.text
+    write_answer(answer_path(tmp_path / paths[-1], None), [face(1)])
+    reference = find_reference(tmp_path, paths, AS_IT_WAS)
+    assert reference is not None
+    assert reference.name == paths[-1]
+
+
 def test_an_extraction_with_the_same_network_goes_on(tmp_path: Path) -> None:
     paths = write_images(tmp_path, 6)
     with StandInServer() as server:
@@ -138,7 +167,7 @@ def write_adience(folder: Path) -> None:
     """Write two images, both as 'aligned' and as 'raw', and the fold files that name them."""
     header = "\t".join(adience.COLUMNS)
     for fold in range(5):
-        rows = [f"me\t{number}.jpg\t7\t(25, 32)\tf" for number in range(2) if fold == 0]
+        rows = [f"me\t{number}.jpg\t7\t(25, 32)\tf" + "\t0" * 7 for number in range(2) if fold == 0]
         path = folder / f"fold_{fold}_data.txt"
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join([header, *rows, ""]))

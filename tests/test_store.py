@@ -1,11 +1,15 @@
+import errno
 import os
 import pickle
 import pickletools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from faces import face, stored
+from helpers import ROOT
 
 from extraction.embeddings import EmbeddingStore
 from extraction.face_pickle import pickle_faces
@@ -80,8 +84,76 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
+def fill(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(pickle_faces([]))
+
+
+def test_an_answer_outlives_its_image(tmp_path: Path) -> None:
+    fill(tmp_path, "0/a.jpg.pkl")
+    assert take_inventory(tmp_path, ["0/a.jpg"], None).done == ["0/a.jpg"]
+
+
+def test_a_folder_or_an_empty_file_named_like_an_answer_is_none(tmp_path: Path) -> None:
+    touch(tmp_path, "0/a.jpg", "0/a.jpg.pkl", "0/b.jpg", "0/b.jpg.pkl/file", "0/c.jpg")
+    (tmp_path / "0" / "c.jpg.pkl").symlink_to("nowhere")
+    paths = ["0/a.jpg", "0/b.jpg", "0/c.jpg"]
+    assert take_inventory(tmp_path, paths, None).missing == paths
+
+
+def test_folders_that_cannot_be_read_do_not_stop_the_others(tmp_path: Path) -> None:
+    touch(tmp_path, "0/a.jpg")
+    (tmp_path / "loop").symlink_to("loop")
+    bad = [f"{'x' * 300}/a.jpg", "loop/a.jpg", "nul\0/a.jpg", "\ud800/a.jpg"]
+    inventory = take_inventory(tmp_path, [*bad, "0/a.jpg"], None)
+    assert inventory.missing == ["0/a.jpg"]
+    assert [path for path, _ in inventory.unreadable] == bad
+    assert inventory.unreadable[0][1] == "File name too long"
+
+
+def test_a_disk_that_cannot_be_read_ends_the_inventory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "scandir", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        take_inventory(tmp_path, ["0/a.jpg"], None)
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from faces import face
+from extraction.store import write_answer
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_answer(Path(sys.argv[1]), [face(1)])
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_an_answer_that_the_disk_takes_half_of_is_no_answer(tmp_path: Path) -> None:
+    """A write that reaches a limit writes a part, and only the next one fails."""
+    done = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", LIMITED, str(tmp_path / "a.jpg.pkl")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_images_are_done_missing_or_absent(tmp_path: Path) -> None:
-    touch(tmp_path, "0/a.jpg", "0/a.jpg.RESIZED.pkl", "0/b.jpg", "0/b.jpg.pkl", "1/c.jpg", "d.jpg")
+    touch(tmp_path, "0/a.jpg", "0/b.jpg", "1/c.jpg", "d.jpg")
+    fill(tmp_path, "0/a.jpg.RESIZED.pkl", "0/b.jpg.pkl")
     paths = ["0/a.jpg", "0/b.jpg", "0/gone.jpg", "1/c.jpg", "2/none.jpg", "d.jpg", "0/a.jpg"]
     resized = take_inventory(tmp_path, paths, 640)
     assert resized.done == ["0/a.jpg"]

@@ -271,6 +271,8 @@ REFUSED_HANDLED: list[Json] = [
     packed(BOX, byteorder=[1]),
     packed(BOX, dtype="float32"),
     packed(BOX, shape=[5]),
+    packed(np.zeros(0), shape=[0, 2**22, 2**22, 2**22], values=[]),
+    packed(np.zeros(0), shape=[0, 2**22, 2**22, 2**22]),
     packed(BOX, shape=[3]),
     packed(BOX, shape=None),
     packed(BOX, shape={"py/tuple": [4]}),

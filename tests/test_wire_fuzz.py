@@ -27,6 +27,9 @@ NODES = st.one_of(
         lambda key: PLAIN.map(lambda value: {key: value})
     ),
     st.lists(PLAIN, max_size=4),
+    st.lists(st.sampled_from([0, 0, 1, 2**22, 2**62]), max_size=5).flatmap(
+        lambda sizes: st.sampled_from([sizes, {"py/tuple": sizes}])
+    ),
     st.dictionaries(st.sampled_from(["py/object", "dtype", "values", "shape"]), PLAIN),
 )
 

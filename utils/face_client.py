@@ -7,6 +7,7 @@ time in which no picture is decoded.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from io import BytesIO
@@ -14,11 +15,12 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from utils.errors import DataError
+from utils.face_address import port_of, server_url, target_of
+from utils.timed_socket import TimedSocket
 from utils.wire import encode_request
 from utils.wire_decode import MAX_ANSWER_BYTES, Answer, Face, WireError, decode_answer
 
-__all__ = ["Answer", "AnswerError", "Face", "FaceServer", "ServerAwayError", "server_url"]
+__all__ = ["Answer", "AnswerError", "Face", "FaceServer", "ServerAwayError", "probe_body"]
 
 DEFAULT_TIMEOUT_S = 60.0
 HEADERS = {"Content-Type": "application/json"}
@@ -34,6 +36,7 @@ class ServerAwayError(Exception):
 
     Attributes:
         is_final: asking again at once would be of no use.
+        is_silent: something listens there, and the time was up.
         reason: in few words, the same for all of this sort.
         is_temporary: another server, or this one later, may well answer.
     """
@@ -41,9 +44,9 @@ class ServerAwayError(Exception):
     reason = "connection lost"
     is_temporary = True
 
-    def __init__(self, reason: str, is_final: bool = False):
+    def __init__(self, reason: str, is_final: bool = False, is_silent: bool = False):
         super().__init__(reason)
-        self.is_final = is_final
+        self.is_final, self.is_silent = is_final, is_silent
 
 
 class AnswerError(Exception):
@@ -58,28 +61,6 @@ class AnswerError(Exception):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.is_temporary = is_temporary
-
-
-def server_url(address: int | str) -> str:
-    """Make the URL of a port on this machine, or check a URL.
-
-    Raises:
-        DataError: it is neither a port nor a URL that starts with http:// or https://.
-
-    >>> server_url(10002), server_url("http://gpu-box:10002")
-    ('http://127.0.0.1:10002/', 'http://gpu-box:10002/')
-    """
-    is_port = isinstance(address, int) and not isinstance(address, bool)
-    try:
-        parts = urlsplit(f"http://127.0.0.1:{address}/" if is_port else str(address))
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return parts._replace(path=parts.path or "/").geturl()
-    except ValueError:
-        pass
-    raise DataError(
-        f"{address!r} is no address of a face server; expected a port from 1 to 65535, such as "
-        "10002, or a URL, such as 'http://127.0.0.1:10002/'"
-    )
 
 
 @cache
@@ -115,13 +96,14 @@ class FaceServer:
         self._clock = clock
         self._parts = urlsplit(self.url)
         self._idle: list[HTTPConnection] = []
-        self._keeps = True
+        self._in_use: set[TimedSocket] = set()
+        self._keeps, self._is_aborted = True, False
         self._lock = threading.Lock()
 
     @property
     def port(self) -> int:
         """The port, also when the URL does not name it."""
-        return self._parts.port or (443 if self._parts.scheme == "https" else 80)
+        return port_of(self._parts)
 
     def __repr__(self) -> str:
         return f"FaceServer({self.url!r})"
@@ -154,6 +136,16 @@ class FaceServer:
         self._keeps = False
         self._drop_idle()
 
+    def abort(self) -> None:
+        """Break off the requests under way, and close the connections."""
+        self._is_aborted = True
+        self.close()
+        with self._lock:
+            in_use = list(self._in_use)
+        for timed in in_use:
+            with suppress(OSError):
+                timed.shut_down()
+
     def _drop_idle(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
@@ -162,17 +154,19 @@ class FaceServer:
 
     def _exchange(self, body: bytes) -> tuple[int, bytes]:
         """Send and receive; over a new connection when the server has closed the kept one."""
+        deadline = self._clock() + self.timeout_s
         try:
             if (kept := self._kept()) is not None:
                 try:
-                    return self._over(kept, body)
+                    return self._over(kept, body, deadline)
                 except ConnectionError:
                     self._drop_idle()  # the others are as old
-            return self._over(self._connect(), body)
+            return self._over(self._connect(deadline), body, deadline)
         except ConnectionRefusedError:
             raise ServerAwayError("nothing listens there", is_final=True) from None
         except TimeoutError:
-            raise self._too_late() from None
+            words = f"no answer within {self.timeout_s:g} s"
+            raise ServerAwayError(words, is_final=True, is_silent=True) from None
         except OSError as error:
             raise ServerAwayError(error.strerror or str(error) or type(error).__name__) from None
 
@@ -180,21 +174,31 @@ class FaceServer:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
-    def _too_late(self) -> ServerAwayError:
-        return ServerAwayError(f"no answer within {self.timeout_s:g} s", is_final=True)
-
-    def _connect(self) -> HTTPConnection:
+    def _connect(self, deadline: float) -> HTTPConnection:
+        """Connect, to a socket that heeds a deadline."""
         kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
-        return kind(self._parts.hostname or "", self._parts.port, timeout=self.timeout_s)
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=self.timeout_s)
+        try:
+            connection.connect()
+        except TimeoutError:
+            words = f"no connection within {self.timeout_s:g} s"
+            raise ServerAwayError(words, is_final=True) from None
+        connection.sock = TimedSocket(connection.sock, deadline, self._clock)
+        return connection
 
-    def _over(self, connection: HTTPConnection, body: bytes) -> tuple[int, bytes]:
+    def _over(self, connection: HTTPConnection, body: bytes, deadline: float) -> tuple[int, bytes]:
         """Send and receive over one connection, which is kept if the server keeps it."""
         is_reusable = False
-        start = self._clock()
+        timed = _timed(connection)
+        timed.deadline = deadline
+        with self._lock:
+            self._in_use.add(timed)
         try:
-            connection.request("POST", self._target, body, HEADERS)
+            if self._is_aborted:
+                raise ServerAwayError("broken off")
+            connection.request("POST", target_of(self._parts), body, HEADERS)
             response = connection.getresponse()
-            content = self._read(response, start + self.timeout_s)
+            content = self._read(response)
             is_reusable = self._keeps and not response.will_close
         except ConnectionError:
             raise
@@ -203,27 +207,29 @@ class FaceServer:
         except HTTPException as error:
             raise AnswerError("not HTTP", repr(error)[:200]) from None
         finally:
-            if is_reusable:
-                with self._lock:
+            with self._lock:
+                self._in_use.discard(timed)
+                if is_reusable:
                     self._idle.append(connection)
-            else:
+            if not is_reusable:
                 connection.close()
         return response.status, content
 
-    @property
-    def _target(self) -> str:
-        return self._parts.path + (f"?{self._parts.query}" if self._parts.query else "")
-
-    def _read(self, response: HTTPResponse, deadline: float) -> bytes:
-        """Read the whole content, up to the limits of size and time."""
+    def _read(self, response: HTTPResponse) -> bytes:
+        """Read the whole content, up to the limit of size."""
         content = bytearray()
         while chunk := response.read1(_CHUNK_BYTES):
             content += chunk
             if len(content) > MAX_ANSWER_BYTES:
                 raise AnswerError("answer too long", f"more than {MAX_ANSWER_BYTES} bytes")
-            if self._clock() > deadline:
-                raise self._too_late()
         if response.length:  # bytes that were announced and never came
             raise ServerAwayError(_BROKEN)
         response.close()  # frees the connection for the next request
         return bytes(content)
+
+
+def _timed(connection: HTTPConnection) -> TimedSocket:
+    """Give the socket of a connection that `FaceServer` made."""
+    if not isinstance(connection.sock, TimedSocket):  # closed meanwhile
+        raise ConnectionResetError("the connection was closed")
+    return connection.sock

@@ -32,6 +32,13 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
         raise
 
 
+def remove_leftovers(path: Path | str) -> None:
+    """Delete what killed programs left of `atomic_write` to this path; none may be at work."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{path.name[:50]}.{'[0-9a-f]' * 32}.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 def read_json(path: Path | str) -> Any:
     """Read a JSON file.
 

@@ -205,10 +205,10 @@ def convert_original_data(dataset: str, data_dir: Path | str = "data") -> list[P
         data_dir: folder that holds `Adience`, `imdb_crop` and `wiki_crop`.
 
     Returns:
-        the data files that were rewritten.
+        the data files that were rewritten; none where all are in our format already.
 
     Raises:
-        DataError: there is nothing to convert, or the file is damaged or foreign.
+        DataError: there is no such file, or it is damaged or foreign.
     """
     from extraction.convert import convert
 

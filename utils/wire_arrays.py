@@ -28,7 +28,7 @@ MAX_DECODED_BYTES = 4 * 2**20
 """Bytes that all arrays of an answer may take together: zlib makes a lot of a little."""
 
 MAX_DIMENSIONS = 8
-MAX_DIMENSION = 2**22
+MAX_ELEMENTS = 2**22
 
 _SHORT_NAMES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 _LONG_NAMES = {np.dtype(name).name: name for name in _SHORT_NAMES}
@@ -117,8 +117,7 @@ class ArrayReader:
         num_bytes = self._spend(shape, dtype)
         if len(content) != num_bytes:
             raise WireError(f"has {len(content)} bytes for {dtype} {shape}, expected {num_bytes}")
-        flat = np.frombuffer(content, dtype)
-        return flat.reshape(shape, order="F" if order == "F" else "C")
+        return _reshaped(np.frombuffer(content, dtype), shape, order)
 
     def _handled_array(self, node: dict[str, Any]) -> Array:
         dtype = _named_dtype(node.get("dtype"))
@@ -131,7 +130,7 @@ class ArrayReader:
         if "shape" in node:
             if array.size != 0 or math.prod(_shape(node["shape"])) != 0:
                 raise refusal(node)
-            array = array.reshape(_shape(node["shape"]))
+            array = _reshaped(array, _shape(node["shape"]))
         return array
 
     def _compressed(self, node: dict[str, Any], dtype: np.dtype[Any], order: str) -> Array:
@@ -193,10 +192,18 @@ def _shape(items: Any) -> tuple[int, ...]:
     if (
         not isinstance(items, list)
         or len(items) > MAX_DIMENSIONS
-        or not all(type(item) is int and 0 <= item <= MAX_DIMENSION for item in items)
+        or not all(type(item) is int and item >= 0 for item in items)
+        or math.prod(max(1, item) for item in items) > MAX_ELEMENTS  # also beside a 0
     ):
         raise WireError(f"has an array of the shape {reprlib.repr(items)}")
     return tuple(items)
+
+
+def _reshaped(array: Array, shape: tuple[int, ...], order: str = "C") -> Array:
+    try:
+        return array.reshape(shape, order="F" if order == "F" else "C")
+    except ValueError as error:
+        raise WireError(f"has an array of the shape {shape}: {error}"[:200]) from None
 
 
 def _nested_shape(values: Any) -> tuple[int, ...]:

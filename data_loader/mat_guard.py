@@ -1,0 +1,172 @@
+"""A look through a MATLAB 5 file before scipy reads it, which trusts what the file promises.
+
+Nesting without end overflows scipy's stack, and a megabyte can inflate to gigabytes. The walk takes
+the same steps as scipy: it counts children by the sizes of cells and structs, not by bytes.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import IO
+
+MAX_DEPTH = 8
+"""Levels of matrices within matrices; imdb.mat has 3."""
+
+MAX_BYTES = 512 << 20
+"""Bytes of all variables, inflated; imdb.mat has about 150 MB."""
+
+HEADER_BYTES, CHUNK_BYTES = 128, 1 << 16
+BYTE_ORDERS = {b"\0\1IM": "<", b"\1\0MI": ">"}
+MATRIX, COMPRESSED = 14, 15
+CELL, STRUCT, OBJECT, CHARS, SPARSE, FUNCTION = 1, 2, 3, 4, 5, 16
+NUMBERS = range(6, 16)
+
+
+def check_mat(path: Path) -> None:
+    """Check that a file is a MATLAB 5 file of sane depth and size, without keeping its content.
+
+    Raises:
+        ValueError: it is not.
+        zlib.error: a part cannot be inflated.
+    """
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+        order = BYTE_ORDERS.get(header[-4:])
+        if order is None or 0 in header[:4]:
+            raise ValueError("its header is another")
+        num_bytes = 0
+        while tag := file.read(8):
+            kind, length = struct.unpack(f"{order}II", tag.ljust(8, b"\0"))
+            start = file.tell()
+            if kind == COMPRESSED:
+                chunks = _inflated(_chunks(file, length))
+            else:
+                file.seek(start - len(tag))
+                chunks = _chunks(file, length + len(tag))
+            num_bytes = _Walk(chunks, order, num_bytes).whole_variable()
+            file.seek(start + length)
+
+
+def _chunks(file: IO[bytes], num_bytes: int) -> Iterator[bytes]:
+    while num_bytes > 0 and (chunk := file.read(min(CHUNK_BYTES, num_bytes))):
+        num_bytes -= len(chunk)
+        yield chunk
+
+
+def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    inflate = zlib.decompressobj()
+    for chunk in chunks:
+        yield inflate.decompress(chunk, CHUNK_BYTES)
+        while inflate.unconsumed_tail:
+            yield inflate.decompress(inflate.unconsumed_tail, CHUNK_BYTES)
+    yield inflate.flush()
+
+
+class _Walk:
+    """Walks one variable, whose bytes come in chunks."""
+
+    def __init__(self, chunks: Iterator[bytes], order: str, num_bytes: int) -> None:
+        self._chunks = chunks
+        self._buffer, self._at = b"", 0
+        self._num_bytes = num_bytes
+        self._order = order
+        self._tag = struct.Struct(f"{order}II")
+
+    def whole_variable(self) -> int:
+        """Walk to the end and return the number of bytes of this and earlier variables."""
+        left = [1]
+        while left:
+            if left[-1] == 0:
+                left.pop()
+                continue
+            left[-1] -= 1
+            if num_children := self._matrix():
+                if len(left) == MAX_DEPTH:
+                    raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
+                left.append(num_children)
+        return self._num_bytes
+
+    def _matrix(self) -> int:
+        """Read a matrix up to its children, and return how many these are."""
+        kind, length = self._tag.unpack(self._take(8))
+        if kind != MATRIX:
+            raise ValueError("it holds something else than matrices")
+        if length == 0:
+            return 0
+        flags, _ = self._tag.unpack(self._take(16)[8:])
+        class_, is_complex = flags & 0xFF, bool(flags & 0x800)
+        num_cells = prod(self._integers())
+        self._skip_elements(1)  # the name
+        if class_ == CELL:
+            return num_cells
+        if class_ in (STRUCT, OBJECT):
+            self._skip_elements(class_ == OBJECT)  # the name of the class
+            return num_cells * self._num_fields()
+        if class_ == FUNCTION:
+            return 1
+        if class_ not in (CHARS, SPARSE, *NUMBERS):
+            raise ValueError(f"it holds a matrix of the unknown class {class_}")
+        self._skip_elements(1 + (class_ != CHARS and is_complex) + 2 * (class_ == SPARSE))
+        return 0
+
+    def _num_fields(self) -> int:
+        (name_length,) = self._integers()
+        size, padded = self._size()
+        self._skip(padded)
+        if name_length < 1:
+            raise ValueError("it holds a struct whose fields have no names")
+        return size // name_length
+
+    def _integers(self) -> tuple[int, ...]:
+        size, padded = self._size()
+        if size > 128:
+            raise ValueError("it holds a matrix of too many dimensions")
+        numbers = struct.unpack(f"{self._order}{size // 4}i", self._take(padded)[: size // 4 * 4])
+        if min(numbers, default=-1) < 0:
+            raise ValueError("it holds a matrix of a negative size")
+        return numbers
+
+    def _skip_elements(self, num_elements: int) -> None:
+        for _ in range(num_elements):
+            self._skip(self._size()[1])
+
+    def _size(self) -> tuple[int, int]:
+        """Read the tag of an element: its size, and what it takes up from where the walk is.
+
+        A small element has its size in the upper half of the first word, its data in the second.
+        """
+        first, size = self._tag.unpack(self._take(8))
+        if not first >> 16:
+            return size, size + -size % 8
+        self._at -= 4
+        self._num_bytes -= 4
+        return min(first >> 16, 4), 4
+
+    def _take(self, size: int) -> bytes:
+        while len(self._buffer) - self._at < size:
+            self._more()
+        self._count(size)
+        start = self._at
+        self._at += size
+        return self._buffer[start : self._at]
+
+    def _skip(self, size: int) -> None:
+        self._count(size)
+        while size > len(self._buffer) - self._at:
+            size -= len(self._buffer) - self._at
+            self._at = len(self._buffer)
+            self._more()
+        self._at += size
+
+    def _more(self) -> None:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            raise ValueError("it is cut off")
+        self._buffer, self._at = self._buffer[self._at :] + chunk, 0
+
+    def _count(self, size: int) -> None:
+        self._num_bytes += size
+        if self._num_bytes > MAX_BYTES:
+            raise ValueError(f"it inflates to more than {MAX_BYTES >> 20} MiB")
