@@ -1,6 +1,7 @@
 """The loaders that configs name: gender, and age in 8 or 101 classes."""
 
 import json
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,9 @@ from utils.errors import DataError
 from utils.sizes import NUM_FOLDS
 
 
-def dataset_title(data_dir: str, dataset: str) -> str:
+def dataset_title(dataset: str, extractors: dict[str, Any]) -> str:
     """Name a data set in output; a synthetic one is called so wherever it shows."""
-    is_synthetic = "synthetic" in json.dumps(read_extractors(data_dir, dataset))
-    return f"{dataset} (synthetic)" if is_synthetic else dataset
+    return f"{dataset} (synthetic)" if "synthetic" in json.dumps(extractors) else dataset
 
 
 class FaceDataLoader(BaseDataLoader):

@@ -1,11 +1,10 @@
 """The files of answers beside the images: named, written whole or not at all, read, listed."""
 
 import errno
-import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +12,7 @@ from extraction.embeddings import AS_IT_WAS_SUFFIX, RESIZED_SUFFIX
 from extraction.face_pickle import pickle_faces
 from utils.errors import DataError
 from utils.face_client import Face
+from utils.files import only_one
 
 _TEMPORARY_SUFFIX = ".pkl-part"
 
@@ -140,23 +140,11 @@ def _is_filled(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-@contextmanager
-def only_extraction(dataset_dir: Path) -> Iterator[None]:
+def only_extraction(dataset_dir: Path) -> AbstractContextManager[None]:
     """Keep a second extraction out of the folder while the block lasts.
 
     Raises:
         DataError: another extraction is at work there.
     """
-    handle = os.open(dataset_dir, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataError(
-            f"{dataset_dir}: another extraction is at work there; wait for its end, or stop it"
-        ) from None
-    except OSError:  # a file system without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(handle)
+    busy = f"{dataset_dir}: another extraction is at work there; wait for its end, or stop it"
+    return only_one(dataset_dir, DataError(busy))

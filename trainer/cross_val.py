@@ -6,7 +6,6 @@ it depends on its seed and fold only: --seed and --fold run it into a results fi
 """
 
 import argparse
-import fcntl
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from utils.checkpoint import environment, load_checkpoint, load_weights
 from utils.cli import Interrupted
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DivergedError
-from utils.files import read_json, write_json
+from utils.files import only_one, read_json, write_json
 from utils.log import get_logger
 from utils.runtime import choose_device, choose_precision
 
@@ -90,6 +89,7 @@ def cross_validate(
     num_missing, num_runs = len(plan.missing(results)), len(plan.runs())
     logger.info(f"Results: {path}, {num_runs - num_missing} of {num_runs} runs done")
     with _alone(path):
+        results = _read_results(path)  # what another process wrote until it let go
         _run_missing(config, plan, results, path)
     logger.info(table(results, plan))
     logger.info(f"Written: {path}")
@@ -275,11 +275,9 @@ def _alone(path: Path) -> Iterator[None]:
         ConfigError: another one is at it.
     """
     lock = path.with_name(f".{path.name}.lock")
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"{path}: another process is running this cross-validation") from None
+    lock.touch()
+    busy = ConfigError(f"{path}: another process is running this cross-validation")
+    with only_one(lock, busy):
         try:
             yield
         finally:

@@ -152,7 +152,7 @@ def metrics_of(config: ConfigParser) -> list[Metric]:
 
 def _describe(config: ConfigParser, train: BaseDataLoader, valid: BaseDataLoader | None) -> str:
     arguments: dict[str, Any] = config["data_loader"]["args"]
-    title = data_loaders.dataset_title(arguments["data_dir"], arguments["dataset"])
+    title = data_loaders.dataset_title(arguments["dataset"], getattr(train, "extractors", {}))
     num_valid = 0 if valid is None else valid.n_samples
     line = f"Data: {title}, {train.n_samples:,} to train on, {num_valid:,} to validate"
     if valid is not None:

@@ -61,10 +61,11 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     load_weights(model, checkpoint)
     loader = _loader(config, split)
     log = evaluate(model, loader, config.init_ftn("loss", loss), metrics_of(config), precision)
+    extractors = read_extractors(arguments["data_dir"], arguments["dataset"])
     results = {
         "checkpoint": str(config.resume),
         "dataset": arguments["dataset"],
-        "extractor": read_extractors(arguments["data_dir"], arguments["dataset"]),
+        "extractor": extractors,
         "test_cross_val": arguments.get("test_cross_val"),
         "split": split,
         "num_samples": loader.n_samples,
@@ -74,7 +75,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     }
     path = claim_path(Path(config["trainer"]["save_dir"]), SUFFIX)
     write_json(results, path)
-    title = dataset_title(arguments["data_dir"], arguments["dataset"])
+    title = dataset_title(arguments["dataset"], extractors)
     logger.info(f"{title}, {split}: {loader.n_samples:,} samples")
     for name, value in log.items():
         logger.info(f"    {name:16} {value:.4f}")

@@ -1,5 +1,7 @@
 """JSON, and files that are written whole or not at all."""
 
+import contextlib
+import fcntl
 import json
 import os
 import uuid
@@ -8,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from utils.errors import ConfigError
+from utils.errors import ConfigError, UserError
 
 
 @contextmanager
@@ -30,6 +32,31 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def only_one(path: Path, busy: UserError) -> Iterator[None]:
+    """Hold the lock of an existing file or folder while the block lasts.
+
+    A kill lets go of it. On a file system without locks everybody holds it.
+
+    Raises:
+        UserError: `busy`, when another process or block holds it.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            _lock(handle, busy)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, busy: UserError) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise busy from None
 
 
 def remove_leftovers(path: Path | str) -> None:
