@@ -14,6 +14,8 @@ BELOW = {
     "data_loader": {"utils", "base", "data_loader"},
     "extraction": {"utils", "base", "data_loader", "extraction"},
     "model": {"utils", "base", "model"},
+    "face_server": {"utils", "base", "data_loader", "extraction", "model", "serving", "face_server"},
+    "serving": {"utils", "base", "data_loader", "extraction", "model", "serving"},
     "trainer": {"utils", "base", "data_loader", "model", "trainer"},
 }
 """What the modules of each folder may import of this project."""
