@@ -23,7 +23,7 @@ NUM_DIRECTIONS = EMBEDDING_SIZE // 2
 """With a quarter, other kinds of photographs are taken for foreign; more cost the server time."""
 
 MIN_ROWS = 1000
-"""Below, the directions fit the training rows alone: with 700, false alarms begin."""
+"""Twice what the data measured took: with few, the directions fit the training rows alone."""
 MAX_ROWS = 10_000
 """Rows looked at: more move the directions little, and cost time."""
 MIN_VALIDATION_ROWS = 100
