@@ -22,7 +22,7 @@ BELOW = {
 
 SCRIPT_IN_UTILS = "utils/scripts.py"
 IMPORT_TORCH = {"utils/checkpoint.py"}
-PROJECT = {*BELOW, "train", "test", "tests", "conftest", "helpers", "benchmarks"}
+PROJECT = {*BELOW, "app", "client", "train", "test", "tests", "conftest", "helpers", "benchmarks"}
 MODULES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in BELOW
@@ -117,7 +117,7 @@ def test_helpers_load_without_torch() -> None:
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("script", ["train.py", "test.py", "cross-val.py"])
+@pytest.mark.parametrize("script", ["train.py", "test.py", "cross-val.py", "client.py"])
 def test_a_script_is_short(script: str) -> None:
     assert len((ROOT / script).read_text(encoding="utf-8").splitlines()) <= 60
 
