@@ -63,8 +63,6 @@ class SampledNet:
             if layer.opens_skip:
                 skip = x
             x = _finish(layer, _normed(layer, x), skip)
-        if self.has_dropout and self._layers[self._first].opens_skip:
-            skip = x
         return (_normed(self._layers[self._first], x) if self.has_dropout else x), skip
 
     def passes(self, start: tuple[Tensor, Tensor], num_passes: int) -> Tensor:

@@ -6,6 +6,7 @@ a pickle, read without running it; and raw little-endian float32.
 
 import base64
 import binascii
+import gc
 import threading
 from typing import Any
 
@@ -94,12 +95,15 @@ def _from_json(body: bytes) -> Embeddings:
 def _parsed(text: bytes | str) -> Any:
     if not text:
         raise BodyError(f"the body is empty, expected {EXPECTED}")
+    gc.disable()  # which would look through millions of new lists again and again
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise BodyError(
             f"the body is no JSON: {error.msg[:100]}, at character {error.pos:,}"
         ) from None
+    finally:
+        gc.enable()
 
 
 def _may_hold_other_values(body: bytes) -> bool:
@@ -179,7 +183,8 @@ def _of_unit_length(embeddings: Embeddings, normalize: bool) -> Embeddings:
     _refuse(~np.isfinite(length), "holds NaN or infinity, expected finite numbers")
     if normalize:
         _refuse(length == 0, "is all zero, which has no direction")
-        return (embeddings / length[:, None]).astype(np.float32)
+        of_unit_length: Embeddings = (embeddings / length[:, None]).astype(np.float32)
+        return of_unit_length
     is_off = (length < LENGTHS[0]) | (length > LENGTHS[1])
     if is_off.any():
         found = float(length[is_off.argmax()])

@@ -14,7 +14,15 @@ BELOW = {
     "data_loader": {"utils", "base", "data_loader"},
     "extraction": {"utils", "base", "data_loader", "extraction"},
     "model": {"utils", "base", "model"},
-    "face_server": {"utils", "base", "data_loader", "extraction", "model", "serving", "face_server"},
+    "face_server": {
+        "utils",
+        "base",
+        "data_loader",
+        "extraction",
+        "model",
+        "serving",
+        "face_server",
+    },
     "serving": {"utils", "base", "data_loader", "extraction", "model", "serving"},
     "trainer": {"utils", "base", "data_loader", "model", "trainer"},
 }

@@ -25,6 +25,9 @@ from utils.log import get_logger
 from utils.original import from_original
 from utils.runtime import Precision
 
+MEMBERS = "members"
+"""Key of an ensemble's models."""
+
 DAMAGED = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError),
     *(MemoryError, RuntimeError, TypeError, ValueError, struct.error),
@@ -102,6 +105,35 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         CheckpointError: the file is missing, damaged, or not a checkpoint.
     """
     path = Path(path)
+    content, is_original = _read(path)
+    if MEMBERS in content:
+        raise CheckpointError(
+            f"{path} is an ensemble of {len(content[MEMBERS])} models, which the server takes and "
+            "nothing else; name the checkpoint of one model"
+        )
+    return _checkpoint(path, content, is_original)
+
+
+def load_members(path: Path | str) -> list[Checkpoint]:
+    """Read the models of an ensemble; any other checkpoint is the only one of its own.
+
+    What the members share, such as the embedding statistics, is in each of them.
+
+    Raises:
+        CheckpointError: as in `load_checkpoint`.
+    """
+    path = Path(path)
+    content, is_original = _read(path)
+    members = content.pop(MEMBERS, [{}])
+    if not isinstance(members, list) or not members:
+        raise CheckpointError(f"{path} is damaged: it holds no list of models")
+    if not all(isinstance(member, dict) for member in members):
+        raise CheckpointError(f"{path} is damaged: a model of the ensemble is no dict")
+    return [_checkpoint(path, {**content, **member}, is_original) for member in members]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bool]:
+    """Give the dict in a file, and whether the original project wrote it."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     if not zipfile.is_zipfile(path):
@@ -123,7 +155,11 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged: {reason}") from None
     if _is_weights_alone(content):
         content = {"state_dict": content}
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+    return (content if isinstance(content, dict) else {}), is_original
+
+
+def _checkpoint(path: Path, content: dict[str, Any], is_original: bool) -> Checkpoint:
+    if not isinstance(content.get("state_dict"), dict):
         raise CheckpointError(f"{path} is not a checkpoint of this project: it has no state_dict")
     return Checkpoint(path, content, is_original)
 

@@ -73,6 +73,32 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
 
 
 @command
+def make_ensemble(
+    checkpoints: Path | str | Sequence[Path | str], out_path: Path | str = "models/age.pth"
+) -> int:
+    """Write several models of one task as one file for the server, which averages them.
+
+    Args:
+        checkpoints: files of models, or the results file of a cross-validation, which stands for
+            all its models.
+        out_path: file to write.
+
+    Returns:
+        the number of models.
+
+    Raises:
+        CheckpointError: a checkpoint is missing or unfit, or they do not go together.
+    """
+    from serving.ensemble import write_ensemble
+
+    sources = [checkpoints] if isinstance(checkpoints, Path | str) else list(checkpoints)
+    num_models = write_ensemble(sources, out_path)
+    size = Path(out_path).stat().st_size / 2**20
+    get_logger("export").info(f"{out_path}: {num_models} models, {size:.1f} MiB")
+    return num_models
+
+
+@command
 def extract_Adience_arcface(
     image_type: str,
     docker_port: int | str | Sequence[int | str] = 10002,

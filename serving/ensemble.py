@@ -1,0 +1,88 @@
+"""Several models of one task as one file, whose prediction is the mean of their probabilities."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.checkpoint import MEMBERS, Checkpoint, load_members, save_checkpoint
+from utils.errors import CheckpointError
+from utils.files import read_json
+
+RESULTS_SUFFIX = ".json"
+OF_A_MEMBER = ("arch", "epoch", "state_dict", "config", "temperature")
+SHARED = ("embeddings", "extractor")
+
+
+def write_ensemble(sources: Sequence[Path | str], out_path: Path | str) -> int:
+    """Put models into one file.
+
+    Args:
+        sources: checkpoints, ensembles, or the results file of a cross-validation, which stands for
+            the best checkpoints of all its runs.
+        out_path: file to write.
+
+    Returns:
+        the number of models.
+
+    Raises:
+        CheckpointError: a checkpoint is missing or unfit, or they are not of one task or were
+            trained on embeddings of different networks.
+        ConfigError: a results file cannot be read.
+    """
+    paths = [path for source in sources for path in _checkpoints_of(Path(source))]
+    members = [member for path in paths for member in load_members(path)]
+    if not members:
+        raise CheckpointError("an ensemble needs at least one checkpoint")
+    _check_alike(members)
+    best_known = max(members, key=_num_rows)
+    content: dict[str, Any] = {key: best_known.content.get(key) for key in SHARED}
+    content[MEMBERS] = [
+        {key: member.content[key] for key in OF_A_MEMBER if key in member.content}
+        | {"config": member.config}
+        for member in members
+    ]
+    save_checkpoint(content, Path(out_path))
+    return len(members)
+
+
+def _checkpoints_of(path: Path) -> list[Path]:
+    if path.suffix != RESULTS_SUFFIX:
+        return [path]
+    results = read_json(path)
+    by_seed = results.get("checkpoints") if isinstance(results, dict) else None
+    if not isinstance(by_seed, dict) or not by_seed:
+        raise CheckpointError(f"{path} names no checkpoints; expected results of cross-val.py")
+    return [Path(one) for of_seed in by_seed.values() for one in of_seed.values()]
+
+
+def _num_rows(member: Checkpoint) -> int:
+    """Tell how many training rows the embedding statistics of a member are from; 0 for none."""
+    statistics = member.content.get("embeddings")
+    return int(statistics.get("num_rows", 0)) if isinstance(statistics, dict) else 0
+
+
+def _check_alike(members: Sequence[Checkpoint]) -> None:
+    first = members[0]
+    for member in members[1:]:
+        for name, one, other in (
+            ("classes", _num_classes(first), _num_classes(member)),
+            ("networks behind their embeddings", _networks(first), _networks(member)),
+        ):
+            if one != other and one and other:
+                raise CheckpointError(
+                    f"{first.path} and {member.path} have different {name}: {one} and {other}; an "
+                    "ensemble is of one task and one face network"
+                )
+
+
+def _num_classes(member: Checkpoint) -> Any:
+    return member.config["arch"]["args"].get("num_classes")
+
+
+def _networks(member: Checkpoint) -> list[str]:
+    """List the face networks that are recorded, sorted."""
+    records = member.content.get("extractor")
+    records = records.values() if isinstance(records, dict) else ()
+    return sorted(
+        {str(one["model"]) for one in records if isinstance(one, dict) and "model" in one}
+    )
