@@ -16,9 +16,10 @@ from flask import Flask, Request, Response, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException
 
-from serving.answers import NO_FACES, answer, error_response, json_response, verdicts
+from serving.answers import NO_FACES, answer, error_response, json_response
 from serving.bodies import BodyError, read_embeddings
-from serving.engine import ClosedError, Engine, Prediction
+from serving.engine import ClosedError, Engine
+from serving.guess import Prediction
 from serving.http_server import serve
 from serving.limits import BusyError, Gate
 from serving.models import choose_mc_dtype, choose_served_device, load_pair
@@ -131,7 +132,7 @@ class Server(Flask):
 
 
 def _refuse_foreign(prediction: Prediction) -> None:
-    foreign = [number for number, is_known in enumerate(verdicts(prediction)) if is_known is False]
+    foreign = [number for number, is_known in enumerate(prediction.verdicts()) if is_known is False]
     if foreign:
         raise BodyError(
             f"{len(foreign):,} of the vectors, the first that of face {foreign[0]}, are not of the "

@@ -188,7 +188,7 @@ class Bench:
         def forwards() -> None:
             for model in (pair.age, pair.gender):
                 for chunk in torch.split(x, 2048):
-                    model.net(chunk)
+                    model.nets[0](chunk)
 
         inside, whole = [], []
         with self.ours() as (port, _pid), torch.inference_mode():
@@ -226,9 +226,9 @@ class Bench:
 
         def forwards() -> None:
             for model in (pair.age, pair.gender):
-                start = model.sampled.start(x)
+                start = model.sampled[0].start(x)
                 for _ in range(num_passes // 32):
-                    model.sampled.passes(start, 32)
+                    model.sampled[0].passes(start, 32)
 
         with torch.inference_mode():
             return fastest(forwards)

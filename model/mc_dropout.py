@@ -39,6 +39,7 @@ class SampledNet:
 
     Attributes:
         has_dropout: without it all passes are the same.
+        num_classes: C.
     """
 
     @torch.no_grad()
@@ -47,6 +48,7 @@ class SampledNet:
         self._layers = [_sampled(layer, dtype) for layer in layers_of(net)]
         dropouts = [number for number, layer in enumerate(self._layers) if layer.dropout > 0]
         self.has_dropout = bool(dropouts)
+        self.num_classes = len(self._layers[-1].bias)
         self._first = dropouts[0] if dropouts else len(self._layers)
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:

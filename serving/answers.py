@@ -6,11 +6,11 @@ import numpy as np
 import orjson
 from flask import Response
 
-from serving.engine import Prediction
+from serving.guess import Guess, Prediction
 from serving.query import Query
 
 EMPTY = np.empty((0, 2), np.float32)
-NO_FACES = Prediction(EMPTY, EMPTY, np.zeros(2, np.float32), None)
+NO_FACES = Prediction(Guess(EMPTY), Guess(EMPTY), np.zeros(2, np.float32), None)
 
 
 def json_response(content: Any, status: int = 200) -> Response:
@@ -29,48 +29,26 @@ def error_response(message: str, status: int, headers: dict[str, str] | None = N
 def answer(prediction: Prediction, query: Query) -> dict[str, Any]:
     """Give ages, genders and verdicts, one entry a face, in the form that is asked for."""
     form = _form_of_2022 if query.is_of_2022 else _form
-    return {**form(prediction, query), "in_distribution": verdicts(prediction)}
+    return {**form(prediction, query), "in_distribution": prediction.verdicts()}
 
 
 def _form(prediction: Prediction, query: Query) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "ages": prediction.ages.tolist(),
-        "genders": [{"m": male, "f": female} for male, female in _genders(prediction)],
-    }
-    if query.mc_samples:
-        content["uncertainty"] = [
-            {"age": age, "gender": gender} for age, gender in _entropies(prediction)
-        ]
+    content = {"ages": prediction.ages.tolist(), "genders": prediction.genders()}
+    if query.mc_samples or prediction.is_of_ensemble:
+        content["uncertainty"] = prediction.uncertainty()
     return content
 
 
 def _form_of_2022(prediction: Prediction, _: Query) -> dict[str, Any]:
     """Give what the original project's clients of 2022 read."""
-    by_face = list(
-        zip(prediction.ages.tolist(), _genders(prediction), _entropies(prediction), strict=True)
-    )
+    ages, entropies = prediction.ages.tolist(), prediction.uncertainty()
     return {
-        "ages": [{"mean": age, "entropy": entropy} for age, _, (entropy, _) in by_face],
+        "ages": [
+            {"mean": age, "entropy": entropy["age"]}
+            for age, entropy in zip(ages, entropies, strict=True)
+        ],
         "genders": [
-            {"m": male, "f": female, "entropy": entropy}
-            for _, (male, female), (_, entropy) in by_face
+            {**gender, "entropy": entropy["gender"]}
+            for gender, entropy in zip(prediction.genders(), entropies, strict=True)
         ],
     }
-
-
-def verdicts(prediction: Prediction) -> list[bool | None]:
-    """Tell of each face whether its vector is of the models' network; None where unknown."""
-    if prediction.is_familiar is None:
-        return [None] * len(prediction.age_probabilities)
-    verdict: list[bool | None] = prediction.is_familiar.tolist()
-    return verdict
-
-
-def _genders(prediction: Prediction) -> list[list[float]]:
-    probabilities: list[list[float]] = prediction.gender_probabilities.tolist()
-    return probabilities
-
-
-def _entropies(prediction: Prediction) -> list[tuple[float, float]]:
-    ages, genders = prediction.age_entropy.tolist(), prediction.gender_entropy.tolist()
-    return list(zip(ages, genders, strict=True))

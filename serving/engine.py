@@ -7,20 +7,19 @@ requests have their turn.
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from model.mc_dropout import SampledNet
+from serving.guess import Floats, Guess, Prediction
 from serving.models import ModelPair
 from utils.runtime import available_cores
-
-Floats = NDArray[np.float32]
 
 
 class ClosedError(Exception):
@@ -38,51 +37,6 @@ MAX_BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What the models say of N faces; for passes with dropout the mean over the passes.
-
-    Attributes:
-        age_probabilities: (N, C) float32.
-        gender_probabilities: (N, 2) float32, male and female.
-        years: (C,) float32, what the age classes stand for.
-        is_familiar: (N,) bool, the vector is of the network that the models were trained on; None
-            where no model can tell.
-    """
-
-    age_probabilities: Floats
-    gender_probabilities: Floats
-    years: Floats
-    is_familiar: NDArray[np.bool_] | None
-
-    @property
-    def ages(self) -> Floats:
-        """The expectation over the classes, (N,) years."""
-        return self.age_probabilities @ self.years
-
-    @property
-    def age_entropy(self) -> Floats:
-        """(N,) nats."""
-        return _entropy(self.age_probabilities)
-
-    @property
-    def gender_entropy(self) -> Floats:
-        """(N,) nats."""
-        return _entropy(self.gender_probabilities)
-
-    def rows(self, start: int, end: int) -> "Prediction":
-        """Give some of the faces."""
-        familiar = None if self.is_familiar is None else self.is_familiar[start:end]
-        age, gender = self.age_probabilities[start:end], self.gender_probabilities[start:end]
-        return Prediction(age, gender, self.years, familiar)
-
-
-def _entropy(probabilities: Floats) -> Floats:
-    tiny = np.finfo(np.float32).tiny  # 0 x log 0 is 0
-    entropy: Floats = -(probabilities * np.log(np.maximum(probabilities, tiny))).sum(1)
-    return entropy
-
-
-@dataclass(frozen=True)
 class _Job:
     """Faces to be looked at, and where the answer goes."""
 
@@ -92,38 +46,52 @@ class _Job:
 
 
 class _Sampling:
-    """A job whose passes with dropout are under way.
+    """A job whose passes with dropout are under way; the members of an ensemble share them.
 
     Attributes:
         num_left: passes still to run.
     """
 
     def __init__(self, job: _Job, pair: ModelPair):
-        self.job, self.num_left = job, job.num_passes
-        self._pair, self._models = pair, (pair.age.sampled, pair.gender.sampled)
-        embeddings = torch.from_numpy(job.embeddings).to(pair.device)
-        self._starts = [model.start(embeddings) for model in self._models]
-        self._sums = [
-            torch.zeros(len(embeddings), model.num_classes, device=pair.device)
-            for model in (pair.age, pair.gender)
+        self.job, self._pair = job, pair
+        self._members = [
+            _SampledMember(net, torch.from_numpy(job.embeddings).to(pair.device))
+            for net in (*pair.age.sampled, *pair.gender.sampled)
         ]
+        most = max(len(pair.age.sampled), len(pair.gender.sampled))
+        self._num_passes = self.num_left = -(-job.num_passes // most)
 
     def advance(self) -> None:
         """Run a chunk of the passes."""
         num = min(max(1, CHUNK_ROWS // len(self.job.embeddings)), self.num_left)
-        for model, start, sums in zip(self._models, self._starts, self._sums, strict=True):
-            sums.add_(model.passes(start, num).softmax(-1).sum(0))
+        for member in self._members:
+            member.advance(num)
         self.num_left -= num
 
     def result(self) -> Prediction:
         """Give the mean over the passes."""
-        age, gender = (sums / self.job.num_passes for sums in self._sums)
-        return _prediction(self._pair, self.job.embeddings, age, gender)
+        means = [(member.sums / self._num_passes).cpu().numpy() for member in self._members]
+        num_age = len(self._pair.age.sampled)
+        return _prediction(self._pair, self.job.embeddings, means[:num_age], means[num_age:])
 
 
-def _prediction(pair: ModelPair, embeddings: Floats, age: Tensor, gender: Tensor) -> Prediction:
-    years, familiar = pair.years.cpu().numpy(), pair.is_familiar(embeddings)
-    return Prediction(age.cpu().numpy(), gender.cpu().numpy(), years, familiar)
+class _SampledMember:
+    """One network, and the sum (N, C) of its probabilities over the passes so far."""
+
+    def __init__(self, net: SampledNet, embeddings: Tensor):
+        self._net, self._start = net, net.start(embeddings)
+        self.sums = torch.zeros(len(embeddings), net.num_classes, device=embeddings.device)
+
+    def advance(self, num_passes: int) -> None:
+        self.sums += self._net.passes(self._start, num_passes).softmax(-1).sum(0)
+
+
+def _prediction(
+    pair: ModelPair, embeddings: Floats, age: Sequence[Floats], gender: Sequence[Floats]
+) -> Prediction:
+    """Put together what each member of the two models says."""
+    age_guess, gender_guess = Guess.of_members(age), Guess.of_members(gender)
+    return Prediction(age_guess, gender_guess, pair.years, pair.is_familiar(embeddings))
 
 
 class Engine:
@@ -214,12 +182,12 @@ class Engine:
     def _predict(self, embeddings: Floats) -> Prediction:
         pair = self.pair
         self._set_threads(len(embeddings))
-        x = torch.from_numpy(embeddings).to(pair.device)
-        probabilities = [
-            torch.cat([model.net(chunk).softmax(1) for chunk in torch.split(x, CHUNK_ROWS)])
+        chunks = torch.split(torch.from_numpy(embeddings).to(pair.device), CHUNK_ROWS)
+        age, gender = (
+            [torch.cat([net(x).softmax(1) for x in chunks]).cpu().numpy() for net in model.nets]
             for model in (pair.age, pair.gender)
-        ]
-        return _prediction(pair, embeddings, *probabilities)
+        )
+        return _prediction(pair, embeddings, age, gender)
 
     def _advance(self, samplings: deque[_Sampling]) -> None:
         """Give the job in front a chunk of passes, and put it behind the others."""

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model.inference import FoldedNet, layers_of
 from model.mc_dropout import SampledNet
 from model.model import ResMLP
 from utils.ages import NUM_AGE_CLASSES, class_years
-from utils.checkpoint import Checkpoint, load_checkpoint, load_weights
+from utils.checkpoint import Checkpoint, load_members, load_weights
 from utils.errors import CheckpointError, ConfigError
 from utils.files import read_json
 from utils.network_check import NetworkCheck
@@ -33,7 +32,8 @@ class ServedModel:
     Attributes:
         path: of its file.
         version: first digits of the file's SHA-256.
-        net: maps (N, 512) to logits (N, C), as in eval mode.
+        nets: the networks, of an ensemble several: each maps (N, 512) to logits (N, C), as in eval
+            mode.
         sampled: the same with dropout on.
         num_classes: C.
         check: tells embeddings of another network; None for models without statistics.
@@ -42,8 +42,8 @@ class ServedModel:
 
     path: Path
     version: str
-    net: FoldedNet
-    sampled: SampledNet
+    nets: tuple[FoldedNet, ...]
+    sampled: tuple[SampledNet, ...]
     num_classes: int
     check: NetworkCheck | None
     extractor: dict[str, Any]
@@ -53,6 +53,7 @@ class ServedModel:
         return {
             "name": self.path.name,
             "version": self.version,
+            "num_members": len(self.nets),
             "num_classes": self.num_classes,
             "network_check": None if self.check is None else self.check.describe(),
             "extractor": self.extractor,
@@ -71,7 +72,7 @@ class ModelPair:
 
     age: ServedModel
     gender: ServedModel
-    years: Tensor
+    years: NDArray[np.float32]
     device: torch.device
     checks: tuple[NetworkCheck, ...]
 
@@ -126,7 +127,7 @@ def load_pair(
     """
     age = load_model("age", Path(age_path), device, mc_dtype)
     gender = load_model("gender", Path(gender_path), device, mc_dtype)
-    years = torch.from_numpy(class_years(age.num_classes)).to(device)
+    years = class_years(age.num_classes)
     checks = [model.check for model in (age, gender) if model.check is not None]
     if len(checks) == 2 and np.array_equal(checks[0].directions, checks[1].directions):
         checks.pop()
@@ -146,22 +147,31 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
             f"\"from utils.scripts import export_model; export_model('<checkpoint>', '{path}')\"; "
             f"the original project's published {kind}.pth works too"
         )
-    checkpoint = load_checkpoint(path)
-    net = _build(checkpoint)
-    load_weights(net, checkpoint)
-    if not all(bool(value.isfinite().all()) for value in net.state_dict().values()):
-        raise CheckpointError(f"{path}: holds weights that are no finite numbers; train it again")
-    net = net.to(device).eval()
-    num_classes = _count_classes(kind, checkpoint, net)
+    members = load_members(path)
+    nets = [_load_net(member, device) for member in members]
+    counts = {_count_classes(kind, path, net) for net in nets}
+    if len(counts) > 1:
+        raise CheckpointError(f"{path}: its models have different numbers of classes: {counts}")
     return ServedModel(
         path=path,
         version=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
-        net=FoldedNet(net),
-        sampled=SampledNet(net, mc_dtype),
-        num_classes=num_classes,
-        check=NetworkCheck.from_checkpoint(checkpoint.content),
-        extractor=checkpoint.content.get("extractor") or {},
+        nets=tuple(FoldedNet(net) for net in nets),
+        sampled=tuple(SampledNet(net, mc_dtype) for net in nets),
+        num_classes=counts.pop(),
+        check=NetworkCheck.from_checkpoint(members[0].content),
+        extractor=members[0].content.get("extractor") or {},
     )
+
+
+def _load_net(checkpoint: Checkpoint, device: torch.device) -> ResMLP:
+    """Make a network with its weights, for evaluation."""
+    net = _build(checkpoint)
+    load_weights(net, checkpoint)
+    if not all(bool(value.isfinite().all()) for value in net.state_dict().values()):
+        raise CheckpointError(
+            f"{checkpoint.path}: holds weights that are no finite numbers; train it again"
+        )
+    return net.to(device).eval()
 
 
 def _build(checkpoint: Checkpoint) -> ResMLP:
@@ -200,12 +210,12 @@ def _config_of(checkpoint: Checkpoint) -> dict[str, Any]:
     return from_original(content)
 
 
-def _count_classes(kind: str, checkpoint: Checkpoint, net: ResMLP) -> int:
+def _count_classes(kind: str, path: Path, net: ResMLP) -> int:
     num_classes = layers_of(net)[-1].linear.out_features
     if num_classes not in KINDS[kind]:
         expected = " or ".join(map(str, KINDS[kind]))
         raise CheckpointError(
-            f"{checkpoint.path}: {num_classes} classes, a model for {kind} has {expected}; are the "
+            f"{path}: {num_classes} classes, a model for {kind} has {expected}; are the "
             "two files mixed up?"
         )
     return num_classes

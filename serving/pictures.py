@@ -52,25 +52,27 @@ def look_at(
         raise BodyError("the face server cannot use this picture")
     found = sorted(answer.faces, key=lambda face: float(face.bbox[0]))
     check_passes(len(found), mc_samples, settings.max_mc_passes)
-    described: list[dict[str, Any]] = []
+    described = []
     if found:
         prediction = engine.predict(np.stack([face.embedding for face in found]), mc_samples)
-        ages, familiar = prediction.ages, prediction.is_familiar
-        entropies = zip(prediction.age_entropy, prediction.gender_entropy, strict=True)
-        for number, (face, (age_entropy, gender_entropy)) in enumerate(
-            zip(found, entropies, strict=True)
-        ):
-            male, female = prediction.gender_probabilities[number].tolist()
-            described.append(
-                {
-                    "bbox": prepared.to_picture(face.bbox.tolist()),
-                    "det_score": float(face.det_score),
-                    "age": float(ages[number]),
-                    "gender": {"m": male, "f": female},
-                    "uncertainty": {"age": float(age_entropy), "gender": float(gender_entropy)},
-                    "in_distribution": None if familiar is None else bool(familiar[number]),
-                }
-            )
+        parts = zip(
+            prediction.ages.tolist(),
+            prediction.genders(),
+            prediction.uncertainty(),
+            prediction.verdicts(),
+            strict=True,
+        )
+        described = [
+            {
+                "bbox": prepared.to_picture(face.bbox.tolist()),
+                "det_score": float(face.det_score),
+                "age": age,
+                "gender": gender,
+                "uncertainty": uncertainty,
+                "in_distribution": verdict,
+            }
+            for face, (age, gender, uncertainty, verdict) in zip(found, parts, strict=True)
+        ]
     pair = engine.pair
     return {
         "width": prepared.width,

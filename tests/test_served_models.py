@@ -33,7 +33,7 @@ def assert_answers_as(net: torch.nn.Module, path: Path, kind: str = "age") -> No
     x = torch.from_numpy(vectors(5))
     with torch.no_grad():
         expected = net.eval()(x).softmax(1)
-    torch.testing.assert_close(load(kind, path).net(x).softmax(1), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(load(kind, path).nets[0](x).softmax(1), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("kind", "num_classes"), [("age", 101), ("age", 8), ("gender", 2)])
