@@ -24,6 +24,9 @@ LENGTHS = (0.99, 1.01)
 """What counts as unit length."""
 
 MAX_PICKLE_BYTES = 64 << 20
+MAX_OPCODES = 1000
+"""Of a pickled array, which takes about fifty, whatever its size."""
+
 NUMBERS = (int, float)
 EXPECTED = f'{{"embeddings": [[{EMBEDDING_SIZE} numbers], ...]}}'
 Embeddings = NDArray[np.float32]
@@ -156,7 +159,7 @@ def _from_original(text: str) -> Embeddings:
             f"the JSON string in the body is not as in 2021 and 2022: {expected}"
         ) from None
     try:
-        array = load_pickle(pickled, MAX_PICKLE_BYTES)
+        array = load_pickle(pickled, MAX_PICKLE_BYTES, MAX_OPCODES)
     except UserError as error:
         raise BodyError(f"the pickle in the body is refused: {error}") from None
     if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):

@@ -298,3 +298,9 @@ def test_an_error_repeats_nothing_of_the_vectors() -> None:
             read(body)
         assert "0.12345" not in str(refusal.value)
         assert "0.98765" not in str(refusal.value)
+
+
+def test_a_pickle_of_millions_of_small_parts_is_refused_before_they_are_read() -> None:
+    body = original_body(pickle.dumps(list(range(100_000))))
+    with pytest.raises(BodyError, match="more than 1,000 parts"):
+        read(body)

@@ -52,12 +52,17 @@ _MIN_EMBEDDING_BYTES = 2 * EMBEDDING_SIZE  # float16
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-def load_pickle(source: Path | str | bytes | IO[bytes], max_bytes: int = DEFAULT_MAX_BYTES) -> Any:
+def load_pickle(
+    source: Path | str | bytes | IO[bytes],
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_opcodes: int | None = None,
+) -> Any:
     """Read a pickle of plain values and numpy arrays, protocol 2 to 5.
 
     Args:
         source: a file's path, the pickle's bytes, or a binary file, which is read to its end.
         max_bytes: the longest pickle that is read.
+        max_opcodes: the most opcodes that are carried out; None for any number.
 
     Returns:
         dicts, lists, tuples, str, int, float, bool, None, bytes, numpy scalars and arrays; a
@@ -76,7 +81,7 @@ def load_pickle(source: Path | str | bytes | IO[bytes], max_bytes: int = DEFAULT
         content = _read_stream(source, label, max_bytes)
     check_size(len(content), label, DataError, max_bytes)
     with refused_as(DataError, label):
-        value = run(Machine(content, data_names(writable=True)))
+        value = run(Machine(content, data_names(writable=True)), max_opcodes=max_opcodes)
         check_plain(value, LEAVES, len(content))
     return value
 

@@ -9,6 +9,7 @@ the opcodes build is paid for from a budget that grows with the file.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -26,20 +27,27 @@ Handler: TypeAlias = Callable[[Machine, int], int]
 """Carries out one opcode, given where its argument starts; returns where the next opcode is."""
 
 
-def run(machine: Machine, start: int = 0) -> Any:
+def run(machine: Machine, start: int = 0, max_opcodes: int | None = None) -> Any:
     """Carry out the pickle that begins at `start` and ends the data; return its value, unchecked.
+
+    Args:
+        machine: new.
+        start: place of the first opcode.
+        max_opcodes: more are refused; None takes any number.
 
     Raises:
         RefusedError: a name, opcode or value outside the allow-list, a damaged or cut file.
     """
     at, data, handlers = start, machine.data, _HANDLERS
     try:
-        while at >= 0:
+        for _ in itertools.count() if max_opcodes is None else range(max_opcodes):
             at = handlers[data[at]](machine, at + 1)
+            if at < 0:
+                return machine.stack[0]
     except (IndexError, ValueError, OverflowError, struct.error):
         # Whatever reads beyond the end is followed by an opcode beyond the end.
         refuse(f"is damaged or cut short near byte {min(at, len(data))}")
-    return machine.stack[0]
+    refuse(f"has more than {max_opcodes:,} parts")
 
 
 def _forbidden(machine: Machine, at: int) -> int:
