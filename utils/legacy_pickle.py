@@ -43,11 +43,13 @@ def run(machine: Machine, start: int = 0, max_opcodes: int | None = None) -> Any
         for _ in itertools.count() if max_opcodes is None else range(max_opcodes):
             at = handlers[data[at]](machine, at + 1)
             if at < 0:
-                return machine.stack[0]
+                break
     except (IndexError, ValueError, OverflowError, struct.error):
         # Whatever reads beyond the end is followed by an opcode beyond the end.
         refuse(f"is damaged or cut short near byte {min(at, len(data))}")
-    refuse(f"has more than {max_opcodes:,} parts")
+    if at >= 0:
+        refuse(f"has more than {max_opcodes:,} parts")
+    return machine.stack[0]
 
 
 def _forbidden(machine: Machine, at: int) -> int:
