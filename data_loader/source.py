@@ -1,0 +1,43 @@
+"""A data set read once, for many trainings of one process or of several."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_loader.faces import Faces, Selection, read_extractors, read_faces, select_rows
+
+
+@dataclass(frozen=True)
+class FaceSource:
+    """Faces as read, which many loaders can draw from.
+
+    Attributes:
+        faces: the rows that `selection` chose; the arrays may be read-only.
+        extractors: what made the embeddings; see `read_extractors`.
+        selection: of the rows of the data set.
+    """
+
+    faces: Faces
+    extractors: dict[str, Any]
+    selection: Selection = Selection()
+
+    def select(self, selection: Selection) -> Faces:
+        """Give the rows of another selection, copied, or of the very same one, not copied.
+
+        Raises:
+            ValueError: these are not all rows of the data set, nor the ones asked for.
+        """
+        if selection.chooses_like(self.selection):
+            return self.faces
+        if not self.selection.chooses_like(Selection()):
+            raise ValueError(f"{selection} was asked of a source that holds {self.selection}")
+        (rows,) = select_rows([self.faces.fold], selection)
+        return self.faces.take(rows)
+
+
+def read_source(
+    data_dir: Path | str, dataset: str, selection: Selection = Selection()
+) -> FaceSource:
+    """Read a data set, or a selection of it; raises what `read_faces` does."""
+    faces = read_faces(data_dir, dataset, selection)
+    return FaceSource(faces, read_extractors(data_dir, dataset), selection)
