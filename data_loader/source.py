@@ -1,6 +1,6 @@
 """A data set read once, for many trainings of one process or of several."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ class FaceSource:
     faces: Faces
     extractors: dict[str, Any]
     selection: Selection = Selection()
+
+    def num_bytes(self) -> int:
+        """Give the size of the arrays."""
+        return sum(getattr(self.faces, field.name).nbytes for field in fields(self.faces))
 
     def select(self, selection: Selection) -> Faces:
         """Give the rows of another selection, copied, or of the very same one, not copied.
