@@ -30,6 +30,7 @@ STORE_MARGIN_BYTES = 512 * 2**20
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a training without a GPU sees none
+    "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_worker_niceness": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -109,11 +110,9 @@ def ray_session(folder: Path, address: str | None, store_bytes: int) -> Iterator
 def _import_ray() -> Any:
     try:
         import ray
-        import ray.tune  # noqa: F401 - missing where only Ray's core is installed
+        import ray.tune  # missing where only Ray's core is installed
     except ImportError as error:
-        raise ConfigError(
-            f"this needs Ray ({error}): pip install -r requirements.txt"
-        ) from None
+        raise ConfigError(f"this needs Ray ({error}): pip install -r requirements.txt") from None
     return ray
 
 
@@ -139,7 +138,7 @@ def _local_options(folder: Path, store_bytes: int) -> Iterator[dict[str, Any]]:
     """Make the temporary folder of a Ray of our own, under a short name: sockets need one."""
     folder = folder.resolve()
     folder.mkdir(parents=True)
-    link = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")) / "r"  # noqa: S108 - sockets: 107 bytes
+    link = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")) / "r"
     before = os.environ.get("TMPDIR")
     try:
         link.symlink_to(folder, target_is_directory=True)

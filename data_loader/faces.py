@@ -120,10 +120,13 @@ class Selection:
         return is_alike and (self.limit is None or self.seed == other.seed)
 
 
+ALL_ROWS = Selection()
+
+
 def read_faces(
     data_dir: Path | str,
     dataset: str,
-    selection: Selection = Selection(),
+    selection: Selection = ALL_ROWS,
 ) -> Faces:
     """Read the faces of a data set.
 

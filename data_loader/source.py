@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from data_loader.faces import Faces, Selection, read_extractors, read_faces, select_rows
+from data_loader.faces import ALL_ROWS, Faces, Selection, read_extractors, read_faces, select_rows
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class FaceSource:
 
     faces: Faces
     extractors: dict[str, Any]
-    selection: Selection = Selection()
+    selection: Selection = ALL_ROWS
 
     def num_bytes(self) -> int:
         """Give the size of the arrays."""
@@ -33,15 +33,13 @@ class FaceSource:
         """
         if selection.chooses_like(self.selection):
             return self.faces
-        if not self.selection.chooses_like(Selection()):
+        if not self.selection.chooses_like(ALL_ROWS):
             raise ValueError(f"{selection} was asked of a source that holds {self.selection}")
         (rows,) = select_rows([self.faces.fold], selection)
         return self.faces.take(rows)
 
 
-def read_source(
-    data_dir: Path | str, dataset: str, selection: Selection = Selection()
-) -> FaceSource:
+def read_source(data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS) -> FaceSource:
     """Read a data set, or a selection of it; raises what `read_faces` does."""
     faces = read_faces(data_dir, dataset, selection)
     return FaceSource(faces, read_extractors(data_dir, dataset), selection)

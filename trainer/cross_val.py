@@ -21,7 +21,7 @@ from data_loader.faces import read_faces
 from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import Fitted, fit, held_out_loader
-from trainer.inputs import Inputs
+from trainer.inputs import NO_INPUTS, Inputs
 from trainer.study_results import (
     Finished,
     Plan,
@@ -149,7 +149,7 @@ def run_one(
     seed: int,
     fold: int,
     on_epoch: Callable[[Log], None] | None = None,
-    inputs: Inputs = Inputs(),
+    inputs: Inputs = NO_INPUTS,
 ) -> Finished:
     """Train with one seed and one fold held out; evaluate its best epoch on all three splits.
 

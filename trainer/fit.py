@@ -14,7 +14,7 @@ from data_loader import data_loaders
 from model import loss
 from model import model as arch
 from model.metric import Metric
-from trainer.inputs import Inputs
+from trainer.inputs import NO_INPUTS, Inputs
 from trainer.parts import build_lr_scheduler, build_optimizer, known_metrics
 from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint, load_pretrained
@@ -42,7 +42,7 @@ class Fitted:
 def fit(
     config: ConfigParser,
     on_epoch: Callable[[Log], None] | None = None,
-    inputs: Inputs = Inputs(),
+    inputs: Inputs = NO_INPUTS,
 ) -> Fitted:
     """Train what the config says, in folders of its own.
 
@@ -72,7 +72,7 @@ def fit(
         return Fitted(best_path, best_log, setup)
 
 
-def prepare(config: ConfigParser, inputs: Inputs = Inputs()) -> Setup:
+def prepare(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> Setup:
     """Seed, choose the device, read the data, and build everything that a training needs."""
     logger = config.get_logger("train")
     seed_everything(config["seed"])
@@ -132,7 +132,7 @@ def _schedule(config: ConfigParser, optimizer: Optimizer, num_batches: int) -> A
     return schedule
 
 
-def training_loader(config: ConfigParser, inputs: Inputs = Inputs()) -> BaseDataLoader:
+def training_loader(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> BaseDataLoader:
     """Read the data set and split it; the loader iterates the rows to train on."""
     loader: BaseDataLoader = config.init_obj(
         "data_loader", data_loaders, training=True, seed=config["seed"], source=inputs.source
@@ -140,7 +140,7 @@ def training_loader(config: ConfigParser, inputs: Inputs = Inputs()) -> BaseData
     return loader
 
 
-def held_out_loader(config: ConfigParser, inputs: Inputs = Inputs()) -> BaseDataLoader:
+def held_out_loader(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> BaseDataLoader:
     """Read the held-out fold.
 
     Raises:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from data_loader.data_loaders import folds_to_read
-from data_loader.faces import Selection
+from data_loader.faces import ALL_ROWS, Selection
 from data_loader.source import FaceSource, read_source
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
@@ -22,6 +22,9 @@ class Inputs:
     pretrained: Checkpoint | None = None
 
 
+NO_INPUTS = Inputs()
+
+
 def read_inputs(config: ConfigParser, whole: bool) -> Inputs:
     """Read what trainings of this config read.
 
@@ -33,7 +36,7 @@ def read_inputs(config: ConfigParser, whole: bool) -> Inputs:
         UserError: data or checkpoint are unfit; the message says what to do.
     """
     arguments = config["data_loader"]["args"]
-    dataset, selection = arguments["dataset"], Selection()
+    dataset, selection = arguments["dataset"], ALL_ROWS
     if not whole:
         folds = folds_to_read(dataset, True, arguments.get("test_cross_val"))
         selection = Selection(folds, arguments.get("limit_data"), config["seed"])

@@ -113,6 +113,7 @@ def read_results(path: Path) -> Results:
 
 
 def add(results: Results, finished: Finished) -> None:
+    """Add a run; one that another environment trained is told, and recorded."""
     seed, fold = str(finished.seed), str(finished.fold)
     of_seed = results["stats"].setdefault(seed, {})
     for split, log in finished.stats.items():
@@ -128,6 +129,8 @@ def add(results: Results, finished: Finished) -> None:
             finished.environment
         )
     results["environment"] = results["environment"] or finished.environment
+
+
 def summarise(stats: Results, plan: Plan) -> dict[str, float]:
     """Give mean and population standard deviation of every value over all runs."""
     summary = {}
@@ -166,5 +169,3 @@ def table(results: Results, plan: Plan) -> str:
 
 def _values(stats: Results, plan: Plan, split: str, metric: str) -> NDArray[np.float64]:
     return np.array([stats[str(seed)][split][str(fold)][metric] for seed, fold in plan.runs()])
-
-

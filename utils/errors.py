@@ -23,3 +23,7 @@ class CheckpointError(UserError):
 
 class DivergedError(UserError):
     """A loss became NaN or infinite."""
+
+
+class SearchError(UserError):
+    """A search found nothing."""
