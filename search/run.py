@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,12 +59,22 @@ def search_parameters(search: Search, address: str | None, folder: Path | None =
         folder = claim_path(searches_dir(search.config), as_folder=True)
         write_json(search.config, folder / CONFIG_NAME)
     busy = ConfigError(f"{folder}: another process is running this search")
-    with only_one(folder, busy):
+    with only_one(folder, busy), _kept_if_begun(folder):
         logger.info(f"Search: {folder}")
         outcomes = _run(search, address, folder.resolve(), inputs)
         write_json(report_of(search, outcomes), folder / RESULTS_NAME)
     _show(search, outcomes, folder)
     return folder
+
+
+@contextmanager
+def _kept_if_begun(folder: Path) -> Iterator[None]:
+    """Remove a search's folder when not even its first trial could begin."""
+    try:
+        yield
+    finally:
+        if not (folder / TUNE_NAME).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_unfinished(config: dict[str, Any]) -> Path:
@@ -114,7 +125,7 @@ def _run(search: Search, address: str | None, folder: Path, inputs: Inputs) -> l
         tuner = _tuner(search, folder, trainable)
         with _heeded_signals() as stop:
             results = tuner.fit()
-        if stop.is_set and _is_unfinished(results, search):
+        if stop.is_set:  # Ray counts the trials under way as done
             raise Interrupted(f"interrupted; go on with --resume {folder}", stop.exit_code)
         return [outcome_of(result) for result in results]
 
@@ -215,13 +226,6 @@ def _heeded_signals() -> Iterator[StopRequest]:
             yield stop
     finally:
         signal.signal(signal.SIGUSR1, before)
-
-
-def _is_unfinished(results: Any, search: Search) -> bool:
-    trials = results._experiment_analysis.trials
-    return len(trials) < search.config["num_samples"] or not all(
-        trial.is_finished() for trial in trials
-    )
 
 
 def _show(search: Search, outcomes: list[Outcome], folder: Path) -> None:
