@@ -6,6 +6,7 @@ Nothing of Ray is imported before a session begins, so that programs without one
 import contextlib
 import math
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -35,12 +36,17 @@ QUIET = {
     "RAY_worker_niceness": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1",  # what a kill can lose
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed reports no loss
 }
 """Settings that Ray reads from the environment when it is imported or started."""
 
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""On any system: keeps a Ray of our own to this machine."""
+PRIVATE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on any system: stay on loopback
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+"""Keeps a Ray of our own, which runs what it is told, to this machine and this process."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def ray_session(folder: Path, address: str | None, store_bytes: int) -> Iterator
         ConfigError: Ray is not installed.
         ClusterError: there is no cluster at the address, or one of its nodes is unfit.
     """
-    for name, value in (QUIET | ({} if address else ON_LOOPBACK)).items():
+    for name, value in (QUIET | ({} if address else PRIVATE)).items():
         os.environ.setdefault(name, value)
     ray = _import_ray()
     with contextlib.ExitStack() as stack:

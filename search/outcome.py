@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from search.space import PARAMETERS, Search
-from search.trial import FAILURE
+from search.trial import FAILURE, NODE
 
 Values = dict[str, Any]
 NUM_BEST = 10
@@ -21,6 +21,7 @@ class Outcome:
         num_epochs: epochs done.
         failure: why it failed; empty where it did not.
         checkpoint: folder of its checkpoint, None where there is none.
+        node: of Ray that trained its last epoch.
     """
 
     trial: str
@@ -29,6 +30,7 @@ class Outcome:
     num_epochs: int
     failure: str
     checkpoint: str | None
+    node: str
 
     @property
     def is_finished(self) -> bool:
@@ -46,8 +48,15 @@ def outcome_of(result: Any) -> Outcome:
     best = {name.removeprefix(prefix): v for name, v in report.items() if name.startswith(prefix)}
     checkpoint = None if result.checkpoint is None else str(result.checkpoint.path)
     values = {name: result.config[name] for name in PARAMETERS} if result.config else {}
-    epochs = int(report.get("epoch", 0))
-    return Outcome(result.path.rsplit("/", 1)[-1], values, best, epochs, failure, checkpoint)
+    return Outcome(
+        trial=result.path.rsplit("/", 1)[-1],
+        values=values,
+        best=best,
+        num_epochs=int(report.get("epoch", 0)),
+        failure=failure,
+        checkpoint=checkpoint,
+        node=str(report.get(NODE, "")),
+    )
 
 
 def _last_line(text: str) -> str:

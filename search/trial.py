@@ -24,6 +24,10 @@ FAILURE = "failure"
 """Key of the report of a trial that failed, and would fail again."""
 
 
+NODE = "node"
+"""Key of the report's node of Ray."""
+
+
 def train_trial(values: dict[str, Any], search: Search, inputs: Inputs, code: str) -> None:
     """Train with some values of the parameters; called by Ray Tune.
 
@@ -74,13 +78,15 @@ def _restored(folder: Path) -> tuple[Path | None, Log]:
 
 def _report(run: ConfigParser, log: Log, best: Log) -> None:
     """Report an epoch with what it takes to go on from it: its checkpoint, and the best one."""
+    import ray
     from ray import tune
 
+    best_log = {f"best_{name}": value for name, value in best.items()}
     newest = f"checkpoint-epoch{int(log['epoch'])}.pth"
     for path in run.save_dir.glob("checkpoint-epoch*.pth"):
         if path.name != newest:
             path.unlink()
     tune.report(
-        {**log, **{f"best_{name}": value for name, value in best.items()}},
+        {**log, **best_log, NODE: ray.get_runtime_context().get_node_id()},
         checkpoint=tune.Checkpoint.from_directory(str(run.save_dir)),
     )
