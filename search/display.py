@@ -70,9 +70,9 @@ class Display(Callback):  # type: ignore[misc]  # Ray is not type-checked
             )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Take in that a trial's process died more often than it may, or a fault of the program."""
+        """Take in that a trial's process died, or a fault of the program."""
         name = self._end(trial)
-        get_logger("search").warning(f"{name} failed, its process died or raised: see results.json")
+        get_logger("search").warning(f"{name}: its process died or raised")
 
     def on_experiment_end(self, trials: list[Any], **_: Any) -> None:
         """Close the bar."""

@@ -122,12 +122,19 @@ def _run(search: Search, address: str | None, folder: Path, inputs: Inputs) -> l
         )
         trainable = _trainable(search, inputs)
         del inputs  # the store has them now
-        tuner = _tuner(search, folder, trainable)
+        return [outcome_of(result) for result in _fit(ray, search, folder, trainable)]
+
+
+def _fit(ray: Any, search: Search, folder: Path, trainable: Any) -> Any:
+    """Run the search, and again the trials whose process died before Ray watched over it."""
+    for _ in range(MAX_FAILURES):
         with _heeded_signals() as stop:
-            results = tuner.fit()
+            results = _tuner(search, folder, trainable).fit()
         if stop.is_set:  # Ray counts the trials under way as done
             raise Interrupted(f"interrupted; go on with --resume {folder}", stop.exit_code)
-        return [outcome_of(result) for result in results]
+        if not any(isinstance(result.error, ray.exceptions.RayActorError) for result in results):
+            break
+    return results
 
 
 def _trainable(search: Search, inputs: Inputs) -> Any:

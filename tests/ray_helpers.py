@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,10 +70,18 @@ class Script:
 
     def left(self) -> list[str]:
         """Wait until nothing of it runs any more; give what still does after long."""
-        deadline = time.monotonic() + GONE_TIMEOUT_S
-        while (running := marked_processes(self.mark)) and time.monotonic() < deadline:
-            time.sleep(0.2)  # Linux tells nobody of the end of a grandchild
-        return [command for _, command in running]
+        wait_until(lambda: not marked_processes(self.mark), GONE_TIMEOUT_S)
+        return [command for _, command in marked_processes(self.mark)]
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> bool:
+    """Wait for what other processes do, which tell nobody; False: it did not come."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def run(*arguments: object, **variables: str) -> Outcome:
