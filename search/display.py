@@ -1,11 +1,12 @@
 """All trials of a search in one display."""
 
+import signal
 from typing import Any
 
 from ray.tune import Callback
 from tqdm import tqdm
 
-from search.trial import FAILURE
+from search.trial import DISK_FULL, FAILURE
 from utils.log import get_logger
 
 
@@ -61,6 +62,8 @@ class Display(Callback):  # type: ignore[misc]  # Ray is not type-checked
         name = self._end(trial)
         if FAILURE in report:
             get_logger("search").warning(f"{name} failed: {report[FAILURE]}")
+            if DISK_FULL in report[FAILURE]:
+                signal.raise_signal(signal.SIGUSR1)  # Ray ends the search
         elif "best_val_loss" in report:
             epoch = int(report["epoch"])
             end = "" if epoch == self.num_epochs else f", stopped after {epoch}"

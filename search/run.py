@@ -1,5 +1,6 @@
 """A search with Ray Tune, from its config to what it found."""
 
+import errno
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ from cluster.session import num_at_once, ray_session, refuse_too_much, refuse_un
 from search.outcome import Outcome, in_order, outcome_of, report_of, table
 from search.plot import plot
 from search.space import BOUNDS, PARAMETERS, Search, searches_dir
-from search.trial import SILENT, train_trial
+from search.trial import DISK_FULL, FAILURE, SILENT, train_trial
 from trainer.check import check
 from trainer.fit import prepare
 from trainer.inputs import Inputs, read_inputs
@@ -54,7 +55,7 @@ def search_parameters(search: Search, address: str | None, folder: Path | None =
         Interrupted: Ctrl-C or SIGTERM came; the search can go on.
     """
     logger = get_logger("search")
-    inputs = _read_inputs(search)
+    inputs = [_read_inputs(search)]  # to be handed over: the store alone must hold the data
     if folder is None:
         folder = claim_path(searches_dir(search.config), as_folder=True)
         write_json(search.config, folder / CONFIG_NAME)
@@ -110,8 +111,10 @@ def _read_inputs(search: Search) -> Inputs:
     return inputs
 
 
-def _run(search: Search, address: str | None, folder: Path, inputs: Inputs) -> list[Outcome]:
-    num_bytes = 0 if inputs.source is None else inputs.source.num_bytes()
+def _run(search: Search, address: str | None, folder: Path, inputs: list[Inputs]) -> list[Outcome]:
+    source = inputs[0].source
+    num_bytes = 0 if source is None else source.num_bytes()
+    del source
     with ray_session(folder / f".ray-{os.getpid()}", address, num_bytes) as ray:
         refuse_too_much(search.share, ("cpus", "gpus_per_trial"))
         if address is not None:
@@ -120,18 +123,24 @@ def _run(search: Search, address: str | None, folder: Path, inputs: Inputs) -> l
         get_logger("search").info(
             f"Ray: {num_trials} trials at once, cores each: {search.share.cpus}"
         )
-        trainable = _trainable(search, inputs)
-        del inputs  # the store has them now
+        trainable = _trainable(search, inputs.pop())
         return [outcome_of(result) for result in _fit(ray, search, folder, trainable)]
 
 
 def _fit(ray: Any, search: Search, folder: Path, trainable: Any) -> Any:
-    """Run the search, and again the trials whose process died before Ray watched over it."""
+    """Run the search, and again the trials whose process died before Ray watched over it.
+
+    Raises:
+        OSError: the disk is full.
+        Interrupted: as in `search_parameters`.
+    """
     for _ in range(MAX_FAILURES):
         with _heeded_signals() as stop:
             results = _tuner(search, folder, trainable).fit()
         if stop.is_set:  # Ray counts the trials under way as done
             raise Interrupted(f"interrupted; go on with --resume {folder}", stop.exit_code)
+        if any(DISK_FULL in str((result.metrics or {}).get(FAILURE)) for result in results):
+            raise OSError(errno.ENOSPC, DISK_FULL, str(folder))
         if not any(isinstance(result.error, ray.exceptions.RayActorError) for result in results):
             break
     return results

@@ -1,5 +1,7 @@
 """One trial: the very `fit` of train.py, reporting to Ray Tune after each epoch."""
 
+import errno
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ FAILURE = "failure"
 """Key of the report of a trial that failed, and would fail again."""
 
 
+DISK_FULL = os.strerror(errno.ENOSPC)
+"""Part of the report of a trial that found the disk full, as all others would."""
+
 NODE = "node"
 """Key of the report's node of Ray."""
 
@@ -47,7 +52,7 @@ def train_trial(values: dict[str, Any], search: Search, inputs: Inputs, code: st
             raise UserError(f"its machine has another version of the code, {code_version()}")
         with limited_threads(search.share.cpus), tempfile.TemporaryDirectory() as folder:
             _train(search.training_config(values), Path(folder), inputs)
-    except (UserError, MemoryError, torch.OutOfMemoryError) as error:
+    except (UserError, MemoryError, torch.OutOfMemoryError, OSError) as error:
         tune.report({FAILURE: " ".join(f"{type(error).__name__}: {error}".split())[:300]})
 
 
