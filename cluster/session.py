@@ -32,6 +32,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a training without a GPU sees none
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_BACKEND_LOG_LEVEL": "error",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_worker_niceness": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -47,6 +48,9 @@ PRIVATE = {
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
 """Keeps a Ray of our own, which runs what it is told, to this machine and this process."""
+
+
+TOKEN_HINT = " (it lets in who has its token: RAY_AUTH_TOKEN, or ~/.ray/auth_token)"  # noqa: S105 - says where it is
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ def _connect(ray: Any, options: dict[str, Any]) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ClusterError(f"Ray, {options['address']}: {reason}") from None
+        hint = "" if options["address"] == "local" else TOKEN_HINT
+        raise ClusterError(f"Ray, {options['address']}: {reason}{hint}") from None
 
 
 @contextmanager
