@@ -115,6 +115,8 @@ def _run(search: Search, address: str | None, folder: Path, inputs: list[Inputs]
     source = inputs[0].source
     num_bytes = 0 if source is None else source.num_bytes()
     del source
+    for left in folder.glob(".ray-*"):  # of a call that was killed: nobody else is at this search
+        shutil.rmtree(left, ignore_errors=True)
     with ray_session(folder / f".ray-{os.getpid()}", address, num_bytes) as ray:
         refuse_too_much(search.share, ("cpus", "gpus_per_trial"))
         if address is not None:

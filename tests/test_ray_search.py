@@ -150,6 +150,7 @@ def test_a_killed_search_goes_on_without_repeating_a_finished_trial(
     assert (resumed.code, resumed.err) == (0, "")
     assert before
     assert before.items() <= checkpoints_of(flat).items()
+    assert not list(folder_of(flat).glob(".ray*"))
     assert "The best 4 of 4 trials:" in resumed.out
     assert by_values(trials_of(flat)) == by_values(trials_of(whole[0]))
 
