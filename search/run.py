@@ -16,6 +16,7 @@ from cluster.code import code_version
 from cluster.session import num_at_once, ray_session, refuse_too_much, refuse_unfit_nodes
 from search.outcome import Outcome, in_order, outcome_of, report_of, table
 from search.plot import plot
+from search.recovery import recover
 from search.space import BOUNDS, PARAMETERS, Search, searches_dir
 from search.trial import DISK_FULL, FAILURE, SILENT, train_trial
 from trainer.check import check
@@ -115,8 +116,7 @@ def _run(search: Search, address: str | None, folder: Path, inputs: list[Inputs]
     source = inputs[0].source
     num_bytes = 0 if source is None else source.num_bytes()
     del source
-    for left in folder.glob(".ray-*"):  # of a call that was killed: nobody else is at this search
-        shutil.rmtree(left, ignore_errors=True)
+    recover(folder, TUNE_NAME)
     with ray_session(folder / f".ray-{os.getpid()}", address, num_bytes) as ray:
         refuse_too_much(search.share, ("cpus", "gpus_per_trial"))
         if address is not None:

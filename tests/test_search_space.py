@@ -10,6 +10,7 @@ from helpers import ROOT, Config
 from search.options import what_to_search
 from search.outcome import Outcome, in_order, outcome_of, report_of, table
 from search.plot import plot
+from search.recovery import recover
 from search.space import PARAMETERS, read_search
 from trainer.check import check
 from utils.errors import ConfigError
@@ -305,3 +306,37 @@ def test_the_picture_of_a_search_with_everything_fixed_is_drawn(tmp_path: Path) 
     one = outcome(0, 0.5)
     plot([one], read_search(shipped(**one.values)), tmp_path / "hp-tuning.png")
     assert (tmp_path / "hp-tuning.png").is_file()
+
+
+# --- what a kill leaves --------------------------------------------------------------------------
+
+
+def killed_search(tmp_path: Path, copied: str, staged: str) -> Path:
+    """Make the files of a search that was killed while Ray copied its state."""
+    name = "experiment_state-2026-01-01_00-00-00.json"
+    staging = tmp_path / ".ray-1" / "session_1" / "artifacts" / "1" / "tune" / "driver_artifacts"
+    for folder, text in ((tmp_path / "tune", copied), (staging, staged)):
+        folder.mkdir(parents=True)
+        (folder / name).write_text(text)
+    return tmp_path / "tune" / name
+
+
+@pytest.mark.parametrize("copied", ["", '{"trial', '{"trials": 1}'])
+def test_a_state_cut_short_is_taken_from_where_it_was_copied_from(
+    copied: str, tmp_path: Path
+) -> None:
+    state = killed_search(tmp_path, copied, '{"trials": 2}')
+    recover(tmp_path, "tune")
+    assert state.read_text() == '{"trials": 2}'
+    assert not (tmp_path / ".ray-1").exists()
+
+
+def test_a_state_of_which_no_whole_copy_is_left_is_refused(tmp_path: Path) -> None:
+    killed_search(tmp_path, "", '{"tri')
+    with pytest.raises(ConfigError, match="cut short"):
+        recover(tmp_path, "tune")
+
+
+def test_a_search_that_has_no_state_yet_needs_no_recovery(tmp_path: Path) -> None:
+    recover(tmp_path, "tune")
+    assert list(tmp_path.iterdir()) == []
