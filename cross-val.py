@@ -3,8 +3,11 @@
 python cross-val.py
 python cross-val.py --task gender -o checkpoint=saved/models/ResMLP/<run id>/model_best.pth
 python cross-val.py --seed 3 --fold 2
+python cross-val.py --engine ray
 """
 
+from cluster.options import add_arguments as add_engine_arguments
+from cluster.options import engine_of
 from trainer.check import check
 from trainer.cross_val import add_arguments, cross_validate
 from utils.cli import run
@@ -18,9 +21,11 @@ def main() -> None:
         __doc__, "cross-val.json", resume_help="not here: the same call again goes on by itself"
     )
     add_arguments(parser)
+    add_engine_arguments(parser)
     arguments = parser.parse_args()
     config = ConfigParser.from_args(arguments, check=check)
-    cross_validate(config, arguments.seed, arguments.fold, arguments.anew)
+    engine = engine_of(arguments)
+    cross_validate(config, arguments.seed, arguments.fold, arguments.anew, engine)
 
 
 if __name__ == "__main__":

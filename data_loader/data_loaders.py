@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from base.base_data_loader import BaseDataLoader, Split
 from data_loader.dataset import FaceDataset, number_subjects
-from data_loader.faces import Faces, Selection, read_extractors, read_faces
+from data_loader.faces import Faces, Selection
 from data_loader.labels import GENDERS, ages_to_classes, genders_to_classes
+from data_loader.source import FaceSource, read_source
 from utils.ages import NUM_AGE_CLASSES
 from utils.errors import DataError
 from utils.sizes import NUM_FOLDS
@@ -37,6 +38,7 @@ class FaceDataLoader(BaseDataLoader):
         validation_by: "image", or "subject": then no subject is on both sides. Adience's subjects
             are albums: a person with two of them can be.
         seed: of the split, of the order, and of `limit_data`.
+        source: the data set as read before, to share it; None reads it from `data_dir`.
 
     Attributes:
         faces: the columns behind the data set, row by row.
@@ -60,11 +62,13 @@ class FaceDataLoader(BaseDataLoader):
         limit_data: int | None = None,
         validation_by: str = "image",
         seed: int = 42,
+        source: FaceSource | None = None,
     ):
-        selection = Selection(_folds(dataset, training, test_cross_val), limit_data, seed)
-        faces = read_faces(data_dir, dataset, selection)
+        selection = Selection(folds_to_read(dataset, training, test_cross_val), limit_data, seed)
+        source = source or read_source(data_dir, dataset, selection)
+        faces = source.select(selection)
         self.faces = faces
-        self.extractors = read_extractors(data_dir, dataset)
+        self.extractors = source.extractors
         subjects = number_subjects(faces.subject) if validation_by == "subject" else None
         super().__init__(
             FaceDataset(faces.embedding, self.labels(faces, num_classes), subjects),
@@ -110,7 +114,7 @@ class AgeDataLoader(FaceDataLoader):
         return ages_to_classes(faces.age, num_classes)
 
 
-def _folds(dataset: str, training: bool, test_cross_val: int | None) -> list[int] | None:
+def folds_to_read(dataset: str, training: bool, test_cross_val: int | None) -> list[int] | None:
     """Choose the folds of Adience to read; None where none is held out."""
     if test_cross_val is None:
         if not training:

@@ -1,6 +1,8 @@
 """One dataset over arrays, for every label."""
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +26,8 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         labels: NDArray[np.int64],
         subjects: NDArray[np.int64] | None = None,
     ):
-        self.embeddings = torch.from_numpy(embeddings)
-        self.labels = torch.from_numpy(labels)
+        self.embeddings = _as_tensor(embeddings)
+        self.labels = _as_tensor(labels)
         self.subjects = subjects
 
     def __len__(self) -> int:
@@ -38,6 +40,13 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         """Fetch a batch: embeddings (B, D) and labels (B,)."""
         rows = torch.as_tensor(indices)
         return self.embeddings.index_select(0, rows), self.labels.index_select(0, rows)
+
+
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    """Give a tensor over the same memory, which may be read-only: nobody here writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def number_subjects(subjects: NDArray[np.str_]) -> NDArray[np.int64] | None:

@@ -62,6 +62,10 @@ class Faces:
     def __len__(self) -> int:
         return len(self.embedding)
 
+    def take(self, rows: NDArray[np.int64]) -> "Faces":
+        """Copy some rows."""
+        return Faces(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
 
 def data_path(data_dir: Path | str, source: str) -> Path:
     """Name the data file of 'Adience', 'imdb' or 'wiki'."""
@@ -111,11 +115,19 @@ class Selection:
     limit: int | None = None
     seed: int = 42
 
+    def chooses_like(self, other: "Selection") -> bool:
+        """Tell whether both choose the same rows; without a limit the seed does not matter."""
+        is_alike = (self.folds, self.limit) == (other.folds, other.limit)
+        return is_alike and (self.limit is None or self.seed == other.seed)
+
+
+ALL_ROWS = Selection()
+
 
 def read_faces(
     data_dir: Path | str,
     dataset: str,
-    selection: Selection = Selection(),
+    selection: Selection = ALL_ROWS,
 ) -> Faces:
     """Read the faces of a data set.
 
@@ -133,7 +145,7 @@ def read_faces(
             f"unknown dataset {dataset!r}, expected one of {', '.join(DATASETS)} (in any case)"
         )
     parts = [_open(data_dir, source) for source in DATASETS[dataset.lower()]]
-    rows_of_parts = _select([columns["fold"] for _, columns in parts], selection)
+    rows_of_parts = select_rows([columns["fold"] for _, columns in parts], selection)
     num_faces = sum(map(len, rows_of_parts))
     if num_faces == 0:
         raise DataError(f"no face of {dataset} in {data_dir} is left to use ({selection})")
@@ -248,7 +260,9 @@ def _gather(
     return {name: np.concatenate(columns) for name, columns in gathered.items()}
 
 
-def _select(fold_columns: list[NDArray[np.int8]], selection: Selection) -> list[NDArray[np.int64]]:
+def select_rows(
+    fold_columns: list[NDArray[np.int8]], selection: Selection
+) -> list[NDArray[np.int64]]:
     """Give the wanted rows of each part, in order."""
     folds = list(range(NUM_FOLDS)) if selection.folds is None else list(selection.folds)
     fold = np.concatenate(fold_columns)

@@ -25,6 +25,8 @@ BELOW = {
     },
     "serving": {"utils", "base", "data_loader", "extraction", "model", "serving"},
     "trainer": {"utils", "base", "data_loader", "model", "trainer"},
+    "cluster": {"utils", "base", "data_loader", "model", "trainer", "cluster"},
+    "search": {"utils", "base", "data_loader", "model", "trainer", "cluster", "search"},
 }
 """What the modules of each folder may import of this project."""
 
@@ -125,7 +127,10 @@ def test_helpers_load_without_torch() -> None:
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("script", ["train.py", "test.py", "cross-val.py", "client.py"])
+SCRIPTS = ["train.py", "test.py", "cross-val.py", "hp-tuning.py", "client.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_is_short(script: str) -> None:
     assert len((ROOT / script).read_text(encoding="utf-8").splitlines()) <= 60
 

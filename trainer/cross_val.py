@@ -3,57 +3,51 @@
 The results file is written after every run. A call with the same config and the same input files
 finds the newest such results and adds the runs that they lack. Any one run reproduces alone, since
 it depends on its seed and fold only: --seed and --fold run it into a results file of its own.
+
+An engine decides where the runs are trained, and in which order they end.
 """
 
 import argparse
-import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from base.base_trainer import Log
 from base.interrupt import StopRequest
-from data_loader.faces import data_path, read_faces
+from data_loader.faces import read_faces
 from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import Fitted, fit, held_out_loader
+from trainer.inputs import NO_INPUTS, Inputs
+from trainer.study_results import (
+    Finished,
+    Plan,
+    Results,
+    Run,
+    add,
+    alone,
+    open_results,
+    read_results,
+    summarise,
+    table,
+)
 from utils.checkpoint import environment, load_checkpoint, load_weights
 from utils.cli import Interrupted
-from utils.config import ConfigParser, claim_path
+from utils.config import ConfigParser
 from utils.errors import ConfigError, DivergedError
-from utils.files import only_one, read_json, write_json
+from utils.files import write_json
 from utils.log import get_logger
-from utils.runtime import choose_device, choose_precision
+from utils.runtime import choose_device, choose_precision, limited_threads
 
-SPLITS = ("train", "val", "test")
-SUFFIX = "_cross-val-results.json"
-Results = dict[str, Any]
+Engine = Callable[[ConfigParser, Sequence[Run], Any], Generator[Finished, None, None]]
+"""Trains runs and yields each when it is done, in any order.
 
-
-@dataclass(frozen=True)
-class Plan:
-    """The runs of a cross-validation: every seed with every fold."""
-
-    seeds: Sequence[int]
-    folds: Sequence[int]
-
-    def runs(self) -> list[tuple[int, int]]:
-        """List (seed, fold), seed by seed."""
-        return list(itertools.product(self.seeds, self.folds))
-
-    def missing(self, results: Results) -> list[tuple[int, int]]:
-        """List the runs that the results lack."""
-        return [
-            (seed, fold)
-            for seed, fold in self.runs()
-            if str(fold) not in results["stats"].get(str(seed), {}).get("test", {})
-        ]
+Takes the config, the runs (seed, fold) to do, and a tqdm bar whose postfix may tell of runs under
+way. Raises what `run_one` does, once the runs that were done before have been yielded.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +57,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--anew", action="store_true", help="run again what was run before")
 
 
+def sequential_engine(threads: int | None = None) -> Engine:
+    """Make the engine that trains one run after the other in this process.
+
+    Args:
+        threads: of torch; None leaves their number as it is.
+    """
+
+    def run(config: ConfigParser, runs: Sequence[Run], bar: Any) -> Generator[Finished, None, None]:
+        with limited_threads(threads):
+            device, line = choose_device(config["n_gpu"])
+            precision = choose_precision(config["amp"], device)
+            get_logger("cross-val").info(f"{line}, {precision}")
+            for seed, fold in runs:
+                yield run_one(config, seed, fold)
+                get_logger("checkpoint", verbosity=0)  # what it says of the weights was said once
+
+    return run
+
+
 def cross_validate(
-    config: ConfigParser, seed: int | None = None, fold: int | None = None, anew: bool = False
+    config: ConfigParser,
+    seed: int | None = None,
+    fold: int | None = None,
+    anew: bool = False,
+    engine: Engine | None = None,
 ) -> Results:
     """Run what is missing of seeds x folds; print and write the results.
 
@@ -73,6 +90,7 @@ def cross_validate(
         seed: run this one only.
         fold: hold out this one only.
         anew: run again what was run before, into a new file; a single run always is.
+        engine: trains the runs; by default one after the other.
 
     Raises:
         ConfigError: the config is not one of a cross-validation, or another process runs it.
@@ -82,15 +100,14 @@ def cross_validate(
     logger = get_logger("cross-val")
     plan = _plan(config, seed, fold)
     is_part = seed is not None or fold is not None
-    device, line = choose_device(config["n_gpu"])
-    logger.info(f"{line}, {choose_precision(config['amp'], device)}")
     _check_inputs(config)
-    path, results = _open_results(config, plan, anew or is_part)
+    path, results = open_results(config, plan, anew or is_part)
     num_missing, num_runs = len(plan.missing(results)), len(plan.runs())
     logger.info(f"Results: {path}, {num_runs - num_missing} of {num_runs} runs done")
-    with _alone(path):
-        results = _read_results(path)  # what another process wrote until it let go
-        _run_missing(config, plan, results, path)
+    with alone(path):
+        results = read_results(path)  # what another process wrote until it let go
+        if plan.missing(results):
+            _run_missing(config, plan, results, path, engine or sequential_engine())
     logger.info(table(results, plan))
     logger.info(f"Written: {path}")
     return results
@@ -103,37 +120,45 @@ def _check_inputs(config: ConfigParser) -> None:
         load_checkpoint(config["checkpoint"])
 
 
-def _run_missing(config: ConfigParser, plan: Plan, results: Results, path: Path) -> None:
+def _run_missing(
+    config: ConfigParser, plan: Plan, results: Results, path: Path, engine: Engine
+) -> None:
     logger = get_logger("cross-val")
-    with StopRequest() as stop:
-        for seed, fold in tqdm(plan.missing(results), desc="runs", unit="run", disable=None):
-            finished = run_one(config, seed, fold)
-            _add(results, finished)
+    missing = plan.missing(results)
+    with (
+        StopRequest() as stop,
+        tqdm(total=len(missing), desc="runs", unit="run", disable=None) as bar,
+        closing(engine(config, missing, bar)) as finished_runs,
+    ):
+        for finished in finished_runs:
+            add(results, finished)
             if not plan.missing(results):
                 results["stats"] |= summarise(results["stats"], plan)
             write_json(results, path)
+            bar.update()
             values = "  ".join(
                 f"{name} {value:.4f}" for name, value in finished.stats["test"].items()
             )
-            logger.info(f"seed {seed}, fold {fold}: test {values}")
-            get_logger("checkpoint", verbosity=0)  # what it says of the weights was said once
+            logger.info(f"seed {finished.seed}, fold {finished.fold}: test {values}")
             if stop.is_set and plan.missing(results):
                 raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """One run: its values by split, the checkpoint they are from, and what they depend on."""
-
-    seed: int
-    fold: int
-    stats: dict[str, Log]
-    best_path: Path
-    environment: dict[str, Any]
-
-
-def run_one(config: ConfigParser, seed: int, fold: int) -> Finished:
+def run_one(
+    config: ConfigParser,
+    seed: int,
+    fold: int,
+    on_epoch: Callable[[Log], None] | None = None,
+    inputs: Inputs = NO_INPUTS,
+) -> Finished:
     """Train with one seed and one fold held out; evaluate its best epoch on all three splits.
+
+    Args:
+        config: of the cross-validation.
+        seed: of everything random.
+        fold: of Adience, held out.
+        on_epoch: called after every epoch with its log.
+        inputs: what was read before.
 
     Raises:
         DivergedError: names seed and fold.
@@ -143,10 +168,11 @@ def run_one(config: ConfigParser, seed: int, fold: int) -> Finished:
         config.config,
         modification={"seed": seed, "data_loader.args.test_cross_val": fold},
         check=check,
+        folder=config.folder,
     )
     try:
-        fitted = fit(run)
-        stats = _evaluate_best(run, fitted)
+        fitted = fit(run, on_epoch, inputs)
+        stats = _evaluate_best(run, fitted, inputs)
     except DivergedError as error:
         raise DivergedError(f"seed {seed}, fold {fold}: {error}") from None
     except Interrupted as interrupted:
@@ -157,10 +183,10 @@ def run_one(config: ConfigParser, seed: int, fold: int) -> Finished:
     return Finished(seed, fold, stats, fitted.best_path, environment(fitted.setup.precision))
 
 
-def _evaluate_best(config: ConfigParser, fitted: Fitted) -> dict[str, Log]:
+def _evaluate_best(config: ConfigParser, fitted: Fitted, inputs: Inputs) -> dict[str, Log]:
     setup = fitted.setup
     load_weights(setup.model, load_checkpoint(fitted.best_path))
-    test = held_out_loader(config)
+    test = held_out_loader(config, inputs)
     loaders = {
         "train": setup.train_loader.unshuffled(setup.train_loader.rows),
         "val": setup.valid_loader,
@@ -171,46 +197,6 @@ def _evaluate_best(config: ConfigParser, fitted: Fitted) -> dict[str, Log]:
         for split, loader in loaders.items()
         if loader is not None
     }
-
-
-def summarise(stats: Results, plan: Plan) -> dict[str, float]:
-    """Give mean and population standard deviation of every value over all runs."""
-    summary = {}
-    first = stats[str(plan.seeds[0])]
-    for split in (split for split in SPLITS if first.get(split)):
-        for metric in first[split][str(plan.folds[0])]:
-            values = _values(stats, plan, split, metric)
-            summary[f"{split}_{metric}_mean"] = float(values.mean())
-            summary[f"{split}_{metric}_std"] = float(values.std())
-    return summary
-
-
-def table(results: Results, plan: Plan) -> str:
-    """Lay out mean +- std of every value as text."""
-    summary = results["stats"]
-    metrics = [
-        key.removeprefix("test_").removesuffix("_mean")
-        for key in summary
-        if key.startswith("test_") and key.endswith("_mean")
-    ]
-    splits = [split for split in SPLITS if f"{split}_loss_mean" in summary]
-    width = max(map(len, metrics)) + 2
-    if len(plan.runs()) == 1:
-        lines = [f"1 run: seed {plan.seeds[0]}, fold {plan.folds[0]} held out"]
-    else:
-        lines = [f"{len(plan.runs())} runs: {len(plan.seeds)} seeds x {len(plan.folds)} folds"]
-    lines.append(" " * width + "".join(f"{split:>20}" for split in splits))
-    for metric in metrics:
-        cells = (
-            f"{summary[f'{split}_{metric}_mean']:.4f} +- {summary[f'{split}_{metric}_std']:.4f}"
-            for split in splits
-        )
-        lines.append(f"{metric:<{width}}" + "".join(f"{cell:>20}" for cell in cells))
-    return "\n".join(lines)
-
-
-def _values(stats: Results, plan: Plan, split: str, metric: str) -> NDArray[np.float64]:
-    return np.array([stats[str(seed)][split][str(fold)][metric] for seed, fold in plan.runs()])
 
 
 def _plan(config: ConfigParser, seed: int | None, fold: int | None) -> Plan:
@@ -235,74 +221,3 @@ def _plan(config: ConfigParser, seed: int | None, fold: int | None) -> Plan:
     return Plan(
         content["seeds"] if seed is None else [seed], list(folds) if fold is None else [fold]
     )
-
-
-def _open_results(config: ConfigParser, plan: Plan, anew: bool) -> tuple[Path, Results]:
-    """Find the newest results of the same config, runs and input files, or make a new file."""
-    save_dir = Path(config["trainer"]["save_dir"])
-    fresh: Results = {
-        "config": config.config,
-        "seeds": list(plan.seeds),
-        "folds": list(plan.folds),
-        "inputs": _inputs(config),
-        "environment": {},
-        "checkpoints": {},
-        "stats": {},
-    }
-    same = ("config", "seeds", "folds", "inputs")
-    for path in [] if anew else sorted(save_dir.glob(f"*{SUFFIX}"), reverse=True):
-        results = _read_results(path)
-        if all(results.get(key) == fresh[key] for key in same):
-            return path, results
-    path = claim_path(save_dir, SUFFIX)
-    write_json(fresh, path)
-    return path, fresh
-
-
-def _inputs(config: ConfigParser) -> dict[str, list[int]]:
-    """Tell the input files apart from later ones of the same name: size and time of change."""
-    arguments = config["data_loader"]["args"]
-    paths = [data_path(arguments["data_dir"], "Adience"), Path(config["checkpoint"] or "")]
-    status = {str(path): path.stat() for path in paths if path.is_file()}
-    return {path: [found.st_size, found.st_mtime_ns] for path, found in status.items()}
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep other processes from adding to the same results.
-
-    Raises:
-        ConfigError: another one is at it.
-    """
-    lock = path.with_name(f".{path.name}.lock")
-    lock.touch()
-    busy = ConfigError(f"{path}: another process is running this cross-validation")
-    with only_one(lock, busy):
-        try:
-            yield
-        finally:
-            lock.unlink()
-
-
-def _read_results(path: Path) -> Results:
-    """Read a results file; a foreign one, or one that a kill left empty, holds nothing."""
-    try:
-        results = read_json(path)
-    except ConfigError as error:
-        get_logger("cross-val").warning(f"{error}: passed over")
-        return {}
-    return results if isinstance(results, dict) else {}
-
-
-def _add(results: Results, finished: Finished) -> None:
-    seed, fold = str(finished.seed), str(finished.fold)
-    of_seed = results["stats"].setdefault(seed, {})
-    for split, log in finished.stats.items():
-        of_seed.setdefault(split, {})[fold] = log
-    results["checkpoints"].setdefault(seed, {})[fold] = str(finished.best_path)
-    if results["environment"] and results["environment"] != finished.environment:
-        get_logger("cross-val").warning(
-            f"seed {seed}, fold {fold} ran in another environment than the first run: "
-            f"{finished.environment}, not {results['environment']}"
-        )
-    results["environment"] = results["environment"] or finished.environment

@@ -16,6 +16,7 @@ from data_loader import data_loaders
 from model import loss
 from model import model as arch
 from model.metric import Metric
+from trainer.inputs import NO_INPUTS, Inputs
 from trainer.parts import build_lr_scheduler, build_optimizer, known_metrics
 from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint, load_pretrained
@@ -41,12 +42,17 @@ class Fitted:
     setup: Setup
 
 
-def fit(config: ConfigParser, on_epoch: Callable[[Log], None] | None = None) -> Fitted:
+def fit(
+    config: ConfigParser,
+    on_epoch: Callable[[Log], None] | None = None,
+    inputs: Inputs = NO_INPUTS,
+) -> Fitted:
     """Train what the config says, in folders of its own.
 
     Args:
         config: checked.
         on_epoch: called after every epoch with its log.
+        inputs: what was read before.
 
     Raises:
         UserError: data, checkpoints or numbers are unfit; the message says what to do.
@@ -55,7 +61,7 @@ def fit(config: ConfigParser, on_epoch: Callable[[Log], None] | None = None) -> 
     logger = config.get_logger("train")
     with run_log() as log:
         resumed = None if config.resume is None else load_checkpoint(config.resume)
-        setup = prepare(config)
+        setup = prepare(config, inputs)
         trainer = Trainer(setup, config, on_epoch)
         if resumed is not None:
             trainer.resume(resumed)
@@ -69,7 +75,7 @@ def fit(config: ConfigParser, on_epoch: Callable[[Log], None] | None = None) -> 
         return Fitted(best_path, best_log, setup)
 
 
-def prepare(config: ConfigParser) -> Setup:
+def prepare(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> Setup:
     """Seed, choose the device, read the data, and build everything that a training needs."""
     logger = config.get_logger("train")
     seed_everything(config["seed"])
@@ -77,8 +83,10 @@ def prepare(config: ConfigParser) -> Setup:
     precision = choose_precision(config["amp"], device)
     logger.info(f"{line}, {precision}")
     is_fresh = config.resume is None and config["checkpoint"] is not None
-    pretrained = load_checkpoint(config["checkpoint"]) if is_fresh else None
-    train_loader = training_loader(config)
+    pretrained = inputs.pretrained
+    if is_fresh and pretrained is None:
+        pretrained = load_checkpoint(config["checkpoint"])
+    train_loader = training_loader(config, inputs)
     if train_loader.n_samples == 1 and config["arch"]["args"].get("add_IC", True):
         raise DataError("one row is left to train on, but batch norm (add_IC) needs 2 or more")
     valid_loader = train_loader.split_validation()
@@ -86,7 +94,7 @@ def prepare(config: ConfigParser) -> Setup:
     model = config.init_obj("arch", arch)
     logger.info(f"{config['arch']['type']}: {model.num_parameters():,} trainable parameters")
     logger.debug(f"Layers:\n{model.blocks}")
-    if pretrained is not None:
+    if is_fresh and pretrained is not None:
         load_pretrained(model, pretrained)
         logger.info(f"Weights from {pretrained.path}")
     model = model.to(device)
@@ -150,22 +158,22 @@ def _schedule(config: ConfigParser, optimizer: Optimizer, num_batches: int) -> A
     return schedule
 
 
-def training_loader(config: ConfigParser) -> BaseDataLoader:
+def training_loader(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> BaseDataLoader:
     """Read the data set and split it; the loader iterates the rows to train on."""
     loader: BaseDataLoader = config.init_obj(
-        "data_loader", data_loaders, training=True, seed=config["seed"]
+        "data_loader", data_loaders, training=True, seed=config["seed"], source=inputs.source
     )
     return loader
 
 
-def held_out_loader(config: ConfigParser) -> BaseDataLoader:
+def held_out_loader(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> BaseDataLoader:
     """Read the held-out fold.
 
     Raises:
         DataError: the config holds none out.
     """
     loader: BaseDataLoader = config.init_obj(
-        "data_loader", data_loaders, training=False, seed=config["seed"]
+        "data_loader", data_loaders, training=False, seed=config["seed"], source=inputs.source
     )
     return loader
 

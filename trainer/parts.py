@@ -55,7 +55,8 @@ LOADERS = (GenderDataLoader, AgeDataLoader)
 PARTS: dict[str, Parts] = {
     "arch": {"ResMLP": Part(arch.ResMLP)},
     "data_loader": {
-        loader.__name__: Part(loader, given=frozenset({"training", "seed"})) for loader in LOADERS
+        loader.__name__: Part(loader, given=frozenset({"training", "seed", "source"}))
+        for loader in LOADERS
     },
     "optimizer": _optimizers(),
     "lr_scheduler": _schedulers(),

@@ -35,6 +35,7 @@ class ConfigParser:
         resume: checkpoint to go on from.
         modification: {"path.to.key": value} on top of the config; None values are left out.
         run_id: name of the run's folders; by default the time.
+        folder: where to write instead of the config's trainer.save_dir.
         check: gives the problems of a config; all are raised in one error.
 
     Raises:
@@ -48,6 +49,7 @@ class ConfigParser:
         modification: Mapping[str, Any] | None = None,
         run_id: str | None = None,
         check: Check | None = None,
+        folder: Path | None = None,
     ):
         changed = from_original(copy.deepcopy(dict(config)))
         for path, value in (modification or {}).items():
@@ -56,6 +58,7 @@ class ConfigParser:
         self._config = _with_defaults(changed)
         self.resume = None if resume is None else Path(resume)
         self._run_id = run_id
+        self.folder = folder
         problems = [] if check is None else check(self.config)
         if len(problems) == 1:
             raise ConfigError(f"config: {problems[0]}")
@@ -139,14 +142,19 @@ class ConfigParser:
             FileExistsError: the run id was given and exists.
         """
         if self._run_id is None:
-            self._run_id = claim_path(self._models_dir, as_folder=True).name
+            self._run_id = claim_path(self.models_dir, as_folder=True).name
         else:
             self.save_dir.mkdir(parents=True)
         write_json(self._config, self.save_dir / "config.json")
 
     @property
-    def _models_dir(self) -> Path:
-        return Path(self._config["trainer"]["save_dir"]) / "models" / str(self._config["name"])
+    def _root(self) -> Path:
+        return self.folder or Path(self._config["trainer"]["save_dir"])
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of the runs of this name."""
+        return self._root / "models" / str(self._config["name"])
 
     @property
     def run_id(self) -> str:
@@ -158,13 +166,12 @@ class ConfigParser:
     @property
     def save_dir(self) -> Path:
         """Folder of config.json and the checkpoints."""
-        return self._models_dir / self.run_id
+        return self.models_dir / self.run_id
 
     @property
     def log_dir(self) -> Path:
         """Folder of the log and the TensorBoard events."""
-        root = Path(self._config["trainer"]["save_dir"])
-        return root / "log" / str(self._config["name"]) / self.run_id
+        return self._root / "log" / str(self._config["name"]) / self.run_id
 
 
 def claim_path(parent: Path, suffix: str = "", as_folder: bool = False) -> Path:

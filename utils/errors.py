@@ -9,6 +9,10 @@ class ConfigError(UserError):
     """A config, or an option that changes it, is wrong."""
 
 
+class ClusterError(UserError):
+    """A cluster is out of reach, or a node of it is unfit."""
+
+
 class DataError(UserError):
     """A data file is missing, foreign, damaged, or does not fit what was asked of it."""
 
@@ -19,3 +23,7 @@ class CheckpointError(UserError):
 
 class DivergedError(UserError):
     """A loss became NaN or infinite."""
+
+
+class SearchError(UserError):
+    """A search found nothing."""

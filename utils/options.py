@@ -3,8 +3,9 @@
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from utils.errors import ConfigError
@@ -41,6 +42,7 @@ def script_parser(
     description: str | None,
     default_config: str | None,
     resume_help: str = "checkpoint to go on from",
+    resume_options: Mapping[str, Any] = MappingProxyType({"metavar": "CHECKPOINT"}),
 ) -> argparse.ArgumentParser:
     """Make the argument parser that all scripts share.
 
@@ -48,6 +50,7 @@ def script_parser(
         description: what the script does.
         default_config: JSON read when neither -c nor -r is given.
         resume_help: what -r names.
+        resume_options: how argparse reads it.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,7 +58,7 @@ def script_parser(
     parser.set_defaults(default_config=default_config)
     default = default_config or "the checkpoint's"
     parser.add_argument("-c", "--config", metavar="JSON", help=f"config file (default: {default})")
-    parser.add_argument("-r", "--resume", metavar="CHECKPOINT", help=resume_help)
+    parser.add_argument("-r", "--resume", help=resume_help, **resume_options)
     parser.add_argument(
         "-d", "--device", metavar="GPU", help="indices of the GPUs to see, such as 0; or cpu"
     )

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,19 @@ def choose_device(n_gpu: int) -> tuple["torch.device", str]:
             "trainings at once instead, each with its own -d"
         )
     return torch.device("cuda", 0), line
+
+
+@contextlib.contextmanager
+def limited_threads(num_threads: int | None) -> Iterator[None]:
+    """Let torch use this many threads in the block; None leaves their number as it is."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Trainings spread over cores, GPUs and machines with Ray."""

@@ -1,0 +1,1 @@
+"""Hyper-parameters: the space they are drawn from, the trials, and what they show."""

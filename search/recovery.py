@@ -1,0 +1,44 @@
+"""What a killed search leaves, made whole: Ray copies its state file by file, not at once."""
+
+import json
+import shutil
+from pathlib import Path
+
+from utils.errors import ConfigError
+
+STAGED = "session_*/artifacts/*/*/driver_artifacts/*-state-*"
+STATE = "experiment_state-*.json"
+
+
+def recover(folder: Path, tune_name: str) -> None:
+    """Take the state that a killed call had not copied yet, and clear away its other files.
+
+    Args:
+        folder: of the search, at which nobody else is.
+        tune_name: of Ray's folder in it.
+
+    Raises:
+        ConfigError: the state was cut short, and nothing better is left.
+    """
+    target = folder / tune_name
+    for left in folder.glob(".ray-*"):
+        for path in [*left.glob(STAGED), *left.glob(STAGED.replace("*-state-*", STATE))]:
+            if _is_whole(path):
+                shutil.copy2(path, target / path.name)
+        shutil.rmtree(left, ignore_errors=True)
+    states = sorted(target.glob(STATE))
+    if target.exists() and not (states and _is_whole(states[-1])):
+        raise ConfigError(
+            f"{target}: the state of the search was cut short when it was killed; begin a new one"
+        )
+
+
+def _is_whole(path: Path) -> bool:
+    content = path.read_bytes()
+    if path.suffix != ".json":
+        return bool(content)
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True

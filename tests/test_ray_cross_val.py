@@ -1,0 +1,108 @@
+"""Cross-validation on a Ray of its own on this machine."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import Config, read, run_dirs, save_config
+from ray_helpers import Script, run
+
+from trainer.check import check
+from trainer.cross_val import cross_validate
+from utils.config import ConfigParser
+
+pytestmark = pytest.mark.slow
+
+ENGINE = ("--engine", "ray")
+
+
+def results_of(config: Config) -> dict[str, Any]:
+    (path,) = Path(config["trainer"]["save_dir"]).glob("*_cross-val-results.json")
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def sequential(config: Config, folder: Path) -> dict[str, Any]:
+    """Run the same study one after the other, in this process, with one thread."""
+    trainer = {**config["trainer"], "save_dir": str(folder / "sequential")}
+    return cross_validate(ConfigParser({**config, "trainer": trainer}, check=check))
+
+
+def assert_tidy(config: Config) -> None:
+    """No temporary files and no half-written runs are left."""
+    save_dir = Path(config["trainer"]["save_dir"])
+    hidden = [path.name for path in save_dir.glob(".*") if not path.name.endswith(".tmp")]
+    assert hidden == []
+
+
+def test_the_numbers_are_those_of_one_run_after_the_other_to_the_last_bit(
+    cross_val_config: Config, tmp_path: Path
+) -> None:
+    outcome = run("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *ENGINE)
+    assert (outcome.code, outcome.err) == (0, "")
+    results, expected = results_of(cross_val_config), sequential(cross_val_config, tmp_path)
+    assert results["stats"] == expected["stats"]
+    assert results["environment"] == expected["environment"]
+    assert results["environment"]["num_threads"] == 1
+    assert "other_environments" not in results
+    for seed, folds in results["checkpoints"].items():
+        for fold, path in folds.items():
+            content, twin = read(Path(path)), read(Path(expected["checkpoints"][seed][fold]))
+            assert content["monitor_best"] == twin["monitor_best"]
+            for name, weight in content["state_dict"].items():
+                assert weight.equal(twin["state_dict"][name])
+    assert len(run_dirs(cross_val_config)) == 4
+    assert_tidy(cross_val_config)
+
+
+def test_a_study_killed_half_way_goes_on_without_repeating_a_run(
+    cross_val_config: Config, tmp_path: Path
+) -> None:
+    path = save_config(cross_val_config, tmp_path)
+    killed = Script("cross-val.py", "-c", path, *ENGINE)
+    killed.wait_for("seed 0, fold")
+    killed.process.send_signal(signal.SIGKILL)
+    killed.process.communicate()
+    before = results_of(cross_val_config)["checkpoints"]
+    outcome = run("cross-val.py", "-c", path, *ENGINE)
+    assert (outcome.code, outcome.err) == (0, "")
+    results = results_of(cross_val_config)
+    for seed, folds in before.items():
+        for fold, checkpoint in folds.items():
+            assert results["checkpoints"][seed][fold] == checkpoint
+    assert results["stats"] == sequential(cross_val_config, tmp_path)["stats"]
+
+
+def test_ctrl_c_stops_everything_with_one_line(cross_val_config: Config, tmp_path: Path) -> None:
+    cross_val_config["trainer"]["epochs"] = 20_000
+    script = Script("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *ENGINE)
+    script.wait_for("runs at once")
+    script.press_ctrl_c()
+    outcome = script.end()
+    assert outcome.code == 130
+    assert outcome.err == "interrupted; the same call again goes on\n"
+    assert script.left() == []
+    assert_tidy(cross_val_config)
+
+
+def test_a_run_that_diverges_is_one_line_that_names_it(
+    cross_val_config: Config, tmp_path: Path
+) -> None:
+    cross_val_config["optimizer"]["args"]["lr"] = 1e30
+    outcome = run("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *ENGINE)
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert outcome.err.startswith("error: seed 0, fold ")
+    assert_tidy(cross_val_config)
+
+
+def test_more_gpus_than_any_machine_has_is_one_line(
+    cross_val_config: Config, tmp_path: Path
+) -> None:
+    options = ("-c", save_config(cross_val_config, tmp_path), *ENGINE, "--gpus", 1)
+    outcome = run("cross-val.py", *options, CUDA_VISIBLE_DEVICES="")
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert "--gpus 1: no machine has more than 0 GPUs" in outcome.err

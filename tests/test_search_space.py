@@ -1,0 +1,342 @@
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RunScript
+from helpers import ROOT, Config
+
+from search.options import what_to_search
+from search.outcome import Outcome, in_order, outcome_of, report_of, table
+from search.plot import plot
+from search.recovery import recover
+from search.space import PARAMETERS, read_search
+from trainer.check import check
+from utils.errors import ConfigError
+from utils.options import script_parser
+
+
+def shipped(**changes: Any) -> Config:
+    """Give the shipped search, changed; None takes a key out."""
+    config: Config = json.loads((ROOT / "hp-tuning.json").read_text(encoding="utf-8"))
+    config |= changes
+    return {key: value for key, value in config.items() if value != "left out"}
+
+
+def original() -> Config:
+    """Give a search of the original project, word for word but for its data_dir."""
+    return {
+        "criterion": "cse",
+        "gender_or_age": "age",
+        "dropout": [0, 0.1, 0.2],
+        "num_residuals_per_block": [1, 2, 3],
+        "num_blocks": [1, 2],
+        "batch_size": [128, 256, 512],
+        "lr": [1e-4, 1e-2],
+        "weight_decay": [1e-7, 1e-5],
+        "gamma": [1e-6, 1e-4],
+        "data_dir": "data/",
+        "cpus": 8,
+        "dataset": "imdb_wiki",
+        "num_samples": 10,
+        "max_num_epochs": 10,
+        "gpus_per_trial": 1,
+        "limit_data": None,
+        "amp": True,
+        "num_classes": 101,
+    }
+
+
+def some_values(config: Config) -> dict[str, Any]:
+    return {name: config[name][0] for name in PARAMETERS}
+
+
+# --- the config of a search ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [shipped(), original()])
+def test_a_search_gives_complete_configs_that_train_py_takes(config: Config) -> None:
+    search = read_search(config)
+    trial = search.training_config(some_values(config))
+    assert check(trial) == []
+    assert trial["arch"]["args"]["dropout"] == config["dropout"][0]
+    assert trial["optimizer"]["args"] == {
+        "lr": config["lr"][0],
+        "weight_decay": config["weight_decay"][0],
+    }
+    assert trial["lr_scheduler"] == {"type": "ExponentialLR", "args": {"gamma": config["gamma"][0]}}
+    assert trial["trainer"]["epochs"] == 10
+    assert trial["trainer"]["monitor"] == "min val_loss"
+
+
+def test_every_key_of_the_original_counts() -> None:
+    search = read_search({**original(), "limit_data": 500, "amp": False, "dataset": "WIKI"})
+    trial = search.training_config(some_values(original()))
+    arguments = trial["data_loader"]["args"]
+    assert (arguments["limit_data"], arguments["dataset"]) == (500, "WIKI")
+    assert trial["amp"] is False
+    assert (search.share.cpus, search.share.gpus) == (8, 1)
+    assert search.config["num_samples"] == 10
+
+
+@pytest.mark.parametrize(("dataset", "fold"), [("Adience", 0), ("adience", 0), ("imdb_wiki", None)])
+def test_adience_holds_out_its_first_fold(dataset: str, fold: int | None) -> None:
+    search = read_search(shipped(dataset=dataset))
+    trial = search.training_config(some_values(search.config))
+    assert trial["data_loader"]["args"].get("test_cross_val") == fold
+
+
+def test_a_single_value_is_fixed() -> None:
+    search = read_search(shipped(lr=0.001, dropout=[0.5]))
+    assert search.config["lr"] == [0.001]
+    assert not {"lr", "dropout"} & set(search.searched)
+    assert len(search.searched) == 5
+
+
+def test_the_config_given_is_not_changed() -> None:
+    config = shipped(lr=0.001)
+    before = json.dumps(config)
+    read_search(config)
+    assert json.dumps(config) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"dropout": []}, "dropout: an empty list"),
+        ({"lr": []}, "lr: an empty list"),
+        ({"dropout": "left out"}, "dropout: missing"),
+        ({"dropout": [0.1, 0.1]}, "dropout: .*occurs twice"),
+        ({"dropout": [0.1, 1.5]}, "dropout is 1.5, expected 0 <= dropout < 1"),
+        ({"dropout": ["a"]}, "arch.args.dropout: 'a'"),
+        ({"num_blocks": [1, 12]}, "num_blocks is 12"),
+        ({"batch_size": [0]}, "batch_size: 0"),
+        ({"lr": [0.1, 0.01]}, "lr: .*lower bound above 0 and then a higher one"),
+        ({"lr": [0.1, 0.1]}, "lr: .*higher one"),
+        ({"gamma": [0, 0.1]}, "gamma: .*lower bound above 0"),
+        ({"weight_decay": [-1, 0.1]}, "weight_decay: .*lower bound above 0"),
+        ({"lr": [0.1, 0.2, 0.3]}, "lr: .*expected two numbers"),
+        ({"lr": [0.1, "b"]}, "lr: .*expected two numbers"),
+        ({"num_samples": 0}, "num_samples: 0, expected 1 or more"),
+        ({"num_samples": -1}, "num_samples: -1, expected 1 or more"),
+        ({"num_samples": 1.5}, "num_samples: 1.5, expected a whole number"),
+        ({"max_num_epochs": 0}, "max_num_epochs: 0"),
+        ({"cpus": 0}, "cpus 0: expected 1 or more"),
+        ({"gpus_per_trial": -0.5}, "gpus_per_trial -0.5: expected 0 or more"),
+        ({"gpus_per_trial": 2}, "gpus_per_trial 2: one training uses one GPU"),
+        ({"gender_or_age": "x"}, "gender_or_age: 'x', expected gender or age"),
+        ({"gender_or_age": "gender"}, "num_classes: 101, GenderDataLoader has 2"),
+        ({"num_classes": 7}, "num_classes: 7"),
+        ({"criterion": "mse"}, "mse does not fit"),
+        ({"scheduler": "pbt"}, "scheduler: 'pbt', expected asha or fifo"),
+        ({"search_alg": "grid"}, "search_alg: 'grid', expected random or optuna"),
+        ({"dataset": "faces"}, "unknown dataset 'faces'"),
+        ({"limit_data": 0}, "limit_data: expected 1 or more"),
+        ({"validation_split": 0}, "validation_split: 0"),
+        ({"name": "a/b"}, "a plain name"),
+        ({"dropot": [1]}, "dropot: unknown key, did you mean dropout"),
+    ],
+)
+def test_a_config_that_cannot_be_searched_is_refused_and_says_why(
+    changes: Config, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        read_search(shipped(**changes))
+
+
+def test_all_problems_come_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"2 problems\n.*dropout.*\n.*lr"):
+        read_search(shipped(dropout=[], lr=[2, 1]))
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def parse(*options: str) -> argparse.Namespace:
+    parser = script_parser("", "hp-tuning.json", resume_options={"nargs": "?", "const": ""})
+    parser.add_argument("--address")
+    return parser.parse_args(options)
+
+
+def test_options_overrule_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    options = ("--task", "gender", "--lr", "0.01", "--bs", "64", "--data_dir", "d", "-o", "cpus=2")
+    search, address, folder = what_to_search(parse(*options))
+    values = {"num_classes": 2, "lr": [0.01], "batch_size": [64], "data_dir": "d", "cpus": 2}
+    assert search.config["gender_or_age"] == "gender"
+    assert values.items() <= search.config.items()
+    assert (address, folder) == (None, None)
+
+
+def test_a_task_brings_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    search, _, _ = what_to_search(parse("--task", "age101"))
+    assert search.config["criterion"] == {"type": "cse", "args": {"soft_ordinal_years": 1.0}}
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:6379", None])
+def test_the_address_comes_from_the_environment_unless_it_is_given(
+    address: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.2:6379")
+    options = () if address is None else ("--address", address)
+    assert what_to_search(parse(*options))[1] == (address or "10.0.0.2:6379")
+
+
+def begun(tmp_path: Path, **changes: Any) -> Path:
+    """Make the folder of a search that was interrupted."""
+    folder = tmp_path / "hp-tuning" / "20260101_000000"
+    folder.mkdir(parents=True)
+    search = read_search(shipped(save_dir=str(tmp_path), **changes))
+    (folder / "config.json").write_text(json.dumps(search.config))
+    return folder
+
+
+def test_resume_finds_the_interrupted_search_of_the_same_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    folder = begun(tmp_path, num_samples=7)
+    same = ("-o", f"save_dir={tmp_path}", "-o", "num_samples=7")
+    assert what_to_search(parse(*same, "--resume"))[2] == folder
+    assert what_to_search(parse("--resume", str(folder)))[2] == folder
+    assert what_to_search(parse("--resume", str(folder)))[0].config["num_samples"] == 7
+    with pytest.raises(ConfigError, match="no interrupted search of this config"):
+        what_to_search(parse("-o", f"save_dir={tmp_path}", "--resume"))
+    (folder / "results.json").touch()
+    with pytest.raises(ConfigError, match="no interrupted search of this config"):
+        what_to_search(parse(*same, "--resume"))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [(("-o", "cpus=2"), "leave -o cpus=2 out"), (("--lr", "1"), "leave --lr out")],
+)
+def test_a_search_goes_on_with_its_own_config_only(
+    options: tuple[str, ...], complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        what_to_search(parse("--resume", str(begun(tmp_path)), *options))
+
+
+def test_a_folder_without_a_search_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no search"):
+        what_to_search(parse("--resume", str(tmp_path)))
+
+
+def test_data_that_are_not_there_are_told_before_anything_is_made(
+    tmp_path: Path, run_script: RunScript
+) -> None:
+    options = ("-o", f"save_dir={tmp_path}/saved", "--data_dir", tmp_path)
+    outcome = run_script("hp-tuning.py", *options)
+    assert outcome.code == 2
+    assert "no such data file" in outcome.err
+    assert not (tmp_path / "saved").exists()
+
+
+# --- what it found -------------------------------------------------------------------------------
+
+
+def outcome(number: int, loss: float | None, failure: str = "") -> Outcome:
+    best = {} if loss is None else {"epoch": 2.0, "val_loss": loss, "val_accuracy": 1 - loss}
+    values = {
+        "dropout": [0.1, 0.3, 0.5, 0.7][number % 4],
+        "num_residuals_per_block": number % 3,
+        "num_blocks": 1 + number % 3,
+        "batch_size": [128, 256, 512][number % 3],
+        "lr": 1e-4 * (number + 1),
+        "weight_decay": 1e-4 * (number + 1),
+        "gamma": 0.3 + 0.01 * number,
+    }
+    return Outcome(f"trial-{number}", values, best, 3, failure, None, "")
+
+
+def test_the_table_holds_the_ten_best_of_the_finished_trials() -> None:
+    outcomes = [outcome(number, 0.9 - number / 20) for number in range(12)]
+    outcomes += [outcome(12, 0.0001, failure="NaN"), outcome(13, None)]
+    text = table(in_order(outcomes), num_epochs=5)
+    head, columns, *rows = text.splitlines()
+    assert head == "The best 10 of 12 trials:"
+    assert columns.split()[:2] == ["val_loss", "val_accuracy"]
+    losses = [float(row.split()[1]) for row in rows]
+    assert losses == [round(0.9 - number / 20, 4) for number in range(11, 1, -1)]
+    assert "3 of 5" in rows[0]
+
+
+def test_failures_come_last_in_the_report() -> None:
+    outcomes = [outcome(0, None, "out of memory"), outcome(1, 0.5), outcome(2, 0.4)]
+    report = report_of(read_search(shipped()), outcomes)
+    assert [trial["trial"] for trial in report["trials"]] == ["trial-2", "trial-1", "trial-0"]
+    assert report["trials"][2]["failure"] == "out of memory"
+
+
+class Result:
+    """What Ray tells of a trial."""
+
+    def __init__(self, metrics: Config | None, error: Exception | None = None):
+        self.metrics = metrics
+        self.error = error
+        self.checkpoint = None
+        self.path = "/somewhere/trial-1"
+        self.config = dict.fromkeys(PARAMETERS, 1)
+
+
+def test_an_outcome_holds_the_best_epoch_or_the_reason_of_a_failure() -> None:
+    fine = outcome_of(Result({"epoch": 3, "val_loss": 2.0, "best_val_loss": 1.0, "best_epoch": 2}))
+    assert (fine.best, fine.num_epochs, fine.failure) == ({"val_loss": 1.0, "epoch": 2}, 3, "")
+    failed = outcome_of(Result({"failure": "DivergedError: NaN"}))
+    assert (failed.failure, failed.is_finished) == ("DivergedError: NaN", False)
+    died = outcome_of(Result(None, RuntimeError("first\n  the actor died\n")))
+    assert died.failure == "the actor died"
+
+
+@pytest.mark.parametrize("num_trials", [1, 2, 30])
+@pytest.mark.parametrize("changes", [{}, {"dropout": [0.1, 0.3, 0.5, 0.7], "lr": [1e-5, 1.0]}])
+def test_the_picture_is_drawn_whatever_was_found(
+    num_trials: int, changes: Config, tmp_path: Path
+) -> None:
+    outcomes = [outcome(number, 0.1 + number / 50) for number in range(num_trials)]
+    plot(outcomes, read_search(shipped(**changes)), tmp_path / "hp-tuning.png")
+    assert (tmp_path / "hp-tuning.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_of_a_search_with_everything_fixed_is_drawn(tmp_path: Path) -> None:
+    one = outcome(0, 0.5)
+    plot([one], read_search(shipped(**one.values)), tmp_path / "hp-tuning.png")
+    assert (tmp_path / "hp-tuning.png").is_file()
+
+
+# --- what a kill leaves --------------------------------------------------------------------------
+
+
+def killed_search(tmp_path: Path, copied: str, staged: str) -> Path:
+    """Make the files of a search that was killed while Ray copied its state."""
+    name = "experiment_state-2026-01-01_00-00-00.json"
+    staging = tmp_path / ".ray-1" / "session_1" / "artifacts" / "1" / "tune" / "driver_artifacts"
+    for folder, text in ((tmp_path / "tune", copied), (staging, staged)):
+        folder.mkdir(parents=True)
+        (folder / name).write_text(text)
+    return tmp_path / "tune" / name
+
+
+@pytest.mark.parametrize("copied", ["", '{"trial', '{"trials": 1}'])
+def test_a_state_cut_short_is_taken_from_where_it_was_copied_from(
+    copied: str, tmp_path: Path
+) -> None:
+    state = killed_search(tmp_path, copied, '{"trials": 2}')
+    recover(tmp_path, "tune")
+    assert state.read_text() == '{"trials": 2}'
+    assert not (tmp_path / ".ray-1").exists()
+
+
+def test_a_state_of_which_no_whole_copy_is_left_is_refused(tmp_path: Path) -> None:
+    killed_search(tmp_path, "", '{"tri')
+    with pytest.raises(ConfigError, match="cut short"):
+        recover(tmp_path, "tune")
+
+
+def test_a_search_that_has_no_state_yet_needs_no_recovery(tmp_path: Path) -> None:
+    recover(tmp_path, "tune")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,171 @@
+"""The results file of a cross-validation: every value of every run, and what they depend on."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base.base_trainer import Log
+from data_loader.faces import data_path
+from utils.config import ConfigParser, claim_path
+from utils.errors import ConfigError
+from utils.files import only_one, read_json, write_json
+from utils.log import get_logger
+
+SPLITS = ("train", "val", "test")
+SUFFIX = "_cross-val-results.json"
+Results = dict[str, Any]
+Run = tuple[int, int]
+"""Seed, and the fold held out."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a cross-validation: every seed with every fold."""
+
+    seeds: Sequence[int]
+    folds: Sequence[int]
+
+    def runs(self) -> list[Run]:
+        """List (seed, fold), seed by seed."""
+        return list(itertools.product(self.seeds, self.folds))
+
+    def missing(self, results: Results) -> list[Run]:
+        """List the runs that the results lack."""
+        return [
+            (seed, fold)
+            for seed, fold in self.runs()
+            if str(fold) not in results["stats"].get(str(seed), {}).get("test", {})
+        ]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One run: its values by split, the checkpoint they are from, and what they depend on."""
+
+    seed: int
+    fold: int
+    stats: dict[str, Log]
+    best_path: Path
+    environment: dict[str, Any]
+
+
+def open_results(config: ConfigParser, plan: Plan, anew: bool) -> tuple[Path, Results]:
+    """Find the newest results of the same config, runs and input files, or make a new file."""
+    save_dir = Path(config["trainer"]["save_dir"])
+    fresh: Results = {
+        "config": config.config,
+        "seeds": list(plan.seeds),
+        "folds": list(plan.folds),
+        "inputs": _inputs(config),
+        "environment": {},
+        "checkpoints": {},
+        "stats": {},
+    }
+    same = ("config", "seeds", "folds", "inputs")
+    for path in [] if anew else sorted(save_dir.glob(f"*{SUFFIX}"), reverse=True):
+        results = read_results(path)
+        if all(results.get(key) == fresh[key] for key in same):
+            return path, results
+    path = claim_path(save_dir, SUFFIX)
+    write_json(fresh, path)
+    return path, fresh
+
+
+def _inputs(config: ConfigParser) -> dict[str, list[int]]:
+    """Tell the input files apart from later ones of the same name: size and time of change."""
+    arguments = config["data_loader"]["args"]
+    paths = [data_path(arguments["data_dir"], "Adience"), Path(config["checkpoint"] or "")]
+    status = {str(path): path.stat() for path in paths if path.is_file()}
+    return {path: [found.st_size, found.st_mtime_ns] for path, found in status.items()}
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep other processes from adding to the same results.
+
+    Raises:
+        ConfigError: another one is at it.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    lock.touch()
+    busy = ConfigError(f"{path}: another process is running this cross-validation")
+    with only_one(lock, busy):
+        try:
+            yield
+        finally:
+            lock.unlink()
+
+
+def read_results(path: Path) -> Results:
+    """Read a results file; a foreign one, or one that a kill left empty, holds nothing."""
+    try:
+        results = read_json(path)
+    except ConfigError as error:
+        get_logger("cross-val").warning(f"{error}: passed over")
+        return {}
+    return results if isinstance(results, dict) else {}
+
+
+def add(results: Results, finished: Finished) -> None:
+    """Add a run; one that another environment trained is told, and recorded."""
+    seed, fold = str(finished.seed), str(finished.fold)
+    of_seed = results["stats"].setdefault(seed, {})
+    for split, log in finished.stats.items():
+        of_fold = {**of_seed.get(split, {}), fold: log}
+        of_seed[split] = {name: of_fold[name] for name in sorted(of_fold, key=int)}
+    results["checkpoints"].setdefault(seed, {})[fold] = str(finished.best_path)
+    if results["environment"] and results["environment"] != finished.environment:
+        get_logger("cross-val").warning(
+            f"seed {seed}, fold {fold} ran in another environment than the first run: "
+            f"{finished.environment}, not {results['environment']}"
+        )
+        results.setdefault("other_environments", {}).setdefault(seed, {})[fold] = (
+            finished.environment
+        )
+    results["environment"] = results["environment"] or finished.environment
+
+
+def summarise(stats: Results, plan: Plan) -> dict[str, float]:
+    """Give mean and population standard deviation of every value over all runs."""
+    summary = {}
+    first = stats[str(plan.seeds[0])]
+    for split in (split for split in SPLITS if first.get(split)):
+        for metric in first[split][str(plan.folds[0])]:
+            values = _values(stats, plan, split, metric)
+            summary[f"{split}_{metric}_mean"] = float(values.mean())
+            summary[f"{split}_{metric}_std"] = float(values.std())
+    return summary
+
+
+def table(results: Results, plan: Plan) -> str:
+    """Lay out mean +- std of every value as text."""
+    summary = results["stats"]
+    metrics = [
+        key.removeprefix("test_").removesuffix("_mean")
+        for key in summary
+        if key.startswith("test_") and key.endswith("_mean")
+    ]
+    splits = [split for split in SPLITS if f"{split}_loss_mean" in summary]
+    width = max(map(len, metrics)) + 2
+    if len(plan.runs()) == 1:
+        lines = [f"1 run: seed {plan.seeds[0]}, fold {plan.folds[0]} held out"]
+    else:
+        lines = [f"{len(plan.runs())} runs: {len(plan.seeds)} seeds x {len(plan.folds)} folds"]
+    lines.append(" " * width + "".join(f"{split:>20}" for split in splits))
+    for metric in metrics:
+        cells = (
+            f"{summary[f'{split}_{metric}_mean']:.4f} +- {summary[f'{split}_{metric}_std']:.4f}"
+            for split in splits
+        )
+        lines.append(f"{metric:<{width}}" + "".join(f"{cell:>20}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _values(stats: Results, plan: Plan, split: str, metric: str) -> NDArray[np.float64]:
+    return np.array([stats[str(seed)][split][str(fold)][metric] for seed, fold in plan.runs()])
