@@ -7,10 +7,10 @@ torch's own batch norm sees K x F channels without a copy.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.dropout import fill_zero_one, keep_probability
 from model.inference import Layer, layers_of
@@ -99,24 +99,66 @@ class StackedResMLP:
 
         The result is already divided by dropout's probability of keeping an activation.
         """
-        num_members, num_features, num_samples = x.shape
         name = self._names[norm]
         weight, bias = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
         if layer.dropout > 0:
             kept = keep_probability(layer.dropout, x.device)
             weight, bias = weight / kept, bias / kept
+        out, mean, var = BatchNorm.apply(x, weight, bias, norm.eps)  # type: ignore[no-untyped-call]
+        num_samples, momentum = x.shape[2], norm.momentum or 0.0
+        self.tensors[f"{name}.running_mean"][members].lerp_(mean, momentum)
+        unbiased = var * (num_samples / (num_samples - 1))
+        self.tensors[f"{name}.running_var"][members].lerp_(unbiased, momentum)
         self.tensors[f"{name}.num_batches_tracked"][members] += 1
-        out = functional.batch_norm(
-            x.reshape(1, num_members * num_features, num_samples),
-            self.tensors[f"{name}.running_mean"][members].view(-1),
-            self.tensors[f"{name}.running_var"][members].view(-1),
+        result: Tensor = out
+        return result
+
+
+class BatchNorm(torch.autograd.Function):
+    """Batch norm of (k, F, B) over B with the batch's own statistics.
+
+    The sums run over neighbours in memory, which on a CPU takes a third of the time that torch's
+    own takes for this shape; its backward pass is torch's own.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the normalised (k, F, B), and mean and biased variance (k, F)."""
+        x = x.contiguous()
+        sums_in = x if x.dtype is torch.float64 else x.float()
+        mean = sums_in.mean(2)
+        square = torch.linalg.vector_norm(sums_in, dim=2).square() / x.shape[2]
+        var = (square - mean.square()).clamp_(min=0)
+        invstd = (var + eps).rsqrt()
+        scale = weight * invstd
+        shift = (bias - mean * scale).unsqueeze(2)
+        ctx.save_for_backward(x, weight, mean, invstd)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, var)
+        out = x * scale.unsqueeze(2).to(x.dtype)
+        return out.add_(shift.to(x.dtype)), mean, var
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        """Give the gradients of x, weight and bias."""
+        x, weight, mean, invstd = ctx.saved_tensors
+        shape, flat = weight.shape, (1, weight.numel(), x.shape[2])
+        parts = torch.ops.aten.native_batch_norm_backward(
+            gradient.reshape(flat),
+            x.view(flat),
             weight.view(-1),
-            bias.view(-1),
-            training=True,
-            momentum=norm.momentum or 0.0,
-            eps=norm.eps,
+            None,
+            None,
+            mean.view(-1),
+            invstd.view(-1),
+            True,
+            ctx.eps,
+            [ctx.needs_input_grad[0], True, True],
         )
-        return out.view(x.shape)
+        of_x = parts[0].view(x.shape) if ctx.needs_input_grad[0] else None
+        return of_x, parts[1].view(shape), parts[2].view(shape), None
 
 
 def _named(net: ResMLP) -> dict[str, Tensor]:
