@@ -18,7 +18,13 @@ from base.curves import Curves
 from base.interrupt import StopRequest
 from base.monitor import Monitor
 from base.resume import BEST_NAME, INTERRUPTED_NAME, Position, random_state, resume
-from utils.checkpoint import Checkpoint, copy_checkpoint, environment, save_checkpoint
+from utils.checkpoint import (
+    Checkpoint,
+    copy_checkpoint,
+    environment,
+    own_storage,
+    save_checkpoint,
+)
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import DivergedError
@@ -228,7 +234,7 @@ class BaseTrainer(ABC):
         return {
             "arch": type(self.setup.model).__name__,
             "epoch": self.position.epoch,
-            "state_dict": self.setup.model.state_dict(),
+            "state_dict": own_storage(self.setup.model.state_dict()),
             "optimizer": self.setup.optimizer.state_dict(),
             "monitor_best": self.monitor.best,
             "config": self.config.config,

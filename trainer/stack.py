@@ -12,9 +12,10 @@ alone.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from base.base_trainer import Log
 from base.interrupt import StopRequest
 from data_loader.dataset import FaceDataset
 from model.metric import Scored
+from model.model import ResMLP
 from model.stacked import StackedResMLP
 from trainer.evaluate import means
 from trainer.trainer import Trainer
@@ -97,8 +99,9 @@ class Stack:
 
     def __init__(self, members: Sequence[Member]):
         self._members = sorted(members, key=lambda one: -one.num_whole_batches)
-        self._networks = StackedResMLP([one.trainer.setup.model for one in self._members])
+        self._networks = _stacked(self._members)
         self._setup = self._members[0].trainer.setup
+        self._criterion: Callable[..., Tensor] = self._setup.criterion
         self._batch_size = self._setup.train_loader.order.batch_size
         self._embeddings, self._labels = _share_faces(self._members, self._setup.device)
 
@@ -130,7 +133,7 @@ class Stack:
             self._networks.release()
             self._members = [one for one in self._members if one not in leaving]
             if self._members:
-                self._networks = StackedResMLP([one.trainer.setup.model for one in self._members])
+                self._networks = _stacked(self._members)
         for member in leaving:
             member.open_files.close()
         return leaving
@@ -174,7 +177,7 @@ class Stack:
         with self._setup.precision.autocast():
             run = self._networks.forward(embeddings, members, [one.generator for one in active])
             output = run.logits.flatten(0, 1)
-            losses = self._setup.criterion(output, target, reduction="none").view(rows.shape)
+            losses = self._criterion(output, target, reduction="none").view(rows.shape)
         scaled = [
             one.trainer.scaler.scale(loss)
             for one, loss in zip(active, losses.mean(1).unbind(), strict=True)
@@ -192,6 +195,13 @@ class Stack:
             for name, weight in trainer.setup.model.named_parameters():
                 weight.grad = gradients[name][place]
             trainer.step()
+
+
+def _stacked(members: Sequence[Member]) -> StackedResMLP:
+    nets = [member.trainer.setup.model for member in members]
+    if not all(isinstance(net, ResMLP) for net in nets):
+        raise TypeError("only networks of type ResMLP can be stacked")
+    return StackedResMLP(cast("list[ResMLP]", nets))
 
 
 def _share_faces(members: Sequence[Member], device: torch.device) -> tuple[Tensor, Tensor]:
