@@ -41,6 +41,7 @@ class FaceDataLoader(BaseDataLoader):
         source: the data set as read before, to share it; None reads it from `data_dir`.
 
     Attributes:
+        source: the data set behind the rows; it may hold more of them where it was given.
         extractors: what made the embeddings of each part of the data set, where that is recorded.
 
     Raises:
@@ -64,7 +65,7 @@ class FaceDataLoader(BaseDataLoader):
         source: FaceSource | None = None,
     ):
         selection = Selection(folds_to_read(dataset, training, test_cross_val), limit_data, seed)
-        source = source or read_source(data_dir, dataset, selection)
+        self.source = source = source or read_source(data_dir, dataset, selection)
         faces, part = source.faces, source.rows(selection)
         self.extractors = source.extractors
         subjects = None
