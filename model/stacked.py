@@ -127,18 +127,16 @@ class BatchNorm(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Give the normalised (k, F, B), and mean and biased variance (k, F)."""
         x = x.contiguous()
-        sums_in = x if x.dtype is torch.float64 else x.float()
-        mean = sums_in.mean(2)
-        square = torch.linalg.vector_norm(sums_in, dim=2).square() / x.shape[2]
-        var = (square - mean.square()).clamp_(min=0)
+        exact = x if x.dtype is torch.float64 else x.float()
+        mean = exact.mean(2)
+        out = exact - mean.unsqueeze(2)
+        var = torch.linalg.vector_norm(out, dim=2).square() / x.shape[2]
         invstd = (var + eps).rsqrt()
-        scale = weight * invstd
-        shift = (bias - mean * scale).unsqueeze(2)
         ctx.save_for_backward(x, weight, mean, invstd)
         ctx.eps = eps
         ctx.mark_non_differentiable(mean, var)
-        out = x * scale.unsqueeze(2).to(x.dtype)
-        return out.add_(shift.to(x.dtype)), mean, var
+        out.mul_((weight * invstd).unsqueeze(2)).add_(bias.unsqueeze(2))
+        return out.to(x.dtype), mean, var
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:

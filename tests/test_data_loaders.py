@@ -89,7 +89,9 @@ def test_the_held_out_fold_and_the_others_share_neither_rows_nor_people(data_dir
         test = make_loader(data_dir, test_cross_val=fold, training=False)
         assert set(train.source.faces.fold.tolist()) == set(range(5)) - {fold}
         assert set(test.source.faces.fold.tolist()) == {fold}
-        assert not set(train.source.faces.subject.tolist()) & set(test.source.faces.subject.tolist())
+        assert not set(train.source.faces.subject.tolist()) & set(
+            test.source.faces.subject.tolist()
+        )
         assert train.n_samples + test.n_samples == len(file)
 
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import Log, Setup
 from base.resume import BEST_NAME
 from data_loader import data_loaders
+from data_loader.dataset import FaceDataset
 from model import loss
 from model import model as arch
 from model.metric import Metric
@@ -21,7 +23,10 @@ from utils.checkpoint import load_checkpoint, load_pretrained
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.log import run_log
-from utils.runtime import choose_device, choose_precision, seed_everything
+from utils.runtime import choose_device, choose_precision, free_bytes, seed_everything
+
+SHARE_FOR_FACES = 0.5
+"""Of a GPU's free memory, what a data set may take."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ def fit(
     with run_log() as log:
         resumed = None if config.resume is None else load_checkpoint(config.resume)
         setup = prepare(config, inputs)
+        keep_on_device(setup.train_loader, setup.device)
         trainer = Trainer(setup, config, on_epoch)
         if resumed is not None:
             trainer.resume(resumed)
@@ -108,6 +114,19 @@ def prepare(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> Setup:
         device=device,
         precision=precision,
     )
+
+
+def keep_on_device(loader: BaseDataLoader, device: torch.device) -> None:
+    """Move a loader's faces to the GPU, if they fit: batches are then gathered there.
+
+    Loaders of other rows of the same data set, such as those to validate on, have them there too.
+    """
+    dataset = loader.dataset
+    if device.type == "cpu" or loader.num_workers > 0 or not isinstance(dataset, FaceDataset):
+        return
+    embeddings, labels = dataset.embeddings, dataset.labels
+    if embeddings.nbytes + labels.nbytes < SHARE_FOR_FACES * free_bytes(device):
+        dataset.move(embeddings.to(device), labels.to(device))
 
 
 def _schedule(config: ConfigParser, optimizer: Optimizer, num_batches: int) -> Any:

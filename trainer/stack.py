@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from base.base_trainer import Log
 from base.interrupt import StopRequest
@@ -44,9 +44,11 @@ class Member:
     trainer: Trainer
     error: DivergedError | None = None
     generator: torch.Generator = field(init=False)
+    weights: list[tuple[str, nn.Parameter]] = field(init=False)
     open_files: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
+        self.weights = list(self.trainer.setup.model.named_parameters())
         self.generator = torch.Generator(self.trainer.setup.device)
         self.generator.manual_seed(self.trainer.config["seed"])
 
@@ -155,19 +157,15 @@ class Stack:
 
     def _batches(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield members that are neighbours, and the places (k, B) of faces to train them on."""
-        size, device = self._batch_size, self._setup.device
+        size, num_whole = self._batch_size, [one.num_whole_batches for one in self._members]
         rows = [member.rows_of_epoch() for member in self._members]
-        num_whole = [member.num_whole_batches for member in self._members]
-        table = torch.zeros(len(rows), num_whole[0] * size, dtype=torch.int64)
-        for line, of_member, num in zip(table, rows, num_whole, strict=True):
-            line[: num * size] = of_member[: num * size]
-        table = table.to(device)
+        table = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self._setup.device)
         for batch in range(num_whole[0]):
             k = sum(num > batch for num in num_whole)
             yield slice(0, k), table[:k, batch * size : (batch + 1) * size]
-        for place, (of_member, num) in enumerate(zip(rows, num_whole, strict=True)):
+        for place, (num, of_member) in enumerate(zip(num_whole, rows, strict=True)):
             if len(of_member) > num * size:
-                yield slice(place, place + 1), of_member[None, num * size :].to(device)
+                yield slice(place, place + 1), table[place, None, num * size : len(of_member)]
 
     def _train_batch(self, members: slice, rows: Tensor) -> Tensor:
         """Train k members on rows (k, B); the sums (k, 1 + M) of loss and metrics."""
@@ -191,10 +189,9 @@ class Stack:
 
     def _step(self, active: Sequence[Member], gradients: dict[str, Tensor]) -> None:
         for place, member in enumerate(active):
-            trainer = member.trainer
-            for name, weight in trainer.setup.model.named_parameters():
+            for name, weight in member.weights:
                 weight.grad = gradients[name][place]
-            trainer.step()
+            member.trainer.step()
 
 
 def _stacked(members: Sequence[Member]) -> StackedResMLP:
@@ -207,9 +204,15 @@ def _stacked(members: Sequence[Member]) -> StackedResMLP:
 def _share_faces(members: Sequence[Member], device: torch.device) -> tuple[Tensor, Tensor]:
     """Put the faces on the device, once for all members; their embeddings and labels."""
     datasets = [member.dataset for member in members]
-    if len({dataset.embeddings.data_ptr() for dataset in datasets}) > 1:
+    first = datasets[0]
+    if not all(
+        one.embeddings.data_ptr() == first.embeddings.data_ptr()
+        and torch.equal(one.labels, first.labels)
+        for one in datasets
+    ):
         raise ValueError("the members of a stack must train on parts of the same faces")
-    embeddings, labels = datasets[0].embeddings.to(device), datasets[0].labels.to(device)
-    for dataset in datasets:
-        dataset.move(embeddings, labels)
+    embeddings, labels = first.embeddings.to(device), first.labels.to(device)
+    for member in members:
+        if member.trainer.setup.train_loader.num_workers == 0:  # other processes cannot reach them
+            member.dataset.move(embeddings, labels)
     return embeddings, labels

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from base.base_trainer import Log
 from base.resume import BEST_NAME
 from model.model import ResMLP
 from trainer.cross_val import Engine, evaluate_best, run_config
@@ -18,7 +19,7 @@ from utils.checkpoint import environment
 from utils.config import ConfigParser
 from utils.errors import DivergedError
 from utils.log import get_logger, run_log
-from utils.runtime import choose_device, choose_precision, limited_threads
+from utils.runtime import choose_device, choose_precision, free_bytes, limited_threads
 
 COPIES = 5
 """Numbers kept for each weight: itself, its gradient, two moments, and one to work with."""
@@ -58,7 +59,7 @@ def _run(
     num_stacks = -(-len(runs) // size)
     size = -(-len(runs) // num_stacks)  # stacks of like sizes
     precision = choose_precision(config["amp"], device)
-    logger.info(f"{line}, {precision}; {num_stacks} stacks of up to {size} runs")
+    logger.info(f"{line}, {precision}; runs at once: {size}, stacks: {num_stacks}")
     diverged: list[str] = []
     for start in range(0, len(runs), size):
         for member in _train(config, runs[start : start + size], inputs, bar):
@@ -79,10 +80,10 @@ def most_members(config: ConfigParser, device: torch.device, inputs: Inputs) -> 
     num_features = sum(len(x) for name, x in net.named_parameters() if name.endswith("bias"))
     num_samples = config["data_loader"]["args"]["batch_size"]
     per_member = 4 * COPIES * net.num_parameters()
-    if device.type != "cuda":
+    if device.type == "cpu":
         return max(1, CACHE_BYTES // per_member)
     per_member += 4 * ACTIVATION_COPIES * num_features * num_samples
-    free = torch.cuda.mem_get_info(device)[0] * FREE_SHARE
+    free = FREE_SHARE * free_bytes(device)
     free -= 0 if inputs.source is None else inputs.source.num_bytes()
     return max(1, int(free // per_member))
 
@@ -92,13 +93,20 @@ def _train(
 ) -> Generator[Member, None, None]:
     with ExitStack() as files:
         members = [_begin(config, run, inputs, files) for run in runs]
+        num_left = len(members)
+
+        def tell(log: Log) -> None:
+            bar.set_postfix_str(f"{num_left} at once, epoch {int(log['epoch'])}")
+
+        for member in members:
+            member.trainer.on_epoch = tell
         for member in Stack(members).train():
-            bar.set_postfix_str(f"{len(runs)} at once, epoch {member.trainer.position.epoch}")
+            num_left -= 1
             yield member
 
 
 def _begin(config: ConfigParser, run: Run, inputs: Inputs, files: ExitStack) -> Member:
-    """Make a run's folders and trainer, which writes a log of its own."""
+    """Make a run's folders and trainer, whose epochs are told in its own log only."""
     own = run_config(config, *run)
     with run_log() as log:
         trainer = Trainer(prepare(own, inputs), own)
@@ -106,7 +114,7 @@ def _begin(config: ConfigParser, run: Run, inputs: Inputs, files: ExitStack) -> 
         log.write_to(own.log_dir / "info.log")
         own.get_logger("train").info(f"Run: {own.save_dir}")
     name = f"trainer.{own.save_dir.name}"
-    trainer.logger = own.get_logger(name)
+    trainer.logger = own.get_logger(name, verbosity=0)
     files.enter_context(run_log(name)).write_to(own.log_dir / "info.log")
     get_logger("checkpoint", verbosity=0)  # what it says of the weights was said once
     return Member(trainer)
