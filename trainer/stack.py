@@ -123,7 +123,7 @@ class Stack:
     def _run_epoch(self, stop: StopRequest) -> list[Member]:
         """Train every member for an epoch; give those that leave."""
         start, rates = time.perf_counter(), [one.trainer.lr for one in self._members]
-        logs = self._train_epoch(stop)
+        logs = self.train_epoch(stop)
         num_samples = sum(one.trainer.setup.train_loader.n_samples for one in self._members)
         rate = num_samples / (time.perf_counter() - start)
         leaving = [
@@ -140,7 +140,7 @@ class Stack:
             member.open_files.close()
         return leaving
 
-    def _train_epoch(self, stop: StopRequest) -> list[Log]:
+    def train_epoch(self, stop: StopRequest) -> list[Log]:
         """Give the mean loss and metrics over an epoch of every member, whatever its number."""
         shape = (len(self._members), 1 + len(self._setup.metrics))
         sums = torch.zeros(shape, dtype=torch.float64, device=self._setup.device)
