@@ -7,9 +7,10 @@
 Random embeddings of Adience's size, the original's settings for age in 8 classes. "sequential" and
 "stacked" are cross-val.py's engines, with everything from reading the data to the three tables of a
 run. "stock" is what the original does, training and validation only; see bench_training.py.
-"products" is nothing but the batched matrix products of a stack, forward and backward, of as many
-samples as the runs train on. Processor time is told beside the time on the clock, since a
-busy machine stretches the latter. Ratios hold, absolute times are the machine's: look at its load.
+"bare" is a stack of torch's own parts: forward, backward and fused AdamW over one batch in memory,
+no dropout, no validation, nothing else, for as many samples as the runs train on. Processor time
+is told beside the time on the clock, since a busy machine stretches the latter. Ratios hold,
+absolute times are the machine's: look at its load.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.bare_stack import bare_step  # noqa: E402
 from benchmarks.gpu import report_gpu  # noqa: E402
 from benchmarks.quality import rows_of  # noqa: E402
 from benchmarks.random_data import write_random_adience  # noqa: E402
@@ -49,7 +51,8 @@ from utils.sizes import NUM_FOLDS  # noqa: E402
 NUM_ROWS = 17_055
 """Faces of Adience after cleaning."""
 
-NUM_PRODUCT_STEPS = 20
+NUM_BARE_STEPS = 20
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -147,16 +150,14 @@ def report_cpu(data_dir: Path, arguments: argparse.Namespace) -> None:
     times = {"stock": stock}
     for numbers in ["float32"] + ["bfloat16"] * cpu_has_bfloat16():
         config = original_config(data_dir, numbers == "bfloat16", arguments.epochs)
-        size = arguments.stack_size or most_members(
-            config, torch.device("cpu"), read_inputs(config, True)
-        )
+        size = arguments.stack_size or most_members(config, CPU, read_inputs(config, True))
         engines = {"sequential": sequential_engine(), "stacked": stacked_engine(stack_size=size)}
         for name, engine in engines.items():
             times[f"{name} {numbers}"], finished = run_engine(engine, config, runs)
             print_row(f"{name} {numbers}", times[f"{name} {numbers}"], size, num_epochs(finished))
-        products = time_products(config, finished, size)
-        times[f"products {numbers}"] = products
-        print_row(f"products {numbers}", products, size)
+        bare = time_bare(config, finished, size)
+        times[f"bare {numbers}"] = bare
+        print_row(f"bare {numbers}", bare, size)
     print_ratios(times)
 
 
@@ -181,10 +182,10 @@ def print_ratios(times: dict[str, Timed]) -> None:
     goals = [
         ("stacked float32", "sequential float32", 1.1),
         ("stacked float32", "stock", 0.7),
-        ("stacked float32", "products float32", 1.3),
+        ("stacked float32", "bare float32", 1.3),
         ("stacked bfloat16", "sequential float32", 0.85),
         ("stacked bfloat16", "stock", 0.5),
-        ("stacked bfloat16", "products bfloat16", 1.3),
+        ("stacked bfloat16", "bare bfloat16", 1.3),
     ]
     for name, other, goal in goals:
         if name in times:
@@ -208,31 +209,19 @@ def time_stock(config: ConfigParser, runs: list[Run], arguments: argparse.Namesp
     return took.times(len(runs) / len(chosen))
 
 
-def time_products(config: ConfigParser, finished: list[Finished], size: int) -> Timed:
-    """Time the batched products of a stack; scale them to the samples that the runs trained on."""
-    shapes = [
-        weight.shape
-        for name, weight in load_checkpoint(finished[0].best_path).state_dict.items()
-        if weight.dim() == 2
-    ]
-    batch_size = config["data_loader"]["args"]["batch_size"]
-    dtype = torch.bfloat16 if config["amp"] and cpu_has_bfloat16() else torch.float32
+def time_bare(config: ConfigParser, finished: list[Finished], size: int) -> Timed:
+    """Time a bare stack; scale it to the samples that the runs trained on."""
     num_members = min(size, len(finished))
-    weights = [torch.randn(num_members, *shape, dtype=dtype) for shape in shapes]
-    inputs = [torch.randn(num_members, shape[1], batch_size, dtype=dtype) for shape in shapes]
-    gradients = [torch.randn(num_members, shape[0], batch_size, dtype=dtype) for shape in shapes]
+    step = bare_step(config, num_members)
 
-    def steps(number: int = NUM_PRODUCT_STEPS) -> None:
-        for _ in range(number):
-            for weight, x, gradient in zip(weights, inputs, gradients, strict=True):
-                torch.bmm(weight, x)
-                torch.bmm(weight.transpose(1, 2), gradient)
-                torch.bmm(gradient, x.transpose(1, 2))
+    def steps() -> None:
+        for _ in range(NUM_BARE_STEPS):
+            step()
 
-    steps(1)
+    steps()
     took, _ = timed(steps)
     num_steps = sum(epochs_trained(one) * num_batches(config, one) for one in finished)
-    return took.times(num_steps / (NUM_PRODUCT_STEPS * num_members))
+    return took.times(num_steps / (NUM_BARE_STEPS * num_members))
 
 
 def epochs_trained(finished: Finished) -> int:
