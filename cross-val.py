@@ -24,7 +24,7 @@ def main() -> None:
     add_engine_arguments(parser)
     arguments = parser.parse_args()
     config = ConfigParser.from_args(arguments, check=check)
-    engine = engine_of(arguments)
+    engine = engine_of(arguments, config)
     cross_validate(config, arguments.seed, arguments.fold, arguments.anew, engine)
 
 

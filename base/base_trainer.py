@@ -3,8 +3,8 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ from base.curves import Curves
 from base.interrupt import StopRequest
 from base.monitor import Monitor
 from base.resume import BEST_NAME, INTERRUPTED_NAME, Position, random_state, resume
-from utils.checkpoint import Checkpoint, copy_checkpoint, environment, save_checkpoint
+from utils.checkpoint import (
+    Checkpoint,
+    copy_checkpoint,
+    environment,
+    own_storage,
+    save_checkpoint,
+)
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import DivergedError
@@ -72,7 +78,7 @@ class BaseTrainer(ABC):
         self.position = Position()
         self.best_log: Log = {}
         self.earlier_best: Path | None = None
-        self.base_lr: float = setup.optimizer.param_groups[0]["lr"]
+        self.base_lr = self.lr
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision.needs_scaler)
         scheduler = type(setup.lr_scheduler).__name__
         self.steps_scheduler_per_batch = scheduler in PER_BATCH_SCHEDULERS
@@ -106,42 +112,72 @@ class BaseTrainer(ABC):
             DivergedError: the loss became NaN or infinite.
             OSError: a checkpoint could not be written.
         """
-        if self.earlier_best is not None:
-            copy_checkpoint(self.earlier_best, self.config.save_dir / BEST_NAME)
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest())
-            curves = Curves(self.config.log_dir, self.config["trainer"]["tensorboard"])
-            stack.callback(curves.close)
-            while self.position.epoch < self.epochs and not self.monitor.should_stop:
-                self._run_epoch(self.position.epoch + 1, stop, curves)
+            stack.enter_context(self.running())
+            while not self.is_done:
+                self._run_epoch(self.position.epoch + 1, stop)
+        return self.best_log
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Hold open what the epochs write to, and say in the end if they stopped early."""
+        if self.earlier_best is not None:
+            copy_checkpoint(self.earlier_best, self.config.save_dir / BEST_NAME)
+        with closing(Curves(self.config.log_dir, self.config["trainer"]["tensorboard"])) as curves:
+            self.curves = curves
+            yield
         if self.monitor.should_stop:
             self.logger.info(
                 f"Stopped early: {self.monitor.metric} did not improve for "
                 f"{self.monitor.patience} epochs"
             )
-        return self.best_log
 
-    def _run_epoch(self, epoch: int, stop: StopRequest, curves: Curves) -> None:
+    @property
+    def is_done(self) -> bool:
+        """True after the last epoch, or when nothing became better for long enough."""
+        return self.position.epoch >= self.epochs or self.monitor.should_stop
+
+    def _run_epoch(self, epoch: int, stop: StopRequest) -> None:
         num_before = self.position.batch * self.setup.train_loader.order.batch_size
-        lr, start = self.setup.optimizer.param_groups[0]["lr"], time.perf_counter()
+        lr, start = self.lr, time.perf_counter()
         training = self.train_epoch(epoch, stop)
         if training is None:
             self._leave(stop)
             return
-        seconds = time.perf_counter() - start
+        num_trained = self.setup.train_loader.n_samples - num_before
+        self.finish_epoch(epoch, training, num_trained / (time.perf_counter() - start), lr)
+        if stop.is_set and not self.is_done:
+            self._leave(stop)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate now."""
+        lr: float = self.setup.optimizer.param_groups[0]["lr"]
+        return lr
+
+    def finish_epoch(self, epoch: int, training: Log, rate: float, lr: float) -> None:
+        """Do what follows the batches of an epoch: validate, judge, report, save.
+
+        Args:
+            epoch: from 1.
+            training: mean loss and metrics of the epoch.
+            rate: samples a second, for the report.
+            lr: learning rate that the epoch began with.
+
+        Raises:
+            DivergedError: the weights or the validation loss became NaN or infinite.
+        """
         self._refuse_nan_weights(epoch)
         log = {"epoch": epoch, **training, **self._validation_log(epoch)}
         self._step_scheduler_after_epoch(log)
         self.position = Position(epoch)
         is_best = self.monitor.update(epoch, log)
-        num_trained = self.setup.train_loader.n_samples - num_before
-        self._report(log, num_trained / seconds, is_best)
-        curves.add(log, lr)
+        self._report(log, rate, is_best)
+        self.curves.add(log, lr)
         self._save_epoch(epoch, log, is_best)
         if self.on_epoch is not None:
             self.on_epoch(log)
-        if stop.is_set and epoch < self.epochs and not self.monitor.should_stop:
-            self._leave(stop)
 
     def _refuse_nan_weights(self, epoch: int) -> None:
         """Notice what the very last step of an epoch did, whose loss nobody looks at."""
@@ -204,7 +240,7 @@ class BaseTrainer(ABC):
         return {
             "arch": type(self.setup.model).__name__,
             "epoch": self.position.epoch,
-            "state_dict": self.setup.model.state_dict(),
+            "state_dict": own_storage(self.setup.model.state_dict()),
             "optimizer": self.setup.optimizer.state_dict(),
             "monitor_best": self.monitor.best,
             "config": self.config.config,

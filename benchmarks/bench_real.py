@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from base.base_data_loader import BaseDataLoader  # noqa: E402
-from benchmarks.quality import ORIGINAL_RECIPES, rows_of  # noqa: E402
+from benchmarks.quality import rows_of  # noqa: E402
+from benchmarks.stock import ORIGINAL_RECIPES  # noqa: E402
 from trainer.check import check  # noqa: E402
 from trainer.fit import fit, training_loader  # noqa: E402
 from utils.config import ConfigParser  # noqa: E402

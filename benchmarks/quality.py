@@ -1,20 +1,17 @@
 """Time to quality on real faces: the shipped recipes beside the original's."""
 
-import copy
 import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import Log
 from base.resume import BEST_NAME
-from benchmarks.stock import DictSamples, network, stock_pass
+from benchmarks.stock import ORIGINAL_RECIPES, stock_training
 from data_loader.dataset import FaceDataset
 from trainer.check import check
 from trainer.fit import prepare, training_loader
@@ -25,23 +22,6 @@ from utils.files import read_json
 from utils.options import TASKS_PATH, task_settings
 
 TRAIN_CONFIG = TASKS_PATH.parent.parent / "train.json"
-ORIGINAL_RECIPES: dict[str, dict[str, Any]] = {
-    "gender": {
-        "arch": {"num_residuals_per_block": 1, "num_blocks": 4, "num_classes": 2},
-        "batch_size": 512,
-        "lr": 0.0243983281217744,
-        "weight_decay": 0.004735384181058588,
-        "gamma": 0.06620420614596553,
-    },
-    "age8": {
-        "arch": {"num_residuals_per_block": 1, "num_blocks": 2, "num_classes": 8},
-        "batch_size": 128,
-        "lr": 0.0011670137678831,
-        "weight_decay": 0.00012337159555124116,
-        "gamma": 0.3947943239814273,
-    },
-}
-"""Published hyper-parameters; dropout 0.05, up to 30 epochs, early stop 5 on validation loss."""
 
 
 def report_quality(real_dir: Path) -> None:
@@ -136,24 +116,6 @@ def run_original(real_dir: Path, task: str, seed: int) -> tuple[float, float]:
         test, data = adience_rows(config), training_loader(config)
     train_rows, valid_rows = torch.from_numpy(data.rows), torch.from_numpy(data.validation_rows)
     start = time.perf_counter()
-    train, valid = DictSamples(*rows_of(data, train_rows)), DictSamples(*rows_of(data, valid_rows))
-    loaders = [DataLoader(part, recipe["batch_size"], shuffle=True) for part in (train, valid)]
-    model = network(nn.Dropout, seed, **recipe["arch"])
-    optimizer = torch.optim.AdamW(
-        model.parameters(), recipe["lr"], weight_decay=recipe["weight_decay"]
-    )
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, recipe["gamma"])
-    best_loss, best_weights, num_worse = float("inf"), model.state_dict(), 0
-    for _ in range(30):
-        stock_pass(model.train(), loaders[0], optimizer)
-        with torch.no_grad():
-            loss = stock_pass(model.eval(), loaders[1], None)
-        schedule.step()
-        num_worse = 0 if loss <= best_loss else num_worse + 1
-        if loss <= best_loss:
-            best_loss, best_weights = loss, copy.deepcopy(model.state_dict())
-        if num_worse > 5:
-            break
+    model = stock_training(rows_of(data, train_rows), rows_of(data, valid_rows), recipe, seed)[0]
     seconds = time.perf_counter() - start
-    model.load_state_dict(best_weights)
     return share_right(model, *test), seconds

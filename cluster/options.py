@@ -4,9 +4,13 @@ import argparse
 
 from cluster.session import Share, address_of
 from trainer.cross_val import Engine, sequential_engine
+from trainer.stacked_engine import stacked_engine
+from utils.config import ConfigParser
 from utils.errors import ConfigError
+from utils.log import get_logger
+from utils.runtime import choose_device
 
-ENGINES = ("sequential", "ray")
+ENGINES = ("sequential", "stacked", "ray")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=ENGINES,
-        help="sequential: one run after the other in this process (default); ray: as many at once "
-        "as there is room for (default with --address)",
+        help="sequential: one run after the other in this process (default on a CPU); stacked: as "
+        "many as fit the device as one network (default on a GPU); ray: as many at once as there "
+        "is room for, each in a process (default with --address)",
     )
     parser.add_argument(
         "--cpus", type=int, metavar="N", help="cores a run (ray: default 1; sequential: all)"
@@ -39,18 +44,31 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def engine_of(arguments: argparse.Namespace) -> Engine:
-    """Make the engine that the command line asks for.
+def engine_of(arguments: argparse.Namespace, config: ConfigParser) -> Engine:
+    """Make the engine that the command line asks for, or the one that suits the device.
 
     Raises:
-        ConfigError: options that only the other engine has.
+        ConfigError: options that only another engine has.
     """
-    share = Share(1 if arguments.cpus is None else arguments.cpus, arguments.gpus)
-    if (arguments.engine or ("ray" if arguments.address else "sequential")) == "ray":
+    name = arguments.engine or _default_engine(arguments, config)
+    if name == "ray":
         from cluster.cross_val import ray_engine
 
+        share = Share(1 if arguments.cpus is None else arguments.cpus, arguments.gpus)
         return ray_engine(share, address_of(arguments.address))
-    for name in ("gpus", "address"):
-        if getattr(arguments, name) is not None:
-            raise ConfigError(f"--{name} is for --engine ray; n_gpu and -d choose the device here")
-    return sequential_engine(arguments.cpus)
+    for option in ("gpus", "address"):
+        if getattr(arguments, option) is not None:
+            raise ConfigError(
+                f"--{option} is for --engine ray; n_gpu and -d choose the device of --engine {name}"
+            )
+    make = {"sequential": sequential_engine, "stacked": stacked_engine}[name]
+    return make(arguments.cpus)
+
+
+def _default_engine(arguments: argparse.Namespace, config: ConfigParser) -> str:
+    if arguments.address:
+        return "ray"
+    device, _ = choose_device(config["n_gpu"])
+    name = "stacked" if device.type == "cuda" else "sequential"
+    get_logger("cross-val").info(f"Engine: {name}, as --engine says nothing else")
+    return name

@@ -41,7 +41,7 @@ class FaceDataLoader(BaseDataLoader):
         source: the data set as read before, to share it; None reads it from `data_dir`.
 
     Attributes:
-        faces: the columns behind the data set, row by row.
+        source: the data set behind the rows; it may hold more of them where it was given.
         extractors: what made the embeddings of each part of the data set, where that is recorded.
 
     Raises:
@@ -65,13 +65,14 @@ class FaceDataLoader(BaseDataLoader):
         source: FaceSource | None = None,
     ):
         selection = Selection(folds_to_read(dataset, training, test_cross_val), limit_data, seed)
-        source = source or read_source(data_dir, dataset, selection)
-        faces = source.select(selection)
-        self.faces = faces
+        self.source = source = source or read_source(data_dir, dataset, selection)
+        faces, part = source.faces, source.rows(selection)
         self.extractors = source.extractors
-        subjects = number_subjects(faces.subject) if validation_by == "subject" else None
+        subjects = None
+        if validation_by == "subject":
+            subjects = number_subjects(faces.subject if part is None else faces.subject[part])
         super().__init__(
-            FaceDataset(faces.embedding, self.labels(faces, num_classes), subjects),
+            FaceDataset(faces.embedding, self.labels(faces, num_classes), subjects, part),
             batch_size,
             shuffle,
             Split(validation_split if training else 0, validation_by, seed),

@@ -14,10 +14,13 @@ from torch.utils.data import Dataset
 class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
     """Embeddings and class numbers; a batch is one indexed slice.
 
+    Several data sets can be parts of the same faces, which are then in memory once.
+
     Attributes:
-        embeddings: (N, D) float32.
-        labels: (N,) int64.
+        embeddings: (M, D) float32, of all faces.
+        labels: (M,) int64.
         subjects: (N,) int64, equal numbers for the same person; None where nobody is known.
+        part: (N,) which of the faces are this data set; None for all of them.
     """
 
     def __init__(
@@ -25,21 +28,32 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         embeddings: NDArray[np.float32],
         labels: NDArray[np.int64],
         subjects: NDArray[np.int64] | None = None,
+        part: NDArray[np.int64] | None = None,
     ):
         self.embeddings = _as_tensor(embeddings)
         self.labels = _as_tensor(labels)
         self.subjects = subjects
+        self.part = None if part is None else _as_tensor(part)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.labels if self.part is None else self.part)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.embeddings[index], self.labels[index]
+        place = index if self.part is None else int(self.part[index])
+        return self.embeddings[place], self.labels[place]
 
     def __getitems__(self, indices: Tensor | Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Fetch a batch: embeddings (B, D) and labels (B,)."""
-        rows = torch.as_tensor(indices)
-        return self.embeddings.index_select(0, rows), self.labels.index_select(0, rows)
+        """Fetch a batch: embeddings (B, D) and labels (B,), where `move` put them."""
+        places = self.places(torch.as_tensor(indices)).to(self.labels.device, non_blocking=True)
+        return self.embeddings.index_select(0, places), self.labels.index_select(0, places)
+
+    def places(self, rows: Tensor) -> Tensor:
+        """Tell where rows (B,) of this data set are among the faces."""
+        return rows if self.part is None else self.part.index_select(0, rows)
+
+    def move(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Fetch from these copies of the same faces from now on, on another device."""
+        self.embeddings, self.labels = embeddings, labels
 
 
 def _as_tensor(array: NDArray[Any]) -> Tensor:

@@ -62,10 +62,6 @@ class Faces:
     def __len__(self) -> int:
         return len(self.embedding)
 
-    def take(self, rows: NDArray[np.int64]) -> "Faces":
-        """Copy some rows."""
-        return Faces(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
-
 
 def data_path(data_dir: Path | str, source: str) -> Path:
     """Name the data file of 'Adience', 'imdb' or 'wiki'."""

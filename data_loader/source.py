@@ -4,6 +4,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_loader.faces import ALL_ROWS, Faces, Selection, read_extractors, read_faces, select_rows
 
 
@@ -25,18 +28,18 @@ class FaceSource:
         """Give the size of the arrays."""
         return sum(getattr(self.faces, field.name).nbytes for field in fields(self.faces))
 
-    def select(self, selection: Selection) -> Faces:
-        """Give the rows of another selection, copied, or of the very same one, not copied.
+    def rows(self, selection: Selection) -> NDArray[np.int64] | None:
+        """Tell which of the faces another selection chooses; None for all of them.
 
         Raises:
             ValueError: these are not all rows of the data set, nor the ones asked for.
         """
         if selection.chooses_like(self.selection):
-            return self.faces
+            return None
         if not self.selection.chooses_like(ALL_ROWS):
             raise ValueError(f"{selection} was asked of a source that holds {self.selection}")
         (rows,) = select_rows([self.faces.fold], selection)
-        return self.faces.take(rows)
+        return rows
 
 
 def read_source(data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS) -> FaceSource:

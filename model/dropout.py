@@ -39,12 +39,17 @@ def keep_probability(p: float, device: torch.device) -> float:
 
 def zero_one_mask(shape: torch.Size, p: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Draw a mask, 0 < p < 1: 0 with probability p, else 1."""
-    if device.type != "cpu":
-        return torch.empty(shape, dtype=dtype, device=device).bernoulli_(1 - p)
-    num_draws = -(-shape.numel() // 4)
-    draws = torch.empty(num_draws, dtype=torch.int64, device="cpu").random_(-(2**63), None)
-    lanes = draws.view(torch.int16)[: shape.numel()].view(shape)
-    mask = torch.empty(shape, dtype=dtype, device="cpu")
+    return fill_zero_one(torch.empty(shape, dtype=dtype, device=device), p)
+
+
+def fill_zero_one(mask: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
+    """Fill a contiguous tensor as `zero_one_mask`, from a generator or the global one."""
+    if mask.device.type != "cpu":
+        return mask.bernoulli_(1 - p, generator=generator)
+    num_draws = -(-mask.numel() // 4)
+    draws = torch.empty(num_draws, dtype=torch.int64, device="cpu")
+    draws.random_(-(2**63), None, generator=generator)
+    lanes = draws.view(torch.int16)[: mask.numel()].view(mask.shape)
     # Comparing straight into a floating-point tensor is several times faster than casting booleans.
     return torch.ge(lanes, _num_dropped(p) - NUM_VALUES // 2, out=mask)
 

@@ -10,7 +10,11 @@ from utils.ages import class_years
 
 
 def cse(
-    output: Tensor, target: Tensor, label_smoothing: float = 0.0, soft_ordinal_years: float = 0.0
+    output: Tensor,
+    target: Tensor,
+    label_smoothing: float = 0.0,
+    soft_ordinal_years: float = 0.0,
+    reduction: str = "mean",
 ) -> Tensor:
     """Cross entropy, with hard or soft targets.
 
@@ -20,17 +24,23 @@ def cse(
         label_smoothing: share of the target spread evenly over all classes (arXiv 1512.00567).
         soft_ordinal_years: standard deviation in years of a Gaussian over the age classes that
             replaces the single true class, so that a near miss costs less; 0 for hard targets.
+        reduction: "mean", or "none" for the loss of each sample.
 
     Returns:
-        The mean over the samples, ().
+        The mean over the samples, (), or the losses (N,).
 
     Source: label distributions of ages, arXiv 1611.01731.
     """
     if soft_ordinal_years == 0:
-        return functional.cross_entropy(output, target, label_smoothing=label_smoothing)
+        return functional.cross_entropy(
+            output, target, label_smoothing=label_smoothing, reduction=reduction
+        )
     table = _soft_targets(output.shape[1], soft_ordinal_years, str(output.device))
     return functional.cross_entropy(
-        output, table.index_select(0, target), label_smoothing=label_smoothing
+        output,
+        table.index_select(0, target),
+        label_smoothing=label_smoothing,
+        reduction=reduction,
     )
 
 

@@ -76,9 +76,9 @@ def test_shared_data_are_not_copied(data_dir: Path) -> None:
 def test_data_read_for_one_selection_serve_it_without_a_copy_and_no_other(data_dir: Path) -> None:
     selection = Selection(limit=40, seed=3)
     source = read_source(data_dir, "Adience", selection)
-    assert source.select(Selection(limit=40, seed=3)) is source.faces
+    assert source.rows(Selection(limit=40, seed=3)) is None
     with pytest.raises(ValueError, match="limit=41"):
-        source.select(Selection(limit=41, seed=3))
+        source.rows(Selection(limit=41, seed=3))
     assert source.num_bytes() > 40 * 512 * 4
 
 
@@ -236,10 +236,10 @@ sys.exit("ray" in sys.modules)
 # --- engines -------------------------------------------------------------------------------------
 
 
-def parse(*options: str) -> argparse.Namespace:
+def chosen(config: Config, *options: str) -> Engine:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return parser.parse_args(options)
+    return engine_of(parser.parse_args(options), ConfigParser(config))
 
 
 @pytest.mark.parametrize(
@@ -250,14 +250,16 @@ def parse(*options: str) -> argparse.Namespace:
         (("--engine", "sequential", "--address", "a:1"), "--address is for --engine ray"),
     ],
 )
-def test_options_of_the_other_engine_are_refused(options: tuple[str, ...], complaint: str) -> None:
+def test_options_of_the_other_engine_are_refused(
+    options: tuple[str, ...], complaint: str, cross_val_config: Config
+) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        engine_of(parse(*options))
+        chosen(cross_val_config, *options)
 
 
-def test_an_address_means_the_engine_that_can_use_it() -> None:
-    assert engine_of(parse("--address", "127.0.0.1:1")).__module__ == "cluster.cross_val"
-    assert engine_of(parse()).__module__ == "trainer.cross_val"
+def test_an_address_means_the_engine_that_can_use_it(cross_val_config: Config) -> None:
+    far = chosen(cross_val_config, "--address", "127.0.0.1:1")
+    assert far.__module__ == "cluster.cross_val"
 
 
 def test_threads_are_limited_and_recorded(cross_val_config: Config) -> None:

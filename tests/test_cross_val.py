@@ -160,14 +160,14 @@ def test_no_person_is_in_two_of_training_validation_and_test(
     assert isinstance(loader, AgeDataLoader)
     assert isinstance(held_out, AgeDataLoader)
     sides = [
-        set(loader.faces.subject[loader.rows]),
-        set(loader.faces.subject[loader.validation_rows]),
-        set(held_out.faces.subject),
+        set(loader.source.faces.subject[loader.rows]),
+        set(loader.source.faces.subject[loader.validation_rows]),
+        set(held_out.source.faces.subject),
     ]
     assert [len(side) > 0 for side in sides] == [True] * 3
     assert len(set.union(*sides)) == sum(map(len, sides)) == 60
-    assert set(held_out.faces.fold) == {fold}
-    assert fold not in set(loader.faces.fold)
+    assert set(held_out.source.faces.fold) == {fold}
+    assert fold not in set(loader.source.faces.fold)
 
 
 # --- going on -------------------------------------------------------------------------------------

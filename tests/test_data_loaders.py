@@ -87,14 +87,16 @@ def test_the_held_out_fold_and_the_others_share_neither_rows_nor_people(data_dir
     for fold in range(5):
         train = make_loader(data_dir, test_cross_val=fold, validation_split=0.0)
         test = make_loader(data_dir, test_cross_val=fold, training=False)
-        assert set(train.faces.fold.tolist()) == set(range(5)) - {fold}
-        assert set(test.faces.fold.tolist()) == {fold}
-        assert not set(train.faces.subject.tolist()) & set(test.faces.subject.tolist())
+        assert set(train.source.faces.fold.tolist()) == set(range(5)) - {fold}
+        assert set(test.source.faces.fold.tolist()) == {fold}
+        assert not set(train.source.faces.subject.tolist()) & set(
+            test.source.faces.subject.tolist()
+        )
         assert train.n_samples + test.n_samples == len(file)
 
 
 def test_without_a_held_out_fold_all_five_are_trained_on(data_dir: Path) -> None:
-    assert set(make_loader(data_dir).faces.fold.tolist()) == set(range(5))
+    assert set(make_loader(data_dir).source.faces.fold.tolist()) == set(range(5))
 
 
 def test_the_held_out_fold_is_not_split(data_dir: Path) -> None:
@@ -355,7 +357,7 @@ def test_a_pickled_file_of_adience_splits_by_the_subject_in_its_image_paths(
     path.parent.mkdir()
     np.save(path, original_records(load_file(data_dir, "Adience"), True), allow_pickle=True)
     loader = make_loader(tmp_path, validation_by="subject", validation_split=0.2)
-    subjects = loader.faces.subject
+    subjects = loader.source.faces.subject
     both = set(subjects[loader.rows].tolist()) & set(subjects[loader.validation_rows].tolist())
     assert len(set(subjects.tolist())) == 60
     assert len(loader.validation_rows) == 60
@@ -640,11 +642,11 @@ def test_each_epoch_has_every_training_row_once_and_no_validation_row(data_dir: 
 
 def test_a_batch_is_the_rows_that_the_order_names(data_dir: Path) -> None:
     loader = make_loader(data_dir)
-    embeddings = torch.from_numpy(loader.faces.embedding)
+    embeddings = torch.from_numpy(loader.source.faces.embedding)
     for rows, (batch, labels) in zip(loader.order, loader, strict=True):
         assert torch.equal(batch, embeddings[rows])
         assert labels.tolist() == [
-            {"m": 0, "f": 1}[gender] for gender in loader.faces.gender[rows.numpy()].tolist()
+            {"m": 0, "f": 1}[gender] for gender in loader.source.faces.gender[rows.numpy()].tolist()
         ]
 
 

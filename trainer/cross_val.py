@@ -15,12 +15,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from base.base_trainer import Log
+from base.base_trainer import Log, Setup
 from base.interrupt import StopRequest
 from data_loader.faces import read_faces
 from trainer.check import check
 from trainer.evaluate import evaluate
-from trainer.fit import Fitted, fit, held_out_loader
+from trainer.fit import fit, held_out_loader
 from trainer.inputs import NO_INPUTS, Inputs
 from trainer.study_results import (
     Finished,
@@ -164,15 +164,10 @@ def run_one(
         DivergedError: names seed and fold.
         Interrupted: Ctrl-C or SIGTERM came; this run is lost, those before are not.
     """
-    run = ConfigParser(
-        config.config,
-        modification={"seed": seed, "data_loader.args.test_cross_val": fold},
-        check=check,
-        folder=config.folder,
-    )
+    run = run_config(config, seed, fold)
     try:
         fitted = fit(run, on_epoch, inputs)
-        stats = _evaluate_best(run, fitted, inputs)
+        stats = evaluate_best(run, fitted.setup, fitted.best_path, inputs)
     except DivergedError as error:
         raise DivergedError(f"seed {seed}, fold {fold}: {error}") from None
     except Interrupted as interrupted:
@@ -183,9 +178,21 @@ def run_one(
     return Finished(seed, fold, stats, fitted.best_path, environment(fitted.setup.precision))
 
 
-def _evaluate_best(config: ConfigParser, fitted: Fitted, inputs: Inputs) -> dict[str, Log]:
-    setup = fitted.setup
-    load_weights(setup.model, load_checkpoint(fitted.best_path))
+def run_config(config: ConfigParser, seed: int, fold: int) -> ConfigParser:
+    """Give the config of one run."""
+    return ConfigParser(
+        config.config,
+        modification={"seed": seed, "data_loader.args.test_cross_val": fold},
+        check=check,
+        folder=config.folder,
+    )
+
+
+def evaluate_best(
+    config: ConfigParser, setup: Setup, best_path: Path, inputs: Inputs
+) -> dict[str, Log]:
+    """Evaluate the best epoch of a run on its three splits."""
+    load_weights(setup.model, load_checkpoint(best_path))
     test = held_out_loader(config, inputs)
     loaders = {
         "train": setup.train_loader.unshuffled(setup.train_loader.rows),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.optim import Optimizer
 
@@ -13,6 +14,7 @@ from base.base_data_loader import BaseDataLoader
 from base.base_trainer import Log, Setup
 from base.resume import BEST_NAME
 from data_loader import data_loaders
+from data_loader.dataset import FaceDataset
 from model import loss
 from model import model as arch
 from model.metric import Metric
@@ -24,7 +26,10 @@ from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.log import run_log
 from utils.network_check import MIN_ROWS, NetworkCheck, draw
-from utils.runtime import choose_device, choose_precision, seed_everything
+from utils.runtime import choose_device, choose_precision, free_bytes, seed_everything
+
+SHARE_FOR_FACES = 0.5
+"""Of a GPU's free memory, what a data set may take."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ def fit(
     with run_log() as log:
         resumed = None if config.resume is None else load_checkpoint(config.resume)
         setup = prepare(config, inputs)
+        keep_on_device(setup.train_loader, setup.device)
         trainer = Trainer(setup, config, on_epoch)
         if resumed is not None:
             trainer.resume(resumed)
@@ -133,7 +139,21 @@ def _network_check(
 def draw_embeddings(loader: BaseDataLoader, seed: int) -> NDArray[np.float32]:
     """Copy embeddings (N, 512) of a loader's rows, in random order, not more than are needed."""
     dataset: Any = loader.dataset
-    return draw(dataset.embeddings.numpy(), loader.rows, seed).astype(np.float32, copy=False)
+    places = dataset.places(torch.from_numpy(loader.rows)).numpy()
+    return draw(dataset.embeddings.cpu().numpy(), places, seed).astype(np.float32, copy=False)
+
+
+def keep_on_device(loader: BaseDataLoader, device: torch.device) -> None:
+    """Move a loader's faces to the GPU, if they fit: batches are then gathered there.
+
+    Loaders of other rows of the same data set, such as those to validate on, have them there too.
+    """
+    dataset = loader.dataset
+    if device.type == "cpu" or loader.num_workers > 0 or not isinstance(dataset, FaceDataset):
+        return
+    embeddings, labels = dataset.embeddings, dataset.labels
+    if embeddings.nbytes + labels.nbytes < SHARE_FOR_FACES * free_bytes(device):
+        dataset.move(embeddings.to(device), labels.to(device))
 
 
 def _schedule(config: ConfigParser, optimizer: Optimizer, num_batches: int) -> Any:

@@ -60,7 +60,7 @@ PARTS: dict[str, Parts] = {
     },
     "optimizer": _optimizers(),
     "lr_scheduler": _schedulers(),
-    "loss": {"cse": Part(loss.cse, given=frozenset({"output", "target"}))},
+    "loss": {"cse": Part(loss.cse, given=frozenset({"output", "target", "reduction"}))},
     "metrics": {name: Part(value) for name, value in known_metrics().items()},
 }
 

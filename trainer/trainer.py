@@ -77,12 +77,16 @@ class Trainer(BaseTrainer):
             loss = setup.criterion(output, target)
         setup.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(setup.optimizer)
-        self.scaler.update()
-        if self.steps_scheduler_per_batch:
-            setup.lr_scheduler.step()
+        self.step()
         with torch.no_grad():
             return score(output, target, loss, setup.metrics)
+
+    def step(self) -> None:
+        """Change the weights by the gradients of a batch, and the rate by the schedule."""
+        self.scaler.step(self.setup.optimizer)
+        self.scaler.update()
+        if self.steps_scheduler_per_batch:
+            self.setup.lr_scheduler.step()
 
     def _refuse_nan(self, epoch: int, scores: Tensor) -> None:
         is_finite = torch.isfinite(scores[:, 0])

@@ -87,6 +87,14 @@ def _write(content: bytes | memoryview, path: Path) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def own_storage(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy those weights that are slices of larger tensors, all of which would be written."""
+    for name, weight in weights.items():
+        if weight.untyped_storage().nbytes() > weight.nbytes:
+            weights[name] = weight.clone()
+    return weights
+
+
 def copy_checkpoint(source: Path, target: Path) -> None:
     """Copy a checkpoint, whole or not at all.
 

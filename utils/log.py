@@ -72,10 +72,10 @@ class RunLog:
 
 
 @contextmanager
-def run_log() -> Iterator[RunLog]:
-    """Collect the program's log lines as long as the block lasts."""
+def run_log(name: str | None = None) -> Iterator[RunLog]:
+    """Collect the log lines of the program, or of one part, as long as the block lasts."""
     log = RunLog()
-    root = logging.getLogger(ROOT)
+    root = logging.getLogger(ROOT if name is None else f"{ROOT}.{name}")
     root.addHandler(log._memory)
     try:
         yield log

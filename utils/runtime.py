@@ -55,6 +55,13 @@ def choose_device(n_gpu: int) -> tuple["torch.device", str]:
     return torch.device("cuda", 0), line
 
 
+def free_bytes(device: "torch.device") -> int:
+    """Ask a GPU for its free memory."""
+    import torch
+
+    return torch.cuda.mem_get_info(device)[0]
+
+
 @contextlib.contextmanager
 def limited_threads(num_threads: int | None) -> Iterator[None]:
     """Let torch use this many threads in the block; None leaves their number as it is."""

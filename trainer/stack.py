@@ -1,0 +1,218 @@
+"""Many trainings of one architecture as one: a forward and a backward for all of them.
+
+Each member is a trainer of its own, with its loaders, optimizer, schedule, monitor and checkpoints;
+only the batches go through the networks together (`model.stacked`). A member takes the batches that
+it would take alone, from its own rows in its own order; its dropout masks come from a generator of
+its own. A member that is done, or diverges, leaves the stack.
+
+Members are ordered by their number of whole batches, so that those still at work in an epoch are
+always the first ones, and their weights a slice. The odd batch that may end an epoch is trained
+alone.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from base.base_trainer import Log
+from base.interrupt import StopRequest
+from data_loader.dataset import FaceDataset
+from model.metric import Scored
+from model.model import ResMLP
+from model.stacked import StackedResMLP
+from trainer.evaluate import means
+from trainer.trainer import Trainer
+from utils.cli import Interrupted
+from utils.errors import DivergedError
+
+
+@dataclass(eq=False)
+class Member:
+    """A training in a stack.
+
+    Attributes:
+        trainer: of a new training, its folders made.
+        error: why it could not go on; None as long as it can, and when it is done.
+    """
+
+    trainer: Trainer
+    error: DivergedError | None = None
+    generator: torch.Generator = field(init=False)
+    weights: list[tuple[str, nn.Parameter]] = field(init=False)
+    open_files: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.weights = list(self.trainer.setup.model.named_parameters())
+        self.generator = torch.Generator(self.trainer.setup.device)
+        self.generator.manual_seed(self.trainer.config["seed"])
+
+    @property
+    def dataset(self) -> FaceDataset:
+        """The faces that it trains and validates on."""
+        dataset = self.trainer.setup.train_loader.dataset
+        if not isinstance(dataset, FaceDataset):
+            raise TypeError(f"a stack trains on a FaceDataset, not on a {type(dataset).__name__}")
+        return dataset
+
+    @property
+    def num_whole_batches(self) -> int:
+        """Batches of an epoch that have the full size."""
+        order = self.trainer.setup.train_loader.order
+        has_odd_end = len(order.rows) != len(order) * order.batch_size
+        return len(order) - has_odd_end
+
+    def rows_of_epoch(self) -> Tensor:
+        """Give the places (N,) among the faces of the next epoch's samples, in order."""
+        order = self.trainer.setup.train_loader.order
+        order.epoch, order.first_batch = self.trainer.position.epoch + 1, 0
+        return self.dataset.places(torch.cat(list(order)))
+
+    def finish_epoch(self, training: Log, rate: float, lr: float) -> bool:
+        """Do what follows an epoch's batches; tell whether the member leaves."""
+        epoch = self.trainer.position.epoch + 1
+        try:
+            if not math.isfinite(training["loss"]):
+                raise DivergedError(
+                    f"the loss became {training['loss']} in epoch {epoch}: lower the learning rate "
+                    "(--lr), or train without amp (-o amp=false)"
+                )
+            self.trainer.finish_epoch(epoch, training, rate, lr)
+        except DivergedError as error:
+            self.error = error
+        return self.error is not None or self.trainer.is_done
+
+
+class Stack:
+    """Trains its members to their ends.
+
+    Args:
+        members: of the same architecture, batch size, loss, metrics, device and precision; their
+            data sets are parts of the same faces.
+
+    Raises:
+        ValueError: they are not.
+    """
+
+    def __init__(self, members: Sequence[Member]):
+        self._members = sorted(members, key=lambda one: -one.num_whole_batches)
+        self._networks = _stacked(self._members)
+        self._setup = self._members[0].trainer.setup
+        self._criterion: Callable[..., Tensor] = self._setup.criterion
+        self._batch_size = self._setup.train_loader.order.batch_size
+        self._embeddings, self._labels = _share_faces(self._members, self._setup.device)
+
+    def train(self) -> Iterator[Member]:
+        """Train all members, and yield each when it leaves; its network is its own again.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM came; the members under way are lost.
+        """
+        with StopRequest() as stop, ExitStack() as files:
+            for member in self._members:
+                files.enter_context(member.open_files)
+                member.open_files.enter_context(member.trainer.running())
+            while self._members:
+                yield from self._run_epoch(stop)
+
+    def _run_epoch(self, stop: StopRequest) -> list[Member]:
+        """Train every member for an epoch; give those that leave."""
+        start, rates = time.perf_counter(), [one.trainer.lr for one in self._members]
+        logs = self.train_epoch(stop)
+        num_samples = sum(one.trainer.setup.train_loader.n_samples for one in self._members)
+        rate = num_samples / (time.perf_counter() - start)
+        leaving = [
+            member
+            for member, log, lr in zip(self._members, logs, rates, strict=True)
+            if member.finish_epoch(log, rate, lr)
+        ]
+        if leaving:
+            self._networks.release()
+            self._members = [one for one in self._members if one not in leaving]
+            if self._members:
+                self._networks = _stacked(self._members)
+        for member in leaving:
+            member.open_files.close()
+        return leaving
+
+    def train_epoch(self, stop: StopRequest) -> list[Log]:
+        """Give the mean loss and metrics over an epoch of every member, whatever its number."""
+        shape = (len(self._members), 1 + len(self._setup.metrics))
+        sums = torch.zeros(shape, dtype=torch.float64, device=self._setup.device)
+        for member in self._members:
+            member.trainer.setup.model.train()
+        for members, rows in self._batches():
+            if stop.is_set:
+                raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
+            sums[members] += self._train_batch(members, rows)
+        return [
+            means(row, member.trainer.setup.train_loader.n_samples, self._setup.metrics)
+            for member, row in zip(self._members, sums.cpu(), strict=True)
+        ]
+
+    def _batches(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield members that are neighbours, and the places (k, B) of faces to train them on."""
+        size, num_whole = self._batch_size, [one.num_whole_batches for one in self._members]
+        rows = [member.rows_of_epoch() for member in self._members]
+        table = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self._setup.device)
+        for batch in range(num_whole[0]):
+            k = sum(num > batch for num in num_whole)
+            yield slice(0, k), table[:k, batch * size : (batch + 1) * size]
+        for place, (num, of_member) in enumerate(zip(num_whole, rows, strict=True)):
+            if len(of_member) > num * size:
+                yield slice(place, place + 1), table[place, None, num * size : len(of_member)]
+
+    def _train_batch(self, members: slice, rows: Tensor) -> Tensor:
+        """Train k members on rows (k, B); the sums (k, 1 + M) of loss and metrics."""
+        active, places = self._members[members], rows.flatten()
+        embeddings = self._embeddings.index_select(0, places).view(*rows.shape, -1)
+        target = self._labels.index_select(0, places)
+        with self._setup.precision.autocast():
+            run = self._networks.forward(embeddings, members, [one.generator for one in active])
+            output = run.logits.flatten(0, 1)
+            losses = self._criterion(output, target, reduction="none").view(rows.shape)
+        scaled = [
+            one.trainer.scaler.scale(loss)
+            for one, loss in zip(active, losses.mean(1).unbind(), strict=True)
+        ]
+        gradients = torch.autograd.grad(torch.stack(scaled).sum(), list(run.leaves.values()))
+        self._step(active, dict(zip(run.leaves, gradients, strict=True)))
+        with torch.no_grad():
+            scored = Scored(output, target)
+            values = [metric.values(scored).view(rows.shape) for metric in self._setup.metrics]
+            return torch.stack([x.sum(1, dtype=torch.float64) for x in (losses, *values)], dim=1)
+
+    def _step(self, active: Sequence[Member], gradients: dict[str, Tensor]) -> None:
+        for place, member in enumerate(active):
+            for name, weight in member.weights:
+                weight.grad = gradients[name][place]
+            member.trainer.step()
+
+
+def _stacked(members: Sequence[Member]) -> StackedResMLP:
+    nets = [member.trainer.setup.model for member in members]
+    if not all(isinstance(net, ResMLP) for net in nets):
+        raise TypeError("only networks of type ResMLP can be stacked")
+    return StackedResMLP(cast("list[ResMLP]", nets))
+
+
+def _share_faces(members: Sequence[Member], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Put the faces on the device, once for all members; their embeddings and labels."""
+    datasets = [member.dataset for member in members]
+    first = datasets[0]
+    if not all(
+        one.embeddings.data_ptr() == first.embeddings.data_ptr()
+        and torch.equal(one.labels, first.labels)
+        for one in datasets
+    ):
+        raise ValueError("the members of a stack must train on parts of the same faces")
+    embeddings, labels = first.embeddings.to(device), first.labels.to(device)
+    for member in members:
+        if member.trainer.setup.train_loader.num_workers == 0:  # other processes cannot reach them
+            member.dataset.move(embeddings, labels)
+    return embeddings, labels

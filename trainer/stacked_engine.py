@@ -1,0 +1,135 @@
+"""Cross-validation whose runs are trained together, as stacks."""
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from base.base_trainer import Log
+from base.resume import BEST_NAME
+from model.model import ResMLP
+from trainer.cross_val import Engine, evaluate_best, run_config
+from trainer.fit import prepare
+from trainer.inputs import Inputs, read_inputs
+from trainer.stack import Member, Stack
+from trainer.study_results import Finished, Run
+from trainer.trainer import Trainer
+from utils.checkpoint import environment
+from utils.config import ConfigParser
+from utils.errors import DivergedError
+from utils.log import get_logger, run_log
+from utils.runtime import choose_device, choose_precision, free_bytes, limited_threads
+
+COPIES = 5
+"""Numbers kept for each weight: itself, its gradient, two moments, and one to work with."""
+
+ACTIVATION_COPIES = 6
+"""Numbers kept for each activation of a batch between forward and backward pass."""
+
+CACHE_BYTES = 64 * 2**20
+"""What a stack on a CPU may take: more falls out of the caches, and is slower than less."""
+
+FREE_SHARE = 0.8
+"""Of a GPU's free memory, what a stack may take."""
+
+
+def stacked_engine(threads: int | None = None, stack_size: int | None = None) -> Engine:
+    """Make the engine that trains runs together, in this process.
+
+    Args:
+        threads: of torch; None leaves their number as it is.
+        stack_size: most runs at once; None takes what fits the device.
+    """
+
+    def run(config: ConfigParser, runs: Sequence[Run], bar: Any) -> Generator[Finished, None, None]:
+        with limited_threads(threads):
+            yield from _run(config, runs, bar, stack_size)
+
+    return run
+
+
+def _run(
+    config: ConfigParser, runs: Sequence[Run], bar: Any, stack_size: int | None
+) -> Generator[Finished, None, None]:
+    logger = get_logger("cross-val")
+    device, line = choose_device(config["n_gpu"])
+    inputs = read_inputs(config, whole=True)
+    size = min(stack_size or most_members(config, device, inputs), len(runs))
+    num_stacks = -(-len(runs) // size)
+    size = -(-len(runs) // num_stacks)  # stacks of like sizes
+    precision = choose_precision(config["amp"], device)
+    logger.info(f"{line}, {precision}; runs at once: {size}, stacks: {num_stacks}")
+    diverged: list[str] = []
+    for start in range(0, len(runs), size):
+        for member in _train(config, runs[start : start + size], inputs, bar):
+            seed, fold = run_of(member)
+            if member.error is None:
+                yield _finished(member, inputs)
+            else:
+                diverged.append(f"seed {seed}, fold {fold}: {member.error}")
+                logger.warning(diverged[-1])
+    if diverged:
+        raise DivergedError("; ".join(diverged))
+
+
+def most_members(config: ConfigParser, device: torch.device, inputs: Inputs) -> int:
+    """Estimate how many runs fit in one stack, at least 1."""
+    with torch.device("meta"):
+        net = ResMLP(**config["arch"]["args"])
+    num_features = sum(len(x) for name, x in net.named_parameters() if name.endswith("bias"))
+    num_samples = config["data_loader"]["args"]["batch_size"]
+    per_member = 4 * COPIES * net.num_parameters()
+    if device.type == "cpu":
+        return max(1, CACHE_BYTES // per_member)
+    per_member += 4 * ACTIVATION_COPIES * num_features * num_samples
+    free = FREE_SHARE * free_bytes(device)
+    free -= 0 if inputs.source is None else inputs.source.num_bytes()
+    return max(1, int(free // per_member))
+
+
+def _train(
+    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, bar: Any
+) -> Generator[Member, None, None]:
+    with ExitStack() as files:
+        members = [_begin(config, run, inputs, files) for run in runs]
+        num_left = len(members)
+
+        def tell(log: Log) -> None:
+            bar.set_postfix_str(f"{num_left} at once, epoch {int(log['epoch'])}")
+
+        for member in members:
+            member.trainer.on_epoch = tell
+        for member in Stack(members).train():
+            num_left -= 1
+            yield member
+
+
+def _begin(config: ConfigParser, run: Run, inputs: Inputs, files: ExitStack) -> Member:
+    """Make a run's folders and trainer, whose epochs are told in its own log only."""
+    own = run_config(config, *run)
+    with run_log() as log:
+        trainer = Trainer(prepare(own, inputs), own)
+        own.create_run()
+        log.write_to(own.log_dir / "info.log")
+        own.get_logger("train").info(f"Run: {own.save_dir}")
+    name = f"trainer.{own.save_dir.name}"
+    trainer.logger = own.get_logger(name, verbosity=0)
+    files.enter_context(run_log(name)).write_to(own.log_dir / "info.log")
+    get_logger("checkpoint", verbosity=0)  # what it says of the weights was said once
+    return Member(trainer)
+
+
+def run_of(member: Member) -> Run:
+    """Tell which run a member is."""
+    config = member.trainer.config
+    return config["seed"], config["data_loader"]["args"]["test_cross_val"]
+
+
+def _finished(member: Member, inputs: Inputs) -> Finished:
+    trainer = member.trainer
+    seed, fold = run_of(member)
+    best_path = trainer.config.save_dir / BEST_NAME
+    stats = evaluate_best(trainer.config, trainer.setup, best_path, inputs)
+    made_by = environment(trainer.setup.precision) | {"engine": "stacked"}
+    return Finished(seed, fold, stats, best_path, made_by)
