@@ -78,7 +78,12 @@ class Server(Flask):
         self.face_server.close()
 
     def answer_faces(self) -> Response:
-        """Answer POST /: ages and genders of embeddings."""
+        """Answer POST /: ages and genders of embeddings.
+
+        Raises:
+            BodyError: the request is not one of those of docs/serving.md.
+            BusyError: too many are worked on.
+        """
         with self.requests.entered():
             query = read_query(request.args, self.settings.max_mc_samples)
             body = request.get_data(cache=False)
@@ -94,10 +99,16 @@ class Server(Flask):
             return json_response(answer(prediction, query))
 
     def answer_picture(self) -> Response:
-        """Answer POST /image: the faces of a picture."""
-        query = read_query(
-            request.args, self.settings.max_mc_samples, IMAGE_QUERY, Query(IMAGE_MC_SAMPLES)
-        )
+        """Answer POST /image: the faces of a picture.
+
+        Raises:
+            BodyError: the request is not one of those of docs/serving.md.
+            BusyError: too many are worked on.
+            FaceServerError: the face server gives no faces.
+        """
+        most = self.settings.max_mc_samples
+        default = Query(min(IMAGE_MC_SAMPLES, most))
+        query = read_query(request.args, most, IMAGE_QUERY, default)
         if request.mimetype != "multipart/form-data":
             raise BodyError("expected multipart/form-data with a file in the field 'image'", 415)
         with self.pictures.entered():
@@ -105,11 +116,7 @@ class Server(Flask):
             if uploaded is None:
                 raise BodyError("no file in the field 'image'")
             content = look_at(
-                uploaded.read(),
-                self.face_server,
-                self.engine,
-                query.mc_samples,
-                self.settings,
+                uploaded.read(), self.face_server, self.engine, query.mc_samples, self.settings
             )
         return json_response(content)
 
@@ -216,7 +223,11 @@ def _add_errors(server: Server) -> None:
 
 
 def main() -> None:
-    """Serve until SIGTERM or Ctrl-C."""
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        UserError: a setting or a model is wrong or missing, or the address cannot be listened on.
+    """
     settings = settings_from_arguments(None, __doc__)
     server = create_app(settings.as_dict())
     serve(server, settings, server.close)

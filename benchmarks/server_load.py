@@ -64,12 +64,19 @@ class Client:
     def _read(connection: socket.socket) -> tuple[bytes, bytes]:
         received = bytearray()
         while (end := received.find(b"\r\n\r\n")) < 0:
-            received += connection.recv(2**16)
+            received += _some(connection)
         head, body = bytes(received[:end]), received[end + 4 :]
         length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         while len(body) < length:
-            body += connection.recv(2**20)
+            body += _some(connection)
         return head, bytes(body)
+
+
+def _some(connection: socket.socket) -> bytes:
+    received = connection.recv(2**20)
+    if not received:
+        raise ConnectionError("the server closed the connection before the end of its answer")
+    return received
 
 
 def load(

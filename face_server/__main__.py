@@ -50,7 +50,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Load the pack, and serve until SIGTERM or Ctrl-C; what is in flight is finished."""
+    """Load the pack, and serve until SIGTERM or Ctrl-C; what is in flight is finished.
+
+    Raises:
+        UserError: the pack cannot be loaded, or the address cannot be listened on.
+    """
     options = parse_arguments(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     warnings.filterwarnings("ignore", category=FutureWarning, module="insightface")

@@ -53,7 +53,11 @@ def layers_of(net: ResMLP) -> list[Layer]:
 
 
 def scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Give batch norm in eval mode as x * scale + shift, both (F,) float64."""
+    """Give batch norm in eval mode as x * scale + shift, both (F,) float64.
+
+    Raises:
+        ValueError: it has no running statistics.
+    """
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("batch norm without running statistics cannot be used for inference")
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()

@@ -55,7 +55,11 @@ class Options:
 
 
 def parse_options(description: str | None, arguments: Sequence[str] | None = None) -> Options:
-    """Read the command line."""
+    """Read the command line.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -61,6 +61,9 @@ class AgeGenderServer:
         address: its URL.
         timeout_s: seconds that it may be silent.
         wait: how to wait some seconds.
+
+    Raises:
+        DataError: the address is no URL, or names a user.
     """
 
     def __init__(

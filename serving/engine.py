@@ -46,44 +46,53 @@ class _Job:
 
 
 class _Sampling:
-    """A job whose passes with dropout are under way; the members of an ensemble share them.
-
-    Attributes:
-        num_left: passes still to run.
-    """
+    """A job whose passes with dropout are under way; the members of an ensemble share them."""
 
     def __init__(self, job: _Job, pair: ModelPair):
         self.job, self._pair = job, pair
-        self._members = [
-            _SampledMember(net, torch.from_numpy(job.embeddings).to(pair.device))
-            for net in (*pair.age.sampled, *pair.gender.sampled)
-        ]
-        most = max(len(pair.age.sampled), len(pair.gender.sampled))
-        self._num_passes = self.num_left = -(-job.num_passes // most)
+        embeddings = torch.from_numpy(job.embeddings).to(pair.device)
+        self._age, self._gender = (
+            [
+                _SampledMember(net, embeddings, -(-job.num_passes // len(model.sampled)))
+                for net in model.sampled
+            ]
+            for model in (pair.age, pair.gender)
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """True if no pass is left to run."""
+        return not any(member.num_left for member in (*self._age, *self._gender))
 
     def advance(self) -> None:
         """Run a chunk of the passes."""
-        num = min(max(1, CHUNK_ROWS // len(self.job.embeddings)), self.num_left)
-        for member in self._members:
-            member.advance(num)
-        self.num_left -= num
+        num_passes = max(1, CHUNK_ROWS // len(self.job.embeddings))
+        for member in (*self._age, *self._gender):
+            if member.num_left:
+                member.advance(num_passes)
 
     def result(self) -> Prediction:
         """Give the mean over the passes."""
-        means = [(member.sums / self._num_passes).cpu().numpy() for member in self._members]
-        num_age = len(self._pair.age.sampled)
-        return _prediction(self._pair, self.job.embeddings, means[:num_age], means[num_age:])
+        age, gender = ([one.mean() for one in members] for members in (self._age, self._gender))
+        return _prediction(self._pair, self.job.embeddings, age, gender)
 
 
 class _SampledMember:
     """One network, and the sum (N, C) of its probabilities over the passes so far."""
 
-    def __init__(self, net: SampledNet, embeddings: Tensor):
+    def __init__(self, net: SampledNet, embeddings: Tensor, num_passes: int):
         self._net, self._start = net, net.start(embeddings)
-        self.sums = torch.zeros(len(embeddings), net.num_classes, device=embeddings.device)
+        self._num_passes = self.num_left = num_passes
+        self._sums = torch.zeros(len(embeddings), net.num_classes, device=embeddings.device)
 
-    def advance(self, num_passes: int) -> None:
-        self.sums += self._net.passes(self._start, num_passes).softmax(-1).sum(0)
+    def advance(self, most: int) -> None:
+        num_passes = min(most, self.num_left)
+        self._sums += self._net.passes(self._start, num_passes).softmax(-1).sum(0)
+        self.num_left -= num_passes
+
+    def mean(self) -> Floats:
+        mean: Floats = (self._sums / self._num_passes).cpu().numpy()
+        return mean
 
 
 def _prediction(
@@ -99,12 +108,13 @@ class Engine:
 
     Args:
         pair: the models.
-        threads: processor threads; 0 takes all there are.
+        threads: processor threads; 0 takes all there are, or OMP_NUM_THREADS where that is less.
     """
 
     def __init__(self, pair: ModelPair, threads: int = 0):
         self.pair = pair
-        self._threads = threads or available_cores()
+        # Not more than OMP_NUM_THREADS, which torch heeds: those beyond it wait for each other.
+        self._threads = threads or min(available_cores(), torch.get_num_threads())
         self._waiting: deque[_Job] = deque()
         self._wakeup = threading.Condition()
         self._is_closed = False
@@ -195,10 +205,10 @@ class Engine:
         with _passing_on([sampling.job]):
             self._set_threads(CHUNK_ROWS)
             sampling.advance()
-            if sampling.num_left:
-                samplings.append(sampling)
-            else:
+            if sampling.is_done:
                 sampling.job.future.set_result(sampling.result())
+            else:
+                samplings.append(sampling)
 
     def _set_threads(self, num_rows: int) -> None:
         threads = 1 if num_rows <= ONE_THREAD_ROWS else self._threads

@@ -158,9 +158,16 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
         nets=tuple(FoldedNet(net) for net in nets),
         sampled=tuple(SampledNet(net, mc_dtype) for net in nets),
         num_classes=counts.pop(),
-        check=NetworkCheck.from_checkpoint(members[0].content),
+        check=_network_check(members[0]),
         extractor=members[0].content.get("extractor") or {},
     )
+
+
+def _network_check(checkpoint: Checkpoint) -> NetworkCheck | None:
+    try:
+        return NetworkCheck.from_checkpoint(checkpoint.content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from None
 
 
 def _load_net(checkpoint: Checkpoint, device: torch.device) -> ResMLP:

@@ -1,6 +1,7 @@
 """POST /image: a picture goes to the face server, its faces to the models."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,10 @@ import numpy as np
 from extraction.images import ImageError
 from serving.bodies import BodyError
 from serving.engine import Engine
-from serving.photo import prepare
+from serving.photo import TOO_LARGE, Prepared, prepare
 from serving.query import check_passes
 from serving.settings import Settings
-from utils.face_client import AnswerError, FaceServer, ServerAwayError
-
-TOO_LARGE = "image too large"
+from utils.face_client import Answer, AnswerError, Face, FaceServer, ServerAwayError
 
 
 class FaceServerError(Exception):
@@ -36,51 +35,62 @@ def look_at(
         BodyError: it is no picture, or a damaged or huge one, or holds too many faces.
         FaceServerError: the face server gives no faces.
     """
-    try:
-        prepared = prepare(picture, settings.image_size)
-    except ImageError as error:
-        raise BodyError(str(error), 413 if error.reason == TOO_LARGE else 400) from None
-    try:
-        answer = face_server.ask(prepared.jpeg)
-    except ServerAwayError as error:
-        raise FaceServerError(f"the face server at {face_server.url} is away: {error}") from None
-    except AnswerError as error:
-        raise FaceServerError(
-            f"the face server at {face_server.url} gave no faces: {error}"
-        ) from None
+    prepared = _prepared(picture, settings.image_size)
+    answer = _asked(face_server, prepared.jpeg)
     if answer.faces is None:
         raise BodyError("the face server cannot use this picture")
     found = sorted(answer.faces, key=lambda face: float(face.bbox[0]))
     check_passes(len(found), mc_samples, settings.max_mc_passes)
-    described = []
-    if found:
-        prediction = engine.predict(np.stack([face.embedding for face in found]), mc_samples)
-        parts = zip(
-            prediction.ages.tolist(),
-            prediction.genders(),
-            prediction.uncertainty(),
-            prediction.verdicts(),
-            strict=True,
-        )
-        described = [
-            {
-                "bbox": prepared.to_picture(face.bbox.tolist()),
-                "det_score": float(face.det_score),
-                "age": age,
-                "gender": gender,
-                "uncertainty": uncertainty,
-                "in_distribution": verdict,
-            }
-            for face, (age, gender, uncertainty, verdict) in zip(found, parts, strict=True)
-        ]
     pair = engine.pair
     return {
         "width": prepared.width,
         "height": prepared.height,
-        "faces": described,
+        "faces": _described(found, prepared, engine, mc_samples) if found else [],
         "max_uncertainty": {
             "age": math.log(pair.age.num_classes),
             "gender": math.log(pair.gender.num_classes),
         },
         "model": answer.model,
     }
+
+
+def _prepared(picture: bytes, side: int) -> Prepared:
+    try:
+        return prepare(picture, side)
+    except ImageError as error:
+        raise BodyError(str(error), 413 if error.reason == TOO_LARGE else 400) from None
+
+
+def _asked(face_server: FaceServer, jpeg: bytes) -> Answer:
+    try:
+        return face_server.ask(jpeg)
+    except ServerAwayError as error:
+        problem = f"is away: {error}"
+    except AnswerError as error:
+        problem = f"gave no faces: {error}"
+    raise FaceServerError(f"the face server at {face_server.url} {problem}")
+
+
+def _described(
+    found: Sequence[Face], prepared: Prepared, engine: Engine, mc_samples: int
+) -> list[dict[str, Any]]:
+    """Give what the models say of each face, at least one, beside what the face server says."""
+    prediction = engine.predict(np.stack([face.embedding for face in found]), mc_samples)
+    guesses = zip(
+        prediction.ages.tolist(),
+        prediction.genders(),
+        prediction.uncertainty(),
+        prediction.verdicts(),
+        strict=True,
+    )
+    return [
+        {
+            "bbox": prepared.to_picture(face.bbox.tolist()),
+            "det_score": float(face.det_score),
+            "age": age,
+            "gender": gender,
+            "uncertainty": uncertainty,
+            "in_distribution": verdict,
+        }
+        for face, (age, gender, uncertainty, verdict) in zip(found, guesses, strict=True)
+    ]

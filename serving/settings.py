@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from serving.photo import MAX_SEND_SIDE
 from utils.errors import ConfigError, DataError
 from utils.face_address import server_url
 
@@ -19,8 +20,8 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def _setting(default: Any, text: str, least: float | None = None) -> Any:
-    return field(default=default, metadata={"help": text, "least": least})
+def _setting(default: Any, text: str, least: float | None = None, most: float | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "least": least, "most": most})
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,13 @@ class Settings:
     gender_model: str = _setting("models/gender.pth", "file of the gender model")
     face_server_url: str = _setting("http://127.0.0.1:10002/", "face server behind POST /image")
     host: str = _setting("127.0.0.1", "address to listen on; 0.0.0.0 for all")
-    port: int = _setting(10003, "port to listen on; 0 takes a free one", 0)
+    port: int = _setting(10003, "port to listen on; 0 takes a free one", 0, 65535)
     device: str = _setting("auto", f"{', '.join(DEVICES)}: where the networks run")
     mc_precision: str = _setting(
         "auto",
         f"{', '.join(PRECISIONS)}: of passes with dropout; auto is bfloat16 where it is fast",
     )
-    threads: int = _setting(0, "processor threads of the networks; 0 takes all there are", 0)
+    threads: int = _setting(0, "threads of the networks; 0 takes all cores, or OMP_NUM_THREADS", 0)
     max_body_bytes: int = _setting(16 * 2**20, "largest body of a request, in bytes", 1)
     max_faces: int = _setting(8192, "most faces in a request", 1)
     max_mc_samples: int = _setting(1024, "most passes with dropout", 1)
@@ -51,20 +52,23 @@ class Settings:
     max_connections: int = _setting(128, "most connections open at once", 1)
     request_timeout_s: float = _setting(30.0, "seconds that a request may take to arrive", 0.1)
     face_timeout_s: float = _setting(20.0, "seconds that the face server may take", 0.1)
-    image_size: int = _setting(640, "side in pixels of the square sent to the face server", 16)
+    image_size: int = _setting(
+        640, "side in pixels of the square sent to the face server", 16, MAX_SEND_SIDE
+    )
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            value, least = getattr(self, entry.name), entry.metadata["least"]
+            value = getattr(self, entry.name)
+            least, most = entry.metadata["least"], entry.metadata["most"]
             if least is not None and not least <= value < math.inf:
                 raise ConfigError(f"{entry.name} is {value}, expected {least} or more")
+            if most is not None and value > most:
+                raise ConfigError(f"{entry.name} is {value}, expected {most} or less")
         for name, known in (("device", DEVICES), ("mc_precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}"
                 )
-        if self.port > 65535:
-            raise ConfigError(f"port is {self.port}, expected 65535 or less")
         try:
             server_url(self.face_server_url)
         except DataError as error:
@@ -124,8 +128,9 @@ def settings_from_arguments(arguments: Sequence[str] | None, description: str | 
     """
     parser = argparse.ArgumentParser(
         description=description,
-        epilog="Each option can also be set by the environment variable of its name, such as "
+        epilog="Each option can also be set by the environment variable of its name, such as\n"
         "AGE_MODEL or MAX_FACES.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for entry in fields(Settings):
         parser.add_argument(

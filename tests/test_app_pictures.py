@@ -233,6 +233,25 @@ def test_a_form_of_thousands_of_parts_is_refused(server: Server) -> None:
     assert "1,000 parts" in error_of(response, 413)
 
 
+def test_a_picture_gets_no_more_passes_than_the_server_allows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        serving(folder, max_mc_samples=3) as running,
+        answering(monkeypatch, lambda *_: Answer([face(1)], None)),
+    ):
+        asked: list[int] = []
+        predict = running.engine.predict
+
+        def listen(embeddings: Any, num_passes: int) -> Any:
+            asked.append(num_passes)
+            return predict(embeddings, num_passes)
+
+        monkeypatch.setattr(running.engine, "predict", listen)
+        assert_faces(send_picture(running, encoded(grids(1))), 1)
+    assert asked == [3]
+
+
 @pytest.mark.parametrize("query", ["?mc_samples=x", "?normalize=1", "?answer=2022"])
 def test_a_query_that_is_not_understood_is_refused(query: str, server: Server) -> None:
     error_of(send_picture(server, encoded(grids(1)), query), 400)

@@ -249,6 +249,21 @@ def test_closing_finishes_what_waits_and_refuses_what_comes(
     assert not engine._thread.is_alive()
 
 
+@pytest.mark.parametrize(("num_cores", "omp_num_threads"), [(4, 2), (2, 4)])
+def test_many_faces_use_the_cores_there_are_or_fewer_where_openmp_is_told_so(
+    num_cores: int, omp_num_threads: int, pair: ModelPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(engine_module, "available_cores", lambda: num_cores)
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: (counts or [omp_num_threads])[-1])
+    engine = Engine(pair)
+    for num_faces in (1, 100):
+        engine.predict(vectors(num_faces))
+    engine.close()
+    assert counts == [1, 2]
+
+
 def test_one_face_uses_one_thread_and_many_faces_all_that_were_given(
     pair: ModelPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Several models in one file, from their checkpoints to the server's answer."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from serving_helpers import (
     vectors,
 )
 
+from model.mc_dropout import SampledNet
 from utils.checkpoint import load_checkpoint, load_members
 from utils.errors import CheckpointError
 from utils.scripts import make_ensemble
@@ -57,6 +59,23 @@ def test_members_share_the_passes_with_dropout(tmp_path: Path) -> None:
     assert [list(face["mutual_information"]) for face in answer["uncertainty"]] == [["gender"]] * 2
     for sampled, of_one_pass in zip(answer["genders"], plain["genders"], strict=True):
         assert sampled["m"] == pytest.approx(of_one_pass["m"], abs=0.1)
+
+
+def test_a_model_beside_an_ensemble_gets_all_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ensemble(checkpoints(tmp_path, 2), tmp_path / "genders.pth")
+    num_run: Counter[int] = Counter()
+    original = SampledNet.passes
+
+    def passes(net: SampledNet, start: Any, num_passes: int) -> torch.Tensor:
+        num_run[net.num_classes] += num_passes
+        return original(net, start, num_passes)
+
+    monkeypatch.setattr(SampledNet, "passes", passes)
+    with serving(tmp_path, gender_model=tmp_path / "genders.pth") as server:
+        post(server, vectors(2).tobytes(), BINARY, "?mc_samples=10")
+    assert num_run == {101: 10, 2: 3 * 4}
 
 
 def test_the_results_of_a_cross_validation_stand_for_all_its_models(tmp_path: Path) -> None:

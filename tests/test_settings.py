@@ -40,12 +40,13 @@ def test_every_setting_has_an_option_that_the_help_explains(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        settings_from_arguments(["--help"], "About the server.")
+        settings_from_arguments(["--help"], "About the server.\n\nrun it   so\n")
     assert end.value.code == 0
     text = capsys.readouterr().out
     for name in NAMES:
         assert f"--{name.replace('_', '-')} X" in text
     assert "AGE_MODEL" in text
+    assert "\nrun it   so\n" in text
 
 
 def test_settings_read_again_are_the_same() -> None:
@@ -76,6 +77,7 @@ def test_settings_read_again_are_the_same() -> None:
         ({"face_server_url": "ftp://x"}, "face_server_url: "),
         ({"face_server_url": ""}, "face_server_url: "),
         ({"image_size": 3}, "image_size is 3, expected 16 or more"),
+        ({"image_size": 100_000}, "image_size is 100000, expected 2048 or less"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line(config: dict[str, Any], complaint: str) -> None:
