@@ -50,11 +50,11 @@ def engine_of(arguments: argparse.Namespace, config: ConfigParser) -> Engine:
     Raises:
         ConfigError: options that only another engine has.
     """
+    share = Share(1 if arguments.cpus is None else arguments.cpus, arguments.gpus)
     name = arguments.engine or _default_engine(arguments, config)
     if name == "ray":
         from cluster.cross_val import ray_engine
 
-        share = Share(1 if arguments.cpus is None else arguments.cpus, arguments.gpus)
         return ray_engine(share, address_of(arguments.address))
     for option in ("gpus", "address"):
         if getattr(arguments, option) is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from serving.client_guess import Guess, percent
+from serving.client_face import SeenFace, percent
 
 MIN_LONG_SIDE = 1024
 """Smaller photos are enlarged to this: a label needs some pixels."""
@@ -34,7 +34,7 @@ class Label:
     box: Box
 
 
-def annotated(photo: Image.Image, guesses: Sequence[Guess]) -> Image.Image:
+def annotated(photo: Image.Image, guesses: Sequence[SeenFace]) -> Image.Image:
     """Draw the guesses into a copy of an RGB photo; a small photo becomes larger."""
     scale = max(1.0, MIN_LONG_SIDE / max(photo.size))
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
@@ -49,7 +49,7 @@ def annotated(photo: Image.Image, guesses: Sequence[Guess]) -> Image.Image:
     return drawn
 
 
-def words(guess: Guess, number: int | None = None) -> tuple[str, ...]:
+def words(guess: SeenFace, number: int | None = None) -> tuple[str, ...]:
     """Word a guess in two lines, three for one that is not to be trusted; `number` goes first."""
     known = guess.uncertainty
     age, gender = f"age {guess.age:.0f}", guess.gender_words
@@ -62,7 +62,7 @@ def words(guess: Guess, number: int | None = None) -> tuple[str, ...]:
 
 
 def place_labels(
-    guesses: Sequence[Guess], faces: Sequence[Box], size: tuple[int, int]
+    guesses: Sequence[SeenFace], faces: Sequence[Box], size: tuple[int, int]
 ) -> tuple[int, list[Label]]:
     """Find a size of font, in pixels, and places inside the picture.
 
@@ -150,7 +150,7 @@ def _scaled(bbox: Sequence[float], scale: float, size: tuple[int, int]) -> Box:
     return min(left, right), min(top, bottom), max(left, right), max(top, bottom)
 
 
-def _colour(guess: Guess, number: int) -> str:
+def _colour(guess: SeenFace, number: int) -> str:
     return WARNING if guess.in_distribution is False else COLOURS[number % len(COLOURS)]
 
 

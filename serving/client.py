@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from extraction.images import DEFAULT_RESIZE, ImageError, picture_to_send
 from serving.annotate import annotated
-from serving.client_guess import Guess, max_uncertainty, uncertainty_of
+from serving.client_face import SeenFace, max_uncertainty, uncertainty_of
 from serving.client_inputs import Photo, find_photos
 from serving.client_report import Result, printable, report
 from serving.client_server import AgeGenderServer, RefusedError
@@ -192,7 +192,7 @@ class Client:
             "address with --url-face"
         )
 
-    def _guesses(self, faces: Sequence[Face], prepared: Prepared) -> list[Guess]:
+    def _guesses(self, faces: Sequence[Face], prepared: Prepared) -> list[SeenFace]:
         """Ask for ages and genders, in the order of the faces."""
         if not faces:
             return []
@@ -202,7 +202,7 @@ class Client:
         unsure = [uncertainty_of(nats, largest) for nats in answer.uncertainties or ()]
         boxes = [prepared.to_picture(face.bbox.tolist()) for face in faces]
         return [
-            Guess(
+            SeenFace(
                 bbox=(box[0], box[1], box[2], box[3]),
                 det_score=float(face.det_score),
                 age=answer.ages[number],
@@ -213,7 +213,7 @@ class Client:
             for number, (face, box) in enumerate(zip(faces, boxes, strict=True))
         ]
 
-    def _write(self, content: bytes, guesses: Sequence[Guess], path: Path) -> None:
+    def _write(self, content: bytes, guesses: Sequence[SeenFace], path: Path) -> None:
         """Write the annotated photo, without the metadata of the photo."""
         drawn = annotated(picture_of(content), guesses)
         drawn.info.clear()

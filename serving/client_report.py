@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.client_guess import Guess, max_uncertainty, percent
+from serving.client_face import SeenFace, max_uncertainty, percent
 from serving.client_inputs import Photo
 from serving.client_server import Models
 
@@ -20,7 +20,7 @@ class Result:
 
     photo: Photo
     size: tuple[int, int] = (0, 0)
-    guesses: list[Guess] = field(default_factory=list)
+    guesses: list[SeenFace] = field(default_factory=list)
     face_model: str | None = None
     error: str | None = None
 
@@ -77,7 +77,7 @@ def _rows(result: Result) -> list[tuple[str, ...]]:
     return [(name, *_cells(number, guess)) for number, guess in enumerate(result.guesses, 1)]
 
 
-def _cells(number: int, guess: Guess) -> tuple[str, ...]:
+def _cells(number: int, guess: SeenFace) -> tuple[str, ...]:
     known = guess.uncertainty
     unsure = (percent(known.age_share), percent(known.gender_share)) if known else (NOTHING,) * 2
     mark = "!" if guess.in_distribution is False else ""

@@ -19,9 +19,8 @@ from utils.files import read_json
 from utils.network_check import NetworkCheck
 from utils.original import from_original
 from utils.runtime import choose_device, choose_precision
-from utils.sizes import EMBEDDING_SIZE
+from utils.sizes import EMBEDDING_SIZE, NUM_GENDERS
 
-NUM_GENDERS = 2
 KINDS = {"age": NUM_AGE_CLASSES, "gender": (NUM_GENDERS,)}
 
 

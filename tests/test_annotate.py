@@ -7,7 +7,7 @@ from PIL import Image, ImageFont
 from served import noise
 
 from serving.annotate import MIN_LONG_SIDE, annotated, place_labels, words
-from serving.client_guess import Guess, Uncertainty
+from serving.client_face import SeenFace, Uncertainty
 
 Box = tuple[float, float, float, float]
 UNSURE = Uncertainty(3.0, 0.2, 0.65, 0.29)
@@ -15,8 +15,10 @@ LEAST_CONTRAST = 4.5
 """Of text, by WCAG 2 level AA."""
 
 
-def guess(bbox: Box, is_familiar: bool | None = True, unsure: Uncertainty | None = UNSURE) -> Guess:
-    return Guess(bbox, 0.9, 31.4, 0.07, unsure, is_familiar)
+def guess(
+    bbox: Box, is_familiar: bool | None = True, unsure: Uncertainty | None = UNSURE
+) -> SeenFace:
+    return SeenFace(bbox, 0.9, 31.4, 0.07, unsure, is_familiar)
 
 
 def luminance(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -27,7 +29,7 @@ def luminance(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     return weighted
 
 
-def label_boxes(size: tuple[int, int], guesses: list[Guess]) -> list[tuple[int, ...]]:
+def label_boxes(size: tuple[int, int], guesses: list[SeenFace]) -> list[tuple[int, ...]]:
     """Give where labels are drawn in a photo that is not enlarged."""
     faces = [tuple(int(value) for value in one.bbox) for one in guesses]
     return [label.box for label in place_labels(guesses, faces, size)[1]]  # type: ignore[arg-type]

@@ -402,7 +402,7 @@ def test_an_address_below_a_path_works(serve: Callable[[Any], str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["localhost:10003", "ftp://a/", "http://user:secret@a/", "http://", "10003"]
+    "address", ["localhost:10003", "ftp://a/", "http://user:secret@a/", "http://", "100030"]
 )
 def test_a_wrong_address_is_an_error_that_shows_a_right_one(address: str) -> None:
     with pytest.raises(DataError, match=r"such as .http://127\.0\.0\.1:10003/"):

@@ -22,7 +22,7 @@ from cluster.session import Share, num_at_once, ray_session, refuse_too_much
 from data_loader.data_loaders import AgeDataLoader
 from data_loader.faces import Selection
 from data_loader.source import FaceSource, read_source
-from trainer.cross_val import cross_validate, sequential_engine
+from trainer.cross_val import Engine, cross_validate, sequential_engine
 from trainer.inputs import read_inputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError

@@ -102,7 +102,7 @@ def test_an_ensemble_opens_without_this_repository_and_can_be_taken_apart(tmp_pa
 
 def test_programs_that_take_one_model_say_so(tmp_path: Path) -> None:
     make_ensemble(checkpoints(tmp_path), tmp_path / "all.pth")
-    with pytest.raises(CheckpointError, match="is an ensemble of 3 models"):
+    with pytest.raises(CheckpointError, match="is an ensemble"):
         load_checkpoint(tmp_path / "all.pth")
 
 

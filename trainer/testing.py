@@ -16,6 +16,7 @@ from utils.checkpoint import Checkpoint, environment, load_checkpoint, load_weig
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DataError
 from utils.files import write_json
+from utils.log import get_logger
 from utils.network_check import NetworkCheck
 from utils.runtime import choose_device, choose_precision
 
@@ -66,7 +67,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     foreign_share = _foreign_share(checkpoint, loader, config["seed"])
     log = evaluate(model, loader, config.init_ftn("loss", loss), metrics_of(config), precision)
     extractors = read_extractors(arguments["data_dir"], arguments["dataset"])
-    results = {
+    results: dict[str, Any] = {
         "checkpoint": str(config.resume),
         "dataset": arguments["dataset"],
         "extractor": extractors,
@@ -85,13 +86,17 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     for name, value in log.items():
         logger.info(f"    {name:16} {value:.4f}")
     logger.info(f"Written: {path}")
-    if foreign_share is not None and foreign_share > FEW_FOREIGN:
-        logger.warning(
-            f"{foreign_share:.1%} of these embeddings come from another network than those that "
+    _warn_of_foreign(foreign_share, checkpoint)
+    return results
+
+
+def _warn_of_foreign(share: float | None, checkpoint: Checkpoint) -> None:
+    if share is not None and share > FEW_FOREIGN:
+        get_logger("test").warning(
+            f"{share:.1%} of these embeddings come from another network than those that "
             f"{checkpoint.path} was trained on: what it says of them means nothing. Extract them "
             "with the face server of its training data"
         )
-    return results
 
 
 def _foreign_share(checkpoint: Checkpoint, loader: BaseDataLoader, seed: int) -> float | None:

@@ -58,7 +58,7 @@ class Checkpoint:
         """
         config = self.content.get("config")
         if not isinstance(config, dict):
-            raise CheckpointError(f"{self.path}: no config inside, and no config.json beside it")
+            raise CheckpointError(f"{self.path}: no config inside, and none beside it")
         return from_original(config)
 
     @property
@@ -116,8 +116,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     content, is_original = _read(path)
     if MEMBERS in content:
         raise CheckpointError(
-            f"{path} is an ensemble of {len(content[MEMBERS])} models, which the server takes and "
-            "nothing else; name the checkpoint of one model"
+            f"{path} is an ensemble, which the server takes and nothing else; name the checkpoint "
+            "of one model"
         )
     return _checkpoint(path, content, is_original)
 

@@ -19,10 +19,11 @@ def server_url(address: int | str) -> str:
         DataError: it is neither a port nor a URL that starts with http:// or https://, is in ASCII
             without spaces, and names a host; or it holds a password, which would be written down.
 
-    >>> server_url(10002), server_url("http://gpu-box:10002")
-    ('http://127.0.0.1:10002/', 'http://gpu-box:10002/')
+    >>> server_url(10002), server_url("10002"), server_url("http://gpu-box:10002")
+    ('http://127.0.0.1:10002/', 'http://127.0.0.1:10002/', 'http://gpu-box:10002/')
     """
-    is_port = isinstance(address, int) and not isinstance(address, bool)
+    is_number = isinstance(address, int) and not isinstance(address, bool)
+    is_port = is_number or (isinstance(address, str) and address.isdecimal())
     has_password = False
     with suppress(ValueError):
         url = f"http://127.0.0.1:{address}/" if is_port else str(address)

@@ -5,3 +5,6 @@ EMBEDDING_SIZE = 512
 
 NUM_FOLDS = 5
 """Folds of Adience."""
+
+NUM_GENDERS = 2
+"""Classes of gender in the data sets: male 0, female 1."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-NUM_GENDERS = 2
+from utils.sizes import NUM_GENDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Uncertainty:
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class SeenFace:
     """A face of a photo; `bbox` is x1 y1 x2 y2 in pixels of the photo, upright.
 
     Attributes:
@@ -39,7 +39,7 @@ class Guess:
     def gender_words(self) -> str:
         """Name the likelier gender and its probability.
 
-        >>> Guess((0, 0, 1, 1), 0.9, 31.4, 0.07, None, True).gender_words
+        >>> SeenFace((0, 0, 1, 1), 0.9, 31.4, 0.07, None, True).gender_words
         'female 93 %'
         """
         word, probability = ("male", self.male) if self.male >= 0.5 else ("female", 1 - self.male)
