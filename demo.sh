@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # The whole way on synthetic data: pictures, face server, extraction, cleaning, training, export, test,
-# cross-validation. `make demo` runs it.
+# cross-validation, serving. `make demo` runs it.
 set -euo pipefail
 cd "$(dirname "$0")"
 data=data/sample
 settings=(--data_dir "$data" -o trainer.save_dir=saved/demo)
 
 step() { printf '\n== %s\n' "$*"; }
+
+free_port() { python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 scripts() { python -c "from utils.scripts import *; $1"; }
 
@@ -17,9 +19,9 @@ step "1. Pictures: synthetic stand-ins for Adience, IMDB and WIKI"
 scripts "make_sample_data('$data')"
 
 step "2. Extract embeddings over HTTP, from a stand-in for the face server"
-port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(free_port)
 python -m utils.stand_in_server --port "$port" &
-trap 'kill %1' EXIT
+trap 'kill $(jobs -p)' EXIT
 scripts "extract_Adience_arcface('aligned', docker_port=$port, resize=640, data_dir='$data')"
 for name in imdb wiki; do
     scripts "extract_imdb_wiki_arcface('$name', docker_port=$port, resize=640, data_dir='$data')"
@@ -45,6 +47,15 @@ for task in gender age8; do
     step "$((++number)). Cross-validate $task on the sample's Adience: 2 seeds x 5 folds"
     python cross-val.py --task "$task" "${settings[@]}" -o seeds=[0,1]
 done
+
+step "$((++number)). Serve both models, and look at a picture through the server"
+serving=$(free_port)
+AGE_MODEL=models/sample/age.pth GENDER_MODEL=models/sample/gender.pth python app.py --port "$serving" &
+health="import urllib.request as r; r.urlopen('http://127.0.0.1:$serving/health')"
+until python -c "$health" 2>/dev/null; do kill -0 $! && sleep 0.2; done
+picture=$(find "$data/Adience/aligned" -name '*.jpg' -print -quit)
+python client.py --image-path "$picture" --out-dir saved/demo \
+    --url-face "http://127.0.0.1:$port/" --url-age-gender "http://127.0.0.1:$serving/"
 
 printf '\nThese scores are of synthetic data: they show that the programs work, nothing about faces.\n'
 printf 'Models: models/sample/. Results: saved/demo/*.json. Curves: tensorboard --logdir saved/demo/log\n'

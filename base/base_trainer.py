@@ -22,6 +22,7 @@ from utils.checkpoint import Checkpoint, copy_checkpoint, environment, save_chec
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import DivergedError
+from utils.network_check import NetworkCheck
 from utils.runtime import Precision
 
 PER_BATCH_SCHEDULERS = ("OneCycleLR", "CyclicLR")
@@ -30,7 +31,11 @@ Log = dict[str, float]
 
 @dataclass
 class Setup:
-    """What a trainer trains, on what, with what."""
+    """What a trainer trains, on what, with what.
+
+    `network_check` recognises embeddings of other networks where the rows suffice for that; it
+    goes into the checkpoints.
+    """
 
     model: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor]
@@ -41,6 +46,7 @@ class Setup:
     valid_loader: BaseDataLoader | None
     device: torch.device
     precision: Precision
+    network_check: NetworkCheck | None = None
 
 
 class BaseTrainer(ABC):
@@ -194,7 +200,7 @@ class BaseTrainer(ABC):
             save_checkpoint(state, self.config.save_dir / BEST_NAME)
 
     def _state(self) -> dict[str, Any]:
-        scheduler = self.setup.lr_scheduler
+        scheduler, check = self.setup.lr_scheduler, self.setup.network_check
         return {
             "arch": type(self.setup.model).__name__,
             "epoch": self.position.epoch,
@@ -212,5 +218,6 @@ class BaseTrainer(ABC):
                 "random": random_state(self.setup.device),
             },
             "environment": environment(self.setup.precision),
+            "embeddings": None if check is None else check.to_plain(),
             "extractor": getattr(self.setup.train_loader, "extractors", {}),
         }

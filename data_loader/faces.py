@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_loader.joining import refuse_foreign
 from utils.errors import DataError
 from utils.files import read_json
 from utils.runtime import generator
@@ -137,7 +138,7 @@ def read_faces(
 
     Raises:
         DataError: unknown data set; a file that is missing, damaged or foreign; NaN, zero or
-            wrongly sized embeddings; no row left.
+            wrongly sized embeddings; no row left; parts that come from different networks.
     """
     if dataset.lower() not in DATASETS:
         raise DataError(
@@ -151,10 +152,13 @@ def read_faces(
     # The small columns first: reading them touches every page, copying lets go of the pages.
     others = _gather(parts, rows_of_parts)
     embedding = np.empty((num_faces, EMBEDDING_SIZE), np.float32)
-    start = 0
+    joined, start = {}, 0
     for (path, columns), rows in zip(parts, rows_of_parts, strict=True):
-        _copy_embeddings(path, columns["embedding"], rows, embedding[start : start + len(rows)])
+        joined[path] = embedding[start : start + len(rows)]
+        _copy_embeddings(path, columns["embedding"], rows, joined[path])
         start += len(rows)
+    if len(joined) > 1:
+        refuse_foreign(joined, selection.seed)
     return Faces(embedding=embedding, **others)
 
 

@@ -7,6 +7,8 @@ from torch.nn import functional
 LANE_BITS = 16
 """Random bits an activation: the rate is rounded to a multiple of 2 ** -16."""
 
+NUM_VALUES = 1 << LANE_BITS
+
 
 class Dropout(nn.Dropout):
     """`torch.nn.Dropout` with a faster source of random bits on a CPU.
@@ -26,11 +28,27 @@ class Dropout(nn.Dropout):
 
 def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
     """Draw a mask on the CPU: 0 with probability p, else 1 / (1 - p)."""
+    mask = zero_one_mask(shape, p, dtype, torch.device("cpu"))
+    return mask.mul_(1 / keep_probability(p, mask.device))
+
+
+def keep_probability(p: float, device: torch.device) -> float:
+    """Give the probability that `zero_one_mask` keeps an activation: 1 - p, rounded on a CPU."""
+    return 1 - _num_dropped(p) / NUM_VALUES if device.type == "cpu" else 1 - p
+
+
+def zero_one_mask(shape: torch.Size, p: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Draw a mask, 0 < p < 1: 0 with probability p, else 1."""
+    if device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device).bernoulli_(1 - p)
     num_draws = -(-shape.numel() // 4)
     draws = torch.empty(num_draws, dtype=torch.int64, device="cpu").random_(-(2**63), None)
     lanes = draws.view(torch.int16)[: shape.numel()].view(shape)
-    num_dropped = min(max(round(p * 2**LANE_BITS), 1), 2**LANE_BITS - 1)
     mask = torch.empty(shape, dtype=dtype, device="cpu")
     # Comparing straight into a floating-point tensor is several times faster than casting booleans.
-    torch.ge(lanes, num_dropped - 2 ** (LANE_BITS - 1), out=mask)
-    return mask.mul_(2**LANE_BITS / (2**LANE_BITS - num_dropped))
+    return torch.ge(lanes, _num_dropped(p) - NUM_VALUES // 2, out=mask)
+
+
+def _num_dropped(p: float) -> int:
+    """Give the values of a lane, of `NUM_VALUES`, that mean a dropped activation."""
+    return min(max(round(p * NUM_VALUES), 1), NUM_VALUES - 1)

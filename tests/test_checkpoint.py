@@ -208,7 +208,7 @@ FOREIGN: dict[str, Callable[[Path], Path]] = {
     "zip with a broken pickle": lambda path: zipped(path, {"a/data.pkl": b"\x80\x02}.q"}),
     "tensor": lambda path: saved(path, torch.zeros(3)),
     "list": lambda path: saved(path, [1, 2]),
-    "bare weights": lambda path: saved(path, network().state_dict()),
+    "nothing": lambda path: saved(path, {}),
     "weights that are a list": lambda path: saved(path, {"state_dict": [1]}),
     "whole module": lambda path: saved(path, torch.nn.Linear(2, 2)),
 }
@@ -223,6 +223,15 @@ def test_a_file_that_is_no_checkpoint_is_an_error_of_one_line_that_names_it(
         load_checkpoint(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_alone_are_a_checkpoint_without_anything_else(tmp_path: Path) -> None:
+    path = saved(tmp_path / "age.pth", network().state_dict())
+    checkpoint = load_checkpoint(path)
+    load_weights(network(), checkpoint)
+    assert list(checkpoint.content) == ["state_dict"]
+    with pytest.raises(CheckpointError, match="no config inside"):
+        _ = checkpoint.config
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,13 +14,15 @@ BELOW = {
     "data_loader": {"utils", "base", "data_loader"},
     "extraction": {"utils", "base", "data_loader", "extraction"},
     "model": {"utils", "base", "model"},
+    "face_server": {"utils", "base", "data_loader", "extraction", "model", "serving", "face_server"},
+    "serving": {"utils", "base", "data_loader", "extraction", "model", "serving"},
     "trainer": {"utils", "base", "data_loader", "model", "trainer"},
 }
 """What the modules of each folder may import of this project."""
 
 SCRIPT_IN_UTILS = "utils/scripts.py"
 IMPORT_TORCH = {"utils/checkpoint.py"}
-PROJECT = {*BELOW, "train", "test", "tests", "conftest", "helpers", "benchmarks"}
+PROJECT = {*BELOW, "app", "client", "train", "test", "tests", "conftest", "helpers", "benchmarks"}
 MODULES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in BELOW
@@ -115,7 +117,7 @@ def test_helpers_load_without_torch() -> None:
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("script", ["train.py", "test.py", "cross-val.py"])
+@pytest.mark.parametrize("script", ["train.py", "test.py", "cross-val.py", "client.py"])
 def test_a_script_is_short(script: str) -> None:
     assert len((ROOT / script).read_text(encoding="utf-8").splitlines()) <= 60
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.optim import Optimizer
 
 from base.base_data_loader import BaseDataLoader
@@ -21,6 +23,7 @@ from utils.checkpoint import load_checkpoint, load_pretrained
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.log import run_log
+from utils.network_check import MIN_ROWS, NetworkCheck, draw
 from utils.runtime import choose_device, choose_precision, seed_everything
 
 
@@ -107,7 +110,30 @@ def prepare(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> Setup:
         valid_loader=valid_loader,
         device=device,
         precision=precision,
+        network_check=_network_check(config, train_loader, valid_loader),
     )
+
+
+def _network_check(
+    config: ConfigParser, train: BaseDataLoader, valid: BaseDataLoader | None
+) -> NetworkCheck | None:
+    """Learn to recognise embeddings of other networks, from a sample of the rows."""
+    logger = config.get_logger("train")
+    seed = config["seed"]
+    valid_rows = None if valid is None else draw_embeddings(valid, seed)
+    check = NetworkCheck.fit(draw_embeddings(train, seed), valid_rows)
+    if check is None:
+        reason = "the rows" if train.n_samples >= MIN_ROWS else f"fewer than {MIN_ROWS:,} rows"
+        logger.info(f"Embeddings of other networks cannot be recognised from {reason}")
+    else:
+        logger.debug(f"Embeddings of other networks are recognised: {check.describe()}")
+    return check
+
+
+def draw_embeddings(loader: BaseDataLoader, seed: int) -> NDArray[np.float32]:
+    """Copy embeddings (N, 512) of a loader's rows, in random order, not more than are needed."""
+    dataset: Any = loader.dataset
+    return draw(dataset.embeddings.numpy(), loader.rows, seed).astype(np.float32, copy=False)
 
 
 def _schedule(config: ConfigParser, optimizer: Optimizer, num_batches: int) -> Any:

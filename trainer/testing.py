@@ -11,15 +11,18 @@ from model import loss
 from model import model as arch
 from trainer.check import check
 from trainer.evaluate import evaluate
-from trainer.fit import held_out_loader, metrics_of, training_loader
-from utils.checkpoint import environment, load_checkpoint, load_weights
+from trainer.fit import draw_embeddings, held_out_loader, metrics_of, training_loader
+from utils.checkpoint import Checkpoint, environment, load_checkpoint, load_weights
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DataError
 from utils.files import write_json
+from utils.network_check import NetworkCheck
 from utils.runtime import choose_device, choose_precision
 
 SPLITS = ("train", "val", "test", "all")
 SUFFIX = "_test-results.json"
+FEW_FOREIGN = 0.05
+"""Share of foreign rows that does not call for a warning: unusual photographs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +63,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     model = config.init_obj("arch", arch).to(device)
     load_weights(model, checkpoint)
     loader = _loader(config, split)
+    foreign_share = _foreign_share(checkpoint, loader, config["seed"])
     log = evaluate(model, loader, config.init_ftn("loss", loss), metrics_of(config), precision)
     extractors = read_extractors(arguments["data_dir"], arguments["dataset"])
     results = {
@@ -69,6 +73,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
         "test_cross_val": arguments.get("test_cross_val"),
         "split": split,
         "num_samples": loader.n_samples,
+        "foreign_share": foreign_share,
         **log,
         "environment": environment(precision),
         "config": config.config,
@@ -80,7 +85,21 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     for name, value in log.items():
         logger.info(f"    {name:16} {value:.4f}")
     logger.info(f"Written: {path}")
+    if foreign_share is not None and foreign_share > FEW_FOREIGN:
+        logger.warning(
+            f"{foreign_share:.1%} of these embeddings come from another network than those that "
+            f"{checkpoint.path} was trained on: what it says of them means nothing. Extract them "
+            "with the face server of its training data"
+        )
     return results
+
+
+def _foreign_share(checkpoint: Checkpoint, loader: BaseDataLoader, seed: int) -> float | None:
+    """Give the share of the rows that come from another network; None where nobody can tell."""
+    check = NetworkCheck.from_checkpoint(checkpoint.content)
+    if check is None:
+        return None
+    return check.foreign_share(draw_embeddings(loader, seed))
 
 
 def check_test(config: dict[str, Any]) -> list[str]:

@@ -96,6 +96,8 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint of ours, or of the original project, without running code from it.
 
+    A file that holds a state_dict alone is read as a checkpoint without anything else.
+
     Raises:
         CheckpointError: the file is missing, damaged, or not a checkpoint.
     """
@@ -119,9 +121,17 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is damaged: {reason}") from None
+    if _is_weights_alone(content):
+        content = {"state_dict": content}
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise CheckpointError(f"{path} is not a checkpoint of this project: it has no state_dict")
     return Checkpoint(path, content, is_original)
+
+
+def _is_weights_alone(content: Any) -> bool:
+    """Tell whether a file holds a state_dict and nothing else."""
+    is_dict = isinstance(content, dict) and len(content) > 0
+    return is_dict and all(isinstance(value, Tensor) for value in content.values())
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:

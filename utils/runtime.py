@@ -1,9 +1,11 @@
 """Seeding, device choice and numeric precision: decided once, in one place."""
 
 import contextlib
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,3 +114,18 @@ def cpu_has_bfloat16() -> bool:
 
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def available_cores(quota_path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Count the processor cores that this process may use: its affinity, and its container's quota.
+
+    >>> available_cores() >= 1
+    True
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    try:
+        quota, period = quota_path.read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # no cgroup, or its quota is "max"
+        return cores

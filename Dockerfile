@@ -1,0 +1,33 @@
+# The server on a CPU.
+#
+#   docker build -t age-gender .
+#   docker run -it --rm -p 10003:10003 -v $(pwd)/models:/app/models age-gender
+#
+# models/ holds age.pth and gender.pth; every setting is an environment variable (docs/serving.md).
+ARG BASE_IMAGE=python:3.11-slim
+FROM ${BASE_IMAGE}
+
+# PyTorch's own CPU wheels, without CUDA packages; empty for what pip is set to.
+ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+
+WORKDIR /app
+COPY requirements.txt .
+RUN if [ -n "$TORCH_INDEX_URL" ]; then index="--index-url $TORCH_INDEX_URL"; fi \
+    && pip install --no-cache-dir $index "$(grep '^torch==' requirements.txt)" \
+    && grep '# serving' requirements.txt > serving.txt \
+    && pip install --no-cache-dir -r serving.txt \
+    && useradd --uid 10001 --no-create-home --home-dir /app server
+
+COPY base base
+COPY extraction extraction
+COPY model model
+COPY serving serving
+COPY utils utils
+COPY app.py LICENSE ./
+
+USER server
+ENV HOST=0.0.0.0 PORT=10003 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+EXPOSE 10003
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=8)"]
+CMD ["python", "app.py"]

@@ -1,0 +1,22 @@
+"""Guess ages and genders of the people on photos: photo.jpg to photo.ANNOTATED.jpg, and a table.
+
+python client.py --image-path photo.jpg
+python client.py --image-path album 'other/*.png' --out-dir annotated --json
+
+The face server (--url-face) and `python app.py` (--url-age-gender) must be running. Ends with 0
+when all photos were annotated, 1 when some failed, 2 when nothing could be done.
+"""
+
+import sys
+
+from serving.client import parse_options, run_client
+from utils.cli import run
+
+
+def main() -> None:
+    """Read the command line and annotate."""
+    sys.exit(run_client(parse_options(__doc__)))
+
+
+if __name__ == "__main__":
+    run(main)

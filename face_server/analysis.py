@@ -1,0 +1,135 @@
+"""The networks of insightface: a detector and an ArcFace model, loaded from a model pack."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from face_server.square import SIDE, Square
+from utils.errors import UserError
+from utils.sizes import EMBEDDING_SIZE
+from utils.wire import FaceArrays
+from utils.wire_decode import MAX_MODEL_LENGTH
+
+MAX_FACES = 512
+"""Most faces that are answered, of more the largest ones near the middle: each costs a pass of the
+ArcFace model, and clients read answers of up to 4 MiB."""
+
+TASKS = ("detection", "recognition")
+CROP_SIDE = 112
+_CPU = ["CPUExecutionProvider"]
+
+
+class PackError(UserError):
+    """A model pack is missing, or lacks what the server needs."""
+
+
+class InsightFace(Protocol):
+    """What insightface says of one face, in pixels of the picture it was given."""
+
+    bbox: npt.NDArray[np.float32]
+    det_score: float
+    kps: npt.NDArray[np.float32]
+    normed_embedding: npt.NDArray[np.float32]
+
+
+class Analysis(Protocol):
+    """What is used of insightface's FaceAnalysis; not made for two calls at once."""
+
+    @property
+    def models(self) -> Mapping[str, Any]:
+        """The networks by their tasks."""
+
+    def get(self, img: npt.NDArray[np.uint8], max_num: int) -> Sequence[InsightFace]:
+        """Find the faces of a picture, blue first."""
+
+
+def model_name(pack: str) -> str:
+    """Name the network that a pack holds: the pack itself, or the folder's last part.
+
+    Raises:
+        PackError: the folder has a name that cannot stand in an answer.
+
+    >>> model_name("buffalo_l"), model_name("packs/tiny/")
+    ('buffalo_l', 'tiny')
+    """
+    name = Path(pack).expanduser().resolve().name
+    if not name.isprintable() or not 0 < len(name) <= MAX_MODEL_LENGTH:
+        raise PackError(f"the model pack's folder is named {name!r}; give it a plain name")
+    return name
+
+
+def load_pack(pack: str) -> Analysis:
+    """Load a model pack for the CPU, and try both networks.
+
+    Args:
+        pack: a folder of .onnx files, or the name of a pack, which insightface keeps below
+            ~/.insightface/models and downloads if it is not there.
+
+    Raises:
+        PackError: insightface is not installed, or the pack cannot be had, or does not fit.
+    """
+    if len(Path(pack).parts) > 1 and not Path(pack).expanduser().is_dir():
+        raise PackError(
+            f"{pack}: no such folder; expected a folder of .onnx files or a pack's name"
+        )
+    try:
+        from insightface.app import FaceAnalysis
+    except ImportError as error:
+        raise PackError(
+            f"insightface cannot be imported ({error}); "
+            "install it with `pip install -r face_server/requirements.txt`"
+        ) from None
+    try:
+        loaded = FaceAnalysis(name=pack, allowed_modules=TASKS, providers=_CPU)
+        loaded.prepare(ctx_id=-1, det_size=(SIDE, SIDE))
+        analysis: Analysis = loaded
+        check(analysis, pack)
+    except UserError:
+        raise
+    except Exception as error:  # each of three packages has errors of its own
+        reason = str(error) or "no detector in it"  # which is an assertion there
+        raise PackError(
+            f"the model pack {pack!r} cannot be loaded: {reason[:200]}; expected a folder of .onnx "
+            "files with a detector and an ArcFace model, or the name of a pack of insightface; "
+            "after a download that broke off, delete its folder in ~/.insightface/models"
+        ) from error
+    return analysis
+
+
+def check(analysis: Analysis, pack: str) -> None:
+    """Let both networks look at black.
+
+    Raises:
+        PackError: a network is missing, finds no landmarks, or gives no 512 numbers.
+    """
+    missing = [task for task in TASKS if task not in analysis.models]
+    if missing:
+        raise PackError(f"the model pack {pack!r} has no model for {missing[0]}")
+    if not analysis.models["detection"].use_kps:
+        raise PackError(f"the detector of the model pack {pack!r} finds no landmarks")
+    analysis.get(np.zeros((SIDE, SIDE, 3), np.uint8), MAX_FACES)
+    crop = np.zeros((CROP_SIDE, CROP_SIDE, 3), np.uint8)
+    shape = analysis.models["recognition"].get_feat(crop).shape
+    if shape != (1, EMBEDDING_SIZE):
+        raise PackError(
+            f"the model pack {pack!r} gives embeddings of {shape[-1]} numbers, "
+            f"{EMBEDDING_SIZE} were expected"
+        )
+
+
+def find_faces(analysis: Analysis, square: Square) -> list[FaceArrays]:
+    """Find the faces of a picture, in insightface's order: the surest first."""
+    blue_first = np.ascontiguousarray(square.pixels[:, :, ::-1])
+    return [_arrays(face, square) for face in analysis.get(blue_first, MAX_FACES)]
+
+
+def _arrays(face: InsightFace, square: Square) -> FaceArrays:
+    return {
+        "bbox": square.to_picture(face.bbox.reshape(2, 2)).reshape(4),
+        "det_score": np.float64(face.det_score),
+        "landmark": square.to_picture(face.kps),
+        "normed_embedding": np.asarray(face.normed_embedding, np.float32),
+    }

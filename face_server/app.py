@@ -1,0 +1,71 @@
+"""The two addresses of the server: a picture to POST /, and GET /health."""
+
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from extraction.images import ImageError
+from face_server.analysis import Analysis, find_faces
+from face_server.body import MAX_BODY_BYTES, BodyError, image_of
+from face_server.square import Square, square_of
+from utils.log import get_logger
+from utils.wire import encode_faces
+
+logger = get_logger("face_server")
+
+
+def create_app(analysis: Analysis, model: str) -> Flask:
+    """Make the WSGI application; serve it behind a server that reads a body before it calls.
+
+    Args:
+        analysis: of insightface.
+        model: name of its pack, which every answer names.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    # One picture is decoded at a time, always by the same thread: memory that another one freed
+    # may stay with that one. The networks use all processors, and are not made for two calls.
+    reader, analysing = ThreadPoolExecutor(1), threading.Lock()
+
+    @app.post("/")
+    def analyse() -> Response:
+        try:
+            square = reader.submit(_read_square, request.stream).result()
+        except ImageError:  # null is final: a client that gets HTTP 500 asks again
+            return Response(encode_faces(None, model=model), mimetype="text/html")
+        with analysing:
+            faces = find_faces(analysis, square)
+        return Response(encode_faces(faces, model=model), mimetype="text/html")
+
+    @app.get("/health")
+    def health() -> Response:
+        return jsonify(status="ok", model=model)
+
+    app.register_error_handler(BodyError, _refused)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _failed)
+    return app
+
+
+def _read_square(body: IO[bytes]) -> Square:
+    return square_of(image_of(body.read()))
+
+
+def _refused(error: BodyError) -> tuple[Response, int]:
+    return jsonify(error=str(error)), 400
+
+
+def _http_error(error: HTTPException) -> tuple[Response, int]:
+    return jsonify(error=error.description), error.code or 500
+
+
+def _failed(error: Exception) -> tuple[Response, int]:
+    """Answer an error of the program; the log tells its kind and place, nothing else."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    logger.error(f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}")
+    return jsonify(error="the picture could not be analysed"), 500

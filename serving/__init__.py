@@ -1,0 +1,1 @@
+"""The server: models loaded for use, requests read, answers written."""

@@ -1,0 +1,196 @@
+"""Bodies of POST /: three forms, one array of faces; whatever else is sent is refused.
+
+JSON, `{"embeddings": [[512 numbers], ...]}`; the original project's clients' JSON string that holds
+a pickle, read without running it; and raw little-endian float32.
+"""
+
+import base64
+import binascii
+import threading
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from utils.errors import UserError
+from utils.legacy import load_pickle
+from utils.sizes import EMBEDDING_SIZE
+
+JSON_TYPE = "application/json"
+BINARY_TYPE = "application/octet-stream"
+LENGTHS = (0.99, 1.01)
+"""What counts as unit length."""
+
+MAX_PICKLE_BYTES = 64 << 20
+NUMBERS = (int, float)
+EXPECTED = f'{{"embeddings": [[{EMBEDDING_SIZE} numbers], ...]}}'
+Embeddings = NDArray[np.float32]
+_parsing = threading.Lock()
+"""A nested list takes twenty times the memory of its array: one at a time. Reading it holds the
+interpreter anyway, so that nothing is slower for it."""
+
+
+class BodyError(UserError):
+    """A request cannot be answered.
+
+    Attributes:
+        status: of the HTTP answer.
+    """
+
+    def __init__(self, message: str, status: int = 400):
+        super().__init__(message)
+        self.status = status
+
+
+def read_embeddings(body: bytes, content_type: str, max_faces: int, normalize: bool) -> Embeddings:
+    """Read the faces of a request.
+
+    Args:
+        body: all of it.
+        content_type: media type without parameters, in lower case.
+        max_faces: more are refused.
+        normalize: bring vectors to unit length; else those of another length are refused.
+
+    Returns:
+        (N, 512) float32 of unit length; N may be 0.
+
+    Raises:
+        BodyError: the body holds anything else.
+    """
+    if content_type == BINARY_TYPE:
+        embeddings = _from_binary(body)
+    elif content_type == JSON_TYPE:
+        embeddings = _from_json(body)
+    else:
+        raise BodyError(
+            f"Content-Type is {content_type[:100]!r}, expected {JSON_TYPE} or {BINARY_TYPE}", 415
+        )
+    if len(embeddings) > max_faces:
+        raise BodyError(f"{len(embeddings):,} faces, at most {max_faces:,} a request", 413)
+    return _of_unit_length(embeddings, normalize)
+
+
+def _from_binary(body: bytes) -> Embeddings:
+    width = EMBEDDING_SIZE * 4
+    if len(body) % width:
+        raise BodyError(
+            f"{len(body):,} bytes, expected a multiple of {width:,}: {EMBEDDING_SIZE} "
+            "little-endian float32 numbers a face"
+        )
+    return np.frombuffer(body, "<f4").reshape(-1, EMBEDDING_SIZE).astype(np.float32)
+
+
+def _from_json(body: bytes) -> Embeddings:
+    with _parsing:
+        content = _parsed(body)
+        if isinstance(content, str):
+            return _from_original(content)
+        if not isinstance(content, dict) or "embeddings" not in content:
+            raise BodyError(f"expected {EXPECTED}, got {_kind(content)}")
+        return _from_lists(content["embeddings"], _may_hold_other_values(body))
+
+
+def _parsed(text: bytes | str) -> Any:
+    if not text:
+        raise BodyError(f"the body is empty, expected {EXPECTED}")
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BodyError(
+            f"the body is no JSON: {error.msg[:100]}, at character {error.pos:,}"
+        ) from None
+
+
+def _may_hold_other_values(body: bytes) -> bool:
+    """Look for true, false, and strings beside the one key.
+
+    numpy would take true and false for numbers, and give every number the room of a string.
+    """
+    return b"true" in body or b"false" in body or body.count(b'"') > 2
+
+
+def _from_lists(content: Any, may_hold_other_values: bool) -> Embeddings:
+    if not isinstance(content, list):
+        raise BodyError(f"embeddings is {_kind(content)}, expected a list; {EXPECTED}")
+    if not content:
+        return np.empty((0, EMBEDDING_SIZE), np.float32)
+    rows = content if isinstance(content[0], list) else [content]
+    for number, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != EMBEDDING_SIZE:
+            raise BodyError(
+                f"face {number} is {_kind(row)}, expected {EMBEDDING_SIZE} numbers; {EXPECTED}"
+            )
+    if may_hold_other_values and any(type(value) not in NUMBERS for row in rows for value in row):
+        raise BodyError(f"a face holds something else than numbers; expected {EXPECTED}")
+    try:
+        numbers = np.array(rows)
+    except (ValueError, OverflowError):
+        numbers = np.array(None)
+    return _to_float32(numbers)
+
+
+def _kind(value: Any) -> str:
+    """Describe a JSON value without repeating it."""
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return f"a list of {len(value):,}"
+    if isinstance(value, dict):
+        return "an object without the key" if "embeddings" not in value else "an object"
+    return {bool: "true or false", str: "a string"}.get(type(value), "a number")
+
+
+def _from_original(text: str) -> Embeddings:
+    expected = 'expected {"embeddings": {"py/b64": base64 of a pickled float32 array}}'
+    content = _parsed(text)
+    try:
+        encoded = content["embeddings"]["py/b64"]
+        pickled = base64.b64decode(encoded, validate=True)
+    except (TypeError, KeyError, IndexError, ValueError, binascii.Error):
+        raise BodyError(
+            f"the JSON string in the body is not as in 2021 and 2022: {expected}"
+        ) from None
+    try:
+        array = load_pickle(pickled, MAX_PICKLE_BYTES)
+    except UserError as error:
+        raise BodyError(f"the pickle in the body is refused: {error}") from None
+    if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):
+        raise BodyError(f"the pickle holds no array of shape (n, {EMBEDDING_SIZE})")
+    if array.size == 0:
+        return np.empty((0, EMBEDDING_SIZE), np.float32)
+    return _to_float32(np.atleast_2d(array))
+
+
+def _to_float32(numbers: NDArray[Any]) -> Embeddings:
+    """Take an array of faces, if it is one of numbers."""
+    if numbers.dtype.kind not in "fiu":
+        raise BodyError(f"a face holds something else than numbers; expected {EXPECTED}")
+    if numbers.shape[1:] != (EMBEDDING_SIZE,):
+        raise BodyError(f"shape {numbers.shape}, expected (n, {EMBEDDING_SIZE})")
+    with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
+        embeddings: Embeddings = numbers.astype(np.float32, copy=False)
+    return embeddings
+
+
+def _of_unit_length(embeddings: Embeddings, normalize: bool) -> Embeddings:
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings, dtype=np.float64))
+    _refuse(~np.isfinite(length), "holds NaN or infinity, expected finite numbers")
+    if normalize:
+        _refuse(length == 0, "is all zero, which has no direction")
+        return (embeddings / length[:, None]).astype(np.float32)
+    is_off = (length < LENGTHS[0]) | (length > LENGTHS[1])
+    if is_off.any():
+        found = float(length[is_off.argmax()])
+        _refuse(
+            is_off,
+            f"has length {found:.4g}, expected 1 (insightface's normed_embedding); ?normalize=1 "
+            "accepts other lengths",
+        )
+    return embeddings
+
+
+def _refuse(is_bad: NDArray[np.bool_], problem: str) -> None:
+    if is_bad.any():
+        raise BodyError(f"face {int(is_bad.argmax())} {problem}")

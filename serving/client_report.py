@@ -1,0 +1,111 @@
+"""What the client prints: a table, or JSON."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.client_guess import Guess, max_uncertainty, percent
+from serving.client_inputs import Photo
+from serving.client_server import Models
+
+COLUMNS = ("photo", "face", "age", "gender", "unsure of age", "of gender", "box")
+NOTHING = "-"
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of a photo: its faces, or why it failed."""
+
+    photo: Photo
+    size: tuple[int, int] = (0, 0)
+    guesses: list[Guess] = field(default_factory=list)
+    face_model: str | None = None
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what --json prints of a photo."""
+        image_path = str(self.photo.path)
+        if self.error is not None:
+            return {"image_path": image_path, "error": self.error}
+        return {
+            "image_path": image_path,
+            "annotated_path": str(self.photo.annotated_path),
+            "width": self.size[0],
+            "height": self.size[1],
+            "faces": [guess.as_json() for guess in self.guesses],
+            "model": self.face_model,
+        }
+
+
+def report(results: Sequence[Result], models: Models, as_json: bool) -> None:
+    """Print a table, or JSON, on standard output, and on standard error what to beware of."""
+    if as_json:
+        print(json.dumps(_document(results, models), indent=2))
+    else:
+        for line in table(results):
+            print(line)
+    for line in _remarks(results):
+        print(line, file=sys.stderr)
+
+
+def _document(results: Sequence[Result], models: Models) -> dict[str, Any]:
+    return {
+        "photos": [result.as_json() for result in results],
+        "max_uncertainty": max_uncertainty(models.num_ages),
+        "models": {"age": models.age, "gender": models.gender},
+    }
+
+
+def table(results: Sequence[Result]) -> list[str]:
+    """Lay out one line a face, one for a photo without."""
+    rows = [COLUMNS, *(row for result in results for row in _rows(result))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _rows(result: Result) -> list[tuple[str, ...]]:
+    name = printable(str(result.photo.path))
+    if result.error is not None:
+        return [(name, "failed", *[NOTHING] * (len(COLUMNS) - 2))]
+    if not result.guesses:
+        return [(name, "none", *[NOTHING] * (len(COLUMNS) - 2))]
+    return [(name, *_cells(number, guess)) for number, guess in enumerate(result.guesses, 1)]
+
+
+def _cells(number: int, guess: Guess) -> tuple[str, ...]:
+    known = guess.uncertainty
+    unsure = (percent(known.age_share), percent(known.gender_share)) if known else (NOTHING,) * 2
+    mark = "!" if guess.in_distribution is False else ""
+    box = " ".join(f"{value:.0f}" for value in guess.bbox)
+    return (f"{number}{mark}", f"{guess.age:.1f}", guess.gender_words, *unsure, box)
+
+
+def _remarks(results: Sequence[Result]) -> list[str]:
+    guesses = [guess for result in results for guess in result.guesses]
+    num_foreign = sum(guess.in_distribution is False for guess in guesses)
+    num_failed = sum(result.error is not None for result in results)
+    remarks = []
+    if num_foreign:
+        remarks.append(
+            f"{num_foreign} of {len(guesses)} faces (marked !) cannot be trusted: their vectors "
+            "are not of the network that the models were trained on"
+        )
+    if num_failed:
+        remarks.append(f"{num_failed} of {len(results)} photos failed")
+    return remarks
+
+
+def printable(text: str) -> str:
+    r"""Write a text in one line that a terminal shows as it is.
+
+    >>> print(printable("a\nb"))
+    a\x0ab
+    """
+    return "".join(
+        character if character.isprintable() else f"\\x{ord(character):02x}" for character in text
+    )

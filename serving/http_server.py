@@ -1,0 +1,243 @@
+"""waitress, and what it lacks.
+
+Errors in JSON, which a client that is still sending gets to see; a time limit for requests to
+arrive; an end that finishes what is in flight.
+"""
+
+import logging
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.receiver import ChunkedReceiver
+from waitress.server import BaseWSGIServer, create_server
+from waitress.task import ErrorTask
+from waitress.utilities import BadRequest, Error
+
+from serving.answers import error_response
+from serving.settings import Settings
+from utils.errors import ConfigError
+from utils.log import get_logger
+
+SPARE_THREADS = 4
+"""Beside those at work: for requests that are told to wait, and GET /health."""
+
+MAX_HEADER_BYTES = 2**14
+MAX_CHUNK_LINE_BYTES = 2**10
+MAX_UNREAD_BYTES = 2**28
+LOOP_S = 0.5
+DRAIN_S = 30.0
+"""Seconds that requests in flight have at the end."""
+
+LAST_ARRIVAL_S = 3.0
+"""Seconds that a request may take to arrive, at the end."""
+
+STATUS = {500: 503, 501: 400}
+"""What waitress calls an error of the server is one of the request, or passes."""
+
+Sockets = dict[int, Any]
+"""What is open, by file descriptor: connections, and what listens."""
+
+logger = get_logger("server")
+
+
+class RequestTimeout(Error):  # noqa: N818 - waitress names its errors so
+    """A request did not arrive in time."""
+
+    code = 408
+    reason = "Request Timeout"
+
+
+class JsonErrorTask(ErrorTask):
+    """Answers what never reached the application, as the application answers its errors."""
+
+    def execute(self) -> None:
+        """Write the error."""
+        error = self.request.error
+        message = f"{error.reason}: {error.body}"
+        response = error_response(
+            " ".join(message.split())[:500], STATUS.get(error.code, error.code)
+        )
+        self.status = response.status
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        body = response.get_data()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Parser(HTTPRequestParser):
+    """Reads a request to its end even when its body is too large.
+
+    A client that finds the connection closed while it sends does not look for an answer.
+    """
+
+    error: Any = None
+    num_unread = 0
+
+    def received(self, data: bytes) -> int:
+        """Take bytes, and tell how many of them belonged to the request."""
+        if self.num_unread:
+            num_taken = min(len(data), self.num_unread)
+            self.num_unread -= num_taken
+            self.completed = self.num_unread == 0
+            return num_taken
+        consumed: int = super().received(data)
+        body = self.body_rcv
+        if isinstance(body, ChunkedReceiver):
+            if len(body.control_line) + len(body.trailer) > MAX_CHUNK_LINE_BYTES:
+                self.error = BadRequest("a chunk of the body has an endless header")
+                self.completed = True
+        elif self.error and body is not None and not self.expect_continue:
+            self.num_unread = self.content_length
+            self.completed = self.num_unread > MAX_UNREAD_BYTES
+        self.expect_continue = self.expect_continue and not self.error
+        return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Parse the header; waitress lets some errors of addresses and numbers through."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError:
+            raise ParsingError("the address or a number in the header is not valid") from None
+
+
+class Channel(HTTPChannel):
+    """A connection that knows since when a request is arriving."""
+
+    parser_class = Parser
+    error_task_class = JsonErrorTask
+    request: Any = None
+    arriving_since: float | None = None
+
+    def received(self, data: bytes) -> bool:
+        """Take bytes of a request, or of several."""
+        before = self.request
+        result: bool = super().received(data)
+        if self.request is not before:
+            self.arriving_since = None if self.request is None else time.monotonic()
+        return result
+
+    def give_up(self, timeout_s: float) -> None:
+        """Answer a request that does not arrive, and close."""
+        with self.requests_lock:
+            if self.request is None or self.requests:
+                return
+            if not self.request.error:
+                words = f"the request did not arrive in {timeout_s:g} s"
+                self.request.error = RequestTimeout(words)
+            self.request.completed = True
+            self.requests.append(self.request)
+            self.request = self.arriving_since = None
+            self.server.add_task(self)
+
+
+def serve(application: Any, settings: Settings, on_end: Callable[[], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish what is in flight.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+    sockets: Sockets = {}
+    server = _listen(application, settings, sockets)
+    for listener in _listeners(sockets):
+        host = listener.effective_host
+        host = f"[{host}]" if ":" in host else host
+        logger.info(f"Serving on http://{host}:{listener.effective_port}/")
+    with _stop_signals() as stopped:
+        while not stopped:
+            wasyncore.loop(LOOP_S, True, sockets, count=1)
+            _time_out(sockets, settings.request_timeout_s)
+    logger.info("Stopping: what is in flight is finished first")
+    _drain(sockets, min(settings.request_timeout_s, LAST_ARRIVAL_S))
+    server.task_dispatcher.shutdown()
+    wasyncore.close_all(sockets, ignore_all=True)
+    on_end()
+
+
+def _listen(application: Any, settings: Settings, sockets: Sockets) -> Any:
+    """Open the sockets, one for each address of the host, and start the threads."""
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for every waiting request
+    body = settings.max_body_bytes + 1
+    try:
+        server = create_server(
+            application,
+            map=sockets,
+            host=settings.host,
+            port=settings.port,
+            threads=settings.max_queue + settings.max_images + SPARE_THREADS,
+            connection_limit=settings.max_connections + SPARE_THREADS,
+            max_request_header_size=MAX_HEADER_BYTES,
+            max_request_body_size=body,
+            inbuf_overflow=body,  # in memory: nothing of a face touches a disk
+            outbuf_overflow=sys.maxsize,
+            channel_timeout=2 * math.ceil(settings.request_timeout_s),  # for the silent in between
+            cleanup_interval=1,
+            asyncore_use_poll=True,
+            log_socket_errors=False,
+            ident="age-gender",
+        )
+    except (OSError, ValueError) as error:
+        wasyncore.close_all(sockets, ignore_all=True)
+        raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error}") from None
+    for listener in _listeners(sockets):
+        listener.channel_class = Channel
+    return server
+
+
+def _listeners(sockets: Sockets) -> list[BaseWSGIServer]:
+    return [each for each in sockets.values() if isinstance(each, BaseWSGIServer)]
+
+
+def _channels(sockets: Sockets) -> list[Channel]:
+    return [each for each in sockets.values() if isinstance(each, Channel)]
+
+
+def _time_out(sockets: Sockets, timeout_s: float) -> None:
+    oldest = time.monotonic() - timeout_s
+    for channel in _channels(sockets):
+        if channel.arriving_since is not None and channel.arriving_since < oldest:
+            channel.give_up(timeout_s)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT in a list, which is empty until one comes."""
+    stopped: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        stopped.append(number)
+
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = {kind: signal.signal(kind, stop) for kind in kinds}
+    try:
+        yield stopped
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def _drain(sockets: Sockets, timeout_s: float) -> None:
+    """Accept no more connections; wait for the answers of requests that have begun."""
+    for listener in _listeners(sockets):
+        wasyncore.dispatcher.close(listener)
+    deadline = time.monotonic() + DRAIN_S
+    while time.monotonic() < deadline:
+        busy = False
+        for channel in _channels(sockets):
+            is_idle = not (channel.requests or channel.request or channel.total_outbufs_len)
+            if is_idle:
+                channel.will_close = True
+            busy = busy or not is_idle
+        if not busy:
+            return
+        wasyncore.loop(0.05, True, sockets, count=1)
+        _time_out(sockets, timeout_s)

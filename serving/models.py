@@ -1,0 +1,211 @@
+"""The pair of models that a server answers with."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.inference import FoldedNet, layers_of
+from model.mc_dropout import SampledNet
+from model.model import ResMLP
+from utils.ages import NUM_AGE_CLASSES, class_years
+from utils.checkpoint import Checkpoint, load_checkpoint, load_weights
+from utils.errors import CheckpointError, ConfigError
+from utils.files import read_json
+from utils.network_check import NetworkCheck
+from utils.original import from_original
+from utils.runtime import choose_device, choose_precision
+from utils.sizes import EMBEDDING_SIZE
+
+NUM_GENDERS = 2
+KINDS = {"age": NUM_AGE_CLASSES, "gender": (NUM_GENDERS,)}
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A trained network, ready for use.
+
+    Attributes:
+        path: of its file.
+        version: first digits of the file's SHA-256.
+        net: maps (N, 512) to logits (N, C), as in eval mode.
+        sampled: the same with dropout on.
+        num_classes: C.
+        check: tells embeddings of another network; None for models without statistics.
+        extractor: what made the embeddings it was trained on, by data set, where that is known.
+    """
+
+    path: Path
+    version: str
+    net: FoldedNet
+    sampled: SampledNet
+    num_classes: int
+    check: NetworkCheck | None
+    extractor: dict[str, Any]
+
+    def describe(self) -> dict[str, Any]:
+        """Say which model it is, for GET /health."""
+        return {
+            "name": self.path.name,
+            "version": self.version,
+            "num_classes": self.num_classes,
+            "network_check": None if self.check is None else self.check.describe(),
+            "extractor": self.extractor,
+        }
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """An age model of 8 or 101 classes, and a gender model of 2.
+
+    Attributes:
+        years: (C,) float32, what the age classes stand for.
+        device: where both run.
+        checks: those of the two models; one where they are the same, as after the same data.
+    """
+
+    age: ServedModel
+    gender: ServedModel
+    years: Tensor
+    device: torch.device
+    checks: tuple[NetworkCheck, ...]
+
+    def is_familiar(self, embeddings: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Tell which of (N, 512) vectors both models know the network of.
+
+        Returns:
+            (N,) bool; None where neither model can tell.
+        """
+        if not self.checks:
+            return None
+        verdicts = [check.is_familiar(embeddings) for check in self.checks]
+        familiar: NDArray[np.bool_] = np.logical_and.reduce(verdicts)
+        return familiar
+
+
+def choose_served_device(name: str) -> torch.device:
+    """Turn "auto", "cpu" or "cuda" into a device.
+
+    Raises:
+        ConfigError: a GPU is asked for, and there is none.
+    """
+    device, _ = choose_device(0 if name == "cpu" else 1)
+    if name == "cuda" and device.type != "cuda":
+        raise ConfigError("device is cuda, but torch finds no GPU; take auto or cpu")
+    return device
+
+
+def choose_mc_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Choose the precision of passes with dropout; "auto" is bfloat16 where the device has it."""
+    if name == "auto":
+        fast = choose_precision(True, device).dtype
+        return fast if fast is torch.bfloat16 else torch.float32
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def load_pair(
+    age_path: Path | str, gender_path: Path | str, device: torch.device, mc_dtype: torch.dtype
+) -> ModelPair:
+    """Load both models.
+
+    Args:
+        age_path: a checkpoint of ours or of the original project; or weights alone (a state_dict),
+            with the config beside them as <name>.json.
+        gender_path: the same.
+        device: where they run.
+        mc_dtype: of the passes with dropout.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or foreign, or has the wrong number of classes.
+        ConfigError: the config beside weights is damaged, or of another network.
+    """
+    age = load_model("age", Path(age_path), device, mc_dtype)
+    gender = load_model("gender", Path(gender_path), device, mc_dtype)
+    years = torch.from_numpy(class_years(age.num_classes)).to(device)
+    checks = [model.check for model in (age, gender) if model.check is not None]
+    if len(checks) == 2 and np.array_equal(checks[0].directions, checks[1].directions):
+        checks.pop()
+    return ModelPair(age, gender, years, device, tuple(checks))
+
+
+def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtype) -> ServedModel:
+    """Load the model for "age" or "gender".
+
+    Raises:
+        CheckpointError, ConfigError: as in `load_pair`.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no {kind} model there. Name its file with {kind.upper()}_MODEL, or make it: "
+            f"python train.py --task {'age101' if kind == 'age' else kind}, then python3 -c "
+            f"\"from utils.scripts import export_model; export_model('<checkpoint>', '{path}')\"; "
+            f"the original project's published {kind}.pth works too"
+        )
+    checkpoint = load_checkpoint(path)
+    net = _build(checkpoint)
+    load_weights(net, checkpoint)
+    if not all(bool(value.isfinite().all()) for value in net.state_dict().values()):
+        raise CheckpointError(f"{path}: holds weights that are no finite numbers; train it again")
+    net = net.to(device).eval()
+    num_classes = _count_classes(kind, checkpoint, net)
+    return ServedModel(
+        path=path,
+        version=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+        net=FoldedNet(net),
+        sampled=SampledNet(net, mc_dtype),
+        num_classes=num_classes,
+        check=NetworkCheck.from_checkpoint(checkpoint.content),
+        extractor=checkpoint.content.get("extractor") or {},
+    )
+
+
+def _build(checkpoint: Checkpoint) -> ResMLP:
+    arch = _config_of(checkpoint).get("arch")
+    arguments = arch.get("args") if isinstance(arch, dict) else None
+    if (
+        not isinstance(arch, dict)
+        or not isinstance(arguments, dict)
+        or arch.get("type") != "ResMLP"
+    ):
+        raise CheckpointError(f"{checkpoint.path}: its config has no arch of type ResMLP")
+    try:
+        net = ResMLP(**arguments)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path}: arch.args of its config: {error}") from None
+    width = arguments["num_initial_features"]
+    if width != EMBEDDING_SIZE:
+        raise CheckpointError(
+            f"{checkpoint.path}: takes {width} numbers a face, expected {EMBEDDING_SIZE}"
+        )
+    return net
+
+
+def _config_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Take the config inside, or of weights alone the one beside them."""
+    beside = checkpoint.path.with_suffix(".json")
+    if "config" in checkpoint.content:
+        return checkpoint.config
+    if not beside.is_file():
+        raise CheckpointError(
+            f"{checkpoint.path} holds weights alone; put its config beside it as {beside.name}"
+        )
+    content = read_json(beside)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{beside}: expected a config, an object in JSON")
+    return from_original(content)
+
+
+def _count_classes(kind: str, checkpoint: Checkpoint, net: ResMLP) -> int:
+    num_classes = layers_of(net)[-1].linear.out_features
+    if num_classes not in KINDS[kind]:
+        expected = " or ".join(map(str, KINDS[kind]))
+        raise CheckpointError(
+            f"{checkpoint.path}: {num_classes} classes, a model for {kind} has {expected}; are the "
+            "two files mixed up?"
+        )
+    return num_classes
