@@ -17,6 +17,8 @@ BELOW = {
     "face_server": {"utils", "base", "data_loader", "extraction", "model", "serving", "face_server"},
     "serving": {"utils", "base", "data_loader", "extraction", "model", "serving"},
     "trainer": {"utils", "base", "data_loader", "model", "trainer"},
+    "cluster": {"utils", "base", "data_loader", "model", "trainer", "cluster"},
+    "study": {"utils", "base", "data_loader", "model", "trainer", "cluster", "study"},
 }
 """What the modules of each folder may import of this project."""
 
@@ -117,7 +119,7 @@ def test_helpers_load_without_torch() -> None:
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("script", ["train.py", "test.py", "cross-val.py", "client.py"])
+@pytest.mark.parametrize("script", ["train.py", "test.py", "cross-val.py", "study.py", "client.py"])
 def test_a_script_is_short(script: str) -> None:
     assert len((ROOT / script).read_text(encoding="utf-8").splitlines()) <= 60
 

@@ -1,0 +1,39 @@
+"""The command line of study.py."""
+
+import argparse
+
+from cluster.options import add_arguments as add_engine_arguments
+from cluster.options import engine_of
+from study.config import StudyConfig
+from study.protocols import PROTOCOLS, TASKS
+from study.runs import run_study
+from utils.options import script_parser
+
+
+def main(description: str | None) -> None:
+    """Read the command line, run what is missing of the study, and write its report.
+
+    Args:
+        description: what `-h` says.
+    """
+    arguments = _parser(description).parse_args()
+    config = StudyConfig.from_args(arguments)
+    engine = engine_of(arguments)
+    name = arguments.engine or ("ray" if arguments.address else "sequential")
+    run_study(config, lambda _: engine, name)
+
+
+def _parser(description: str | None) -> argparse.ArgumentParser:
+    parser = script_parser(
+        description, "study.json", resume_help="not here: the same call again goes on by itself"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        help=f"of these tasks and protocols alone ({', '.join((*TASKS, *PROTOCOLS))}; with commas, "
+        "or several times); c brings a",
+    )
+    add_engine_arguments(parser)
+    return parser
