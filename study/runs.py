@@ -138,8 +138,9 @@ class _Study:
 
     def _tell(self, part: Part, seed: int) -> Callable[[Log], None]:
         def tell(log: Log) -> None:
-            values = "  ".join(f"{name} {value:.4f}" for name, value in log.items())
-            self.logger.debug(f"{part.name}, seed {seed}: {values}")
+            values = (f"{name} {value:.4f}" for name, value in log.items() if name != "epoch")
+            epoch = int(log["epoch"])
+            self.logger.info(f"{part.name}, seed {seed}, epoch {epoch}: {'  '.join(values)}")
 
         return tell
 
