@@ -5,8 +5,11 @@ import argparse
 from cluster.options import add_arguments as add_engine_arguments
 from cluster.options import engine_of
 from study.config import StudyConfig
+from study.model_card import write_model_card
 from study.protocols import PROTOCOLS, TASKS
+from study.report import REPORT_NAME, table, write_report
 from study.runs import run_study
+from utils.log import get_logger
 from utils.options import script_parser
 
 
@@ -20,7 +23,11 @@ def main(description: str | None) -> None:
     config = StudyConfig.from_args(arguments)
     engine = engine_of(arguments)
     name = arguments.engine or ("ray" if arguments.address else "sequential")
-    run_study(config, lambda _: engine, name)
+    folder = run_study(config, lambda _: engine, name)
+    logger = get_logger("study")
+    logger.info("Judging what was run: metrics, intervals, groups, leakage, pictures")
+    logger.info(table(write_report(folder)))
+    logger.info(f"Written: {folder / REPORT_NAME}, {write_model_card(folder)}")
 
 
 def _parser(description: str | None) -> argparse.ArgumentParser:

@@ -117,6 +117,26 @@ def test_only_the_parts_asked_for_must_have_a_sound_config(tmp_path: Path) -> No
         study_config(tmp_path, tmp_path, "gender,d", **soft)
 
 
+# --- the whole command ----------------------------------------------------------------------------
+
+
+def test_the_command_runs_what_is_asked_for_and_writes_report_and_model_card(
+    tmp_path: Path, run_script: RunScript
+) -> None:
+    words = options(write_data(tmp_path / "data"), tmp_path / "saved")
+    outcome = run_script("study.py", "--only", "gender", "--only", "d", *words)
+    assert outcome.code == 0
+    (folder,) = (tmp_path / "saved" / "study").iterdir()
+    summary = read_json(folder / "summary.json")
+    (own,) = [entry for entry in summary["results"] if entry["is_run"]]
+    assert (own["task"], own["protocol"]) == ("gender", "d")
+    (line,) = [line for line in outcome.out.splitlines() if line.startswith("gender (d)")]
+    accuracy = own["splits"]["test"]["metrics"]["accuracy"]["mean"]
+    assert f"{accuracy:.4f}" in line
+    assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
+    assert (folder / "MODEL_CARD.md").is_file()
+
+
 # --- the original's hyper-parameters --------------------------------------------------------------
 
 
