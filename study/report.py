@@ -10,6 +10,7 @@ from study.intervals import NUM_REPLICATES
 from study.leakage import NEAR_COSINE
 from study.published import SOURCE
 from study.summary import Summary, summarise
+from study.templates import environment
 from utils.errors import DataError
 from utils.files import atomic_write, read_json, write_json
 
@@ -53,30 +54,25 @@ def read_summary(folder: Path) -> Summary:
 
 def render(summary: Summary) -> str:
     """Write the report of a summary as HTML that needs no other file."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     drawn = {
         anchor(entry): [(picture, _as_address(picture.png)) for picture in pictures.draw(entry)]
         for entry in summary["results"]
         if entry["is_run"]
     }
-    return environment.get_template(TEMPLATE_NAME).render(
-        summary=summary,
-        results=summary["results"],
-        drawn=drawn,
-        anchor=anchor,
-        w=wording,
-        source=SOURCE,
-        min_faces=MIN_FACES,
-        num_replicates=NUM_REPLICATES,
-        near_cosine=NEAR_COSINE,
+    return (
+        environment(escapes_html=True)
+        .get_template(TEMPLATE_NAME)
+        .render(
+            summary=summary,
+            results=summary["results"],
+            drawn=drawn,
+            anchor=anchor,
+            w=wording,
+            source=SOURCE,
+            min_faces=MIN_FACES,
+            num_replicates=NUM_REPLICATES,
+            near_cosine=NEAR_COSINE,
+        )
     )
 
 

@@ -27,6 +27,9 @@ KINDS = {
 }
 """Fields of a predictions file, and the kind of numpy type that each holds."""
 
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+"""What numpy raises on a file that is not, or no longer, one of arrays."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -61,9 +64,10 @@ def read_predictions(path: Path, num_classes: int) -> Predictions:
         DataError: the file is missing, damaged or foreign, or does not fit the task.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in KINDS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        # Opened here, since numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            columns = {name: content[name] for name in KINDS}
+    except DAMAGE as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(
             f"{path} is no predictions file ({reason}); run its part of the study again"
