@@ -84,7 +84,7 @@ def reliability(figure: "Figure", entry: Entry) -> None:
     top.set_ylim(-0.02, 1.02)
     top.set_xlim(-0.02, 1.02)
     ece = entry["splits"][entry["judged"]]["metrics"]["ece"]["mean"]
-    top.text(0.03, 0.9, f"expected calibration error {ece:.3f}", transform=top.transAxes)
+    top.set_title(f"expected calibration error {ece:.3f}", loc="left", fontsize=10)
     width = bins[0]["high"] - bins[0]["low"]
     bottom.bar(
         [one["low"] for one in bins],
