@@ -6,17 +6,9 @@ from typing import Any
 import numpy as np
 
 from study.intervals import bootstrap
-from study.metrics import (
-    LOWER_IS_BETTER,
-    Floats,
-    Identity,
-    Ints,
-    Scores,
-    ratio,
-    subject_codes,
-    sum_by_subject,
-)
+from study.metrics import LOWER_IS_BETTER, Floats, Identity, Ints, Scores
 from study.results import NUM_CLASSES
+from study.sums import ratio, subject_codes, sum_by_subject
 from utils.ages import ages_to_classes
 
 GENDERS = {"m": "male", "f": "female"}

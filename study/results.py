@@ -177,30 +177,31 @@ def read_result(folder: Path, task: str, protocol: str, variant: str = "") -> Re
         return None
     content = read_json(path)
     try:
-        runs = _runs(content["runs"], folder)
-        seconds = content.get("seconds")
-        result = Result(
-            task=task,
-            protocol=protocol,
-            config=dict(content["config"]),
-            engine=str(content.get("engine", "")),
-            seconds=None if seconds is None else float(seconds),
-            runs=runs,
-            baselines={
-                str(name): _runs(found, folder)
-                for name, found in (content.get("baselines") or {}).items()
-            },
-        )
+        result = _result(content, folder, task, protocol)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{path} is no result of a study ({type(error).__name__}: {error}); "
             "delete it and run its part of the study again"
         ) from None
-    if not runs:
+    if not result.runs:
         return None
     if not result.splits:
         raise DataError(f"{path}: its runs name no predictions; run that part again")
     return result
+
+
+def _result(content: Any, folder: Path, task: str, protocol: str) -> Result:
+    seconds = content.get("seconds")
+    baselines = content.get("baselines") or {}
+    return Result(
+        task=task,
+        protocol=protocol,
+        config=dict(content["config"]),
+        engine=str(content.get("engine", "")),
+        seconds=None if seconds is None else float(seconds),
+        runs=_runs(content["runs"], folder),
+        baselines={str(name): _runs(found, folder) for name, found in baselines.items()},
+    )
 
 
 def _runs(content: list[dict[str, Any]], folder: Path) -> list[Run]:

@@ -14,10 +14,11 @@ from study.comparing import adjust, compare
 from study.groups import GENDERS, age_group_names, class_table, confusion, fairness
 from study.intervals import bootstrap
 from study.leakage import Duplicates, compare_by_image, shared_between_splits, worst_of_runs
-from study.metrics import Layout, Scores, columns_of, evaluate, score, subject_codes
+from study.metrics import Scores, score
 from study.protocols import PROTOCOLS
 from study.published import FIGURES
 from study.results import Result, Run, read_results
+from study.sums import Layout, columns_of, evaluate, subject_codes
 from utils.ages import ages_to_classes
 from utils.errors import UserError
 
@@ -92,6 +93,7 @@ def plain(content: Any) -> Any:
 
 
 def _summarise_result(result: Result) -> tuple[Summary, Runs]:
+    """Give the entry of a result, and the scores of the split that it is judged by."""
     scores = {
         split: [score(predictions, result.task) for predictions in result.read(split)]
         for split in result.splits
@@ -108,15 +110,7 @@ def _summarise_result(result: Result) -> tuple[Summary, Runs]:
         "num_runs": len(result.runs),
         "judged": result.judged,
         "headline": HEADLINE[result.task],
-        "runs": [
-            {
-                "seed": run.seed,
-                "fold": run.fold,
-                "epochs": len(run.epochs),
-                "splits": {split: of_runs[place] for split, of_runs in values.items()},
-            }
-            for place, run in enumerate(result.runs)
-        ],
+        "runs": _runs(result, values),
         "splits": {split: _split(runs, values[split]) for split, runs in scores.items()},
         "baselines": _baselines(result),
         "published": {
@@ -125,15 +119,35 @@ def _summarise_result(result: Result) -> tuple[Summary, Runs]:
             if (task, protocol) == (result.task, result.protocol)
         },
         "learning": learning_curves(result.runs),
-        "shared": worst_of_runs(
-            [
-                shared_between_splits({split: runs[place].faces for split, runs in scores.items()})
-                for place in range(len(result.runs))
-            ]
-        ),
+        "shared": _shared(scores),
         "data": _data(result, [run for runs in scores.values() for run in runs]),
     }
     return entry | _details(judged), judged
+
+
+def _runs(result: Result, values: dict[str, list[dict[str, float]]]) -> list[Summary]:
+    return [
+        {
+            "seed": run.seed,
+            "fold": run.fold,
+            "epochs": len(run.epochs),
+            "splits": {split: of_runs[place] for split, of_runs in values.items()},
+        }
+        for place, run in enumerate(result.runs)
+    ]
+
+
+def _shared(scores: dict[str, Runs]) -> list[Summary]:
+    """Tell what the splits of a run share, of the run that shares most."""
+    of_runs = zip(*scores.values(), strict=True)
+    return worst_of_runs(
+        [
+            shared_between_splits(
+                {split: run.faces for split, run in zip(scores, runs, strict=True)}
+            )
+            for runs in of_runs
+        ]
+    )
 
 
 def _details(judged: Runs) -> Summary:

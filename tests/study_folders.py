@@ -40,7 +40,7 @@ def read_columns(data_dir: Path) -> Columns:
 
 def labels(columns: Columns, task: str) -> NDArray[np.int64]:
     if task == "gender":
-        return (columns["gender"] == "f").astype(np.int64)
+        return np.asarray(columns["gender"] == "f", np.int64)
     return ages_to_classes(columns["age"], NUM_CLASSES[task])
 
 
@@ -50,7 +50,7 @@ def guess(label: NDArray[np.int64], num_classes: int, skill: float, seed: int) -
     distance = np.abs(np.arange(num_classes) - label[:, None]) / max(num_classes / 8, 1)
     logits = -skill * distance + rng.normal(size=distance.shape)
     chances = np.exp(logits)
-    return (chances / chances.sum(1, keepdims=True)).astype(np.float32)
+    return np.asarray(chances / chances.sum(1, keepdims=True), np.float32)
 
 
 def write_predictions(path: Path, columns: Columns, task: str, skill: float, seed: int) -> None:
@@ -103,26 +103,15 @@ def make_result(
     name = "-".join(filter(None, (task, protocol, variant)))
     folds: list[int | None] = list(range(5)) if protocol in "cd" else [None]
     runs = [(seed, fold) for seed in range(seeds) for fold in folds]
+    settings = {"dataset": "Adience", "data_dir": "nowhere"}
     content = {
         "task": task,
         "protocol": protocol,
-        "config": {
-            "data_loader": {"args": {"dataset": "Adience", "data_dir": "nowhere"}},
-            "trainer": {"epochs": 3},
-        },
+        "config": {"data_loader": {"args": settings}, "trainer": {"epochs": 3}},
         "engine": "sequential",
         "seconds": 1.5,
         "runs": [
-            write_run(folder, task, columns, *run, name, "ours")
-            | {
-                "checkpoint": "saved/model_best.pth",
-                "epochs": [
-                    {"epoch": n, "loss": 1 / n, "val_loss": 1.2 / n + 0.01 * run[0]}
-                    for n in (1, 2, 3)
-                ],
-                "log": {},
-            }
-            for run in runs
+            write_run(folder, task, columns, *run, name, "ours") | logs(run[0]) for run in runs
         ],
         "baselines": {
             method: [write_run(folder, task, columns, *run, name, method) for run in runs]
@@ -132,6 +121,13 @@ def make_result(
     path = folder / f"{name}.json"
     write_json(content, path)
     return path
+
+
+def logs(seed: int) -> dict[str, Any]:
+    epochs = [
+        {"epoch": n, "loss": 1 / n, "val_loss": 1.2 / n + 0.01 * seed, "lr": 0.1} for n in (1, 2, 3)
+    ]
+    return {"checkpoint": "model_best.pth", "epochs": epochs, "log": {}}
 
 
 def make_study(folder: Path, names: tuple[str, ...], **options: Any) -> Path:

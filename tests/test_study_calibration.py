@@ -7,8 +7,9 @@ from sklearn.calibration import calibration_curve
 from study_folders import guess, labels, make_columns
 
 from study.calibration import COVERAGES, error_by_age, reliability, risk_coverage, risk_curve
-from study.metrics import Scores, evaluate, score
+from study.metrics import Scores, score
 from study.results import NUM_CLASSES, Predictions
+from study.sums import evaluate
 
 
 def made(task: str, seed: int = 0, num_faces: int = 900) -> Scores:
