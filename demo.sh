@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole way on synthetic data: pictures, face server, extraction, cleaning, training, export, test,
-# cross-validation, serving. `make demo` runs it.
+# cross-validation, serving, the study. `make demo` runs it.
 set -euo pipefail
 cd "$(dirname "$0")"
 data=data/sample
@@ -56,6 +56,9 @@ until python -c "$health" 2>/dev/null; do kill -0 $! || exit 1; sleep 0.2; done
 picture=$(find "$data/Adience/aligned" -name '*.jpg' -print -quit)
 python client.py --image-path "$picture" --out-dir saved/demo \
     --url-face "http://127.0.0.1:$port/" --url-age-gender "http://127.0.0.1:$serving/"
+
+step "$((++number)). The study of all tasks and protocols, made small, with its report"
+python study.py "${settings[@]}" -o seeds=[0] -o num_cross_val=2 -o trainer.epochs=3
 
 printf '\nThese scores are of synthetic data: they show that the programs work, nothing about faces.\n'
 printf 'Models: models/sample/. Results: saved/demo/*.json. Curves: tensorboard --logdir saved/demo/log\n'

@@ -1,5 +1,6 @@
 """Epochs: train, validate, log, keep the best, stop early, and go on after an interruption."""
 
+import json
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -17,7 +18,14 @@ from base.base_data_loader import BaseDataLoader
 from base.curves import Curves
 from base.interrupt import StopRequest
 from base.monitor import Monitor
-from base.resume import BEST_NAME, INTERRUPTED_NAME, Position, random_state, resume
+from base.resume import (
+    BEST_NAME,
+    EPOCHS_NAME,
+    INTERRUPTED_NAME,
+    Position,
+    random_state,
+    resume,
+)
 from utils.checkpoint import (
     Checkpoint,
     copy_checkpoint,
@@ -224,6 +232,8 @@ class BaseTrainer(ABC):
         self.logger.info(f"epoch {epoch}/{self.epochs}  {values}  ({rate:,.0f} samples/s){mark}")
 
     def _save_epoch(self, epoch: int, log: Log, is_best: bool) -> None:
+        with (self.config.save_dir / EPOCHS_NAME).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(log) + "\n")
         is_period = self.save_period > 0 and epoch % self.save_period == 0
         if not is_best and not is_period:
             return

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BEST_NAME = "model_best.pth"
 INTERRUPTED_NAME = "checkpoint-interrupted.pth"
+EPOCHS_NAME = "epochs.jsonl"
+"""One line an epoch: its losses and metrics."""
 
 
 @dataclass

@@ -51,7 +51,9 @@ def engine_of(arguments: argparse.Namespace, config: ConfigParser) -> Engine:
         ConfigError: options that only another engine has.
     """
     share = Share(1 if arguments.cpus is None else arguments.cpus, arguments.gpus)
-    name = arguments.engine or _default_engine(arguments, config)
+    name = engine_name(arguments, config)
+    if arguments.engine is None:
+        get_logger("cross-val").info(f"Engine: {name}, as --engine says nothing else")
     if name == "ray":
         from cluster.cross_val import ray_engine
 
@@ -65,10 +67,11 @@ def engine_of(arguments: argparse.Namespace, config: ConfigParser) -> Engine:
     return make(arguments.cpus)
 
 
-def _default_engine(arguments: argparse.Namespace, config: ConfigParser) -> str:
+def engine_name(arguments: argparse.Namespace, config: ConfigParser) -> str:
+    """Name the engine that the command line asks for, or else the one that suits the device."""
+    if arguments.engine is not None:
+        return str(arguments.engine)
     if arguments.address:
         return "ray"
     device, _ = choose_device(config["n_gpu"])
-    name = "stacked" if device.type == "cuda" else "sequential"
-    get_logger("cross-val").info(f"Engine: {name}, as --engine says nothing else")
-    return name
+    return "stacked" if device.type == "cuda" else "sequential"

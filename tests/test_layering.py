@@ -27,6 +27,7 @@ BELOW = {
     "trainer": {"utils", "base", "data_loader", "model", "trainer"},
     "cluster": {"utils", "base", "data_loader", "model", "trainer", "cluster"},
     "search": {"utils", "base", "data_loader", "model", "trainer", "cluster", "search"},
+    "study": {"utils", "base", "data_loader", "model", "trainer", "cluster", "study"},
 }
 """What the modules of each folder may import of this project."""
 
@@ -127,7 +128,7 @@ def test_helpers_load_without_torch() -> None:
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
-SCRIPTS = ["train.py", "test.py", "cross-val.py", "hp-tuning.py", "client.py"]
+SCRIPTS = ["train.py", "test.py", "cross-val.py", "hp-tuning.py", "study.py", "client.py"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

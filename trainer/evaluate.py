@@ -34,8 +34,17 @@ def evaluate(
     criterion: Criterion,
     metrics: Sequence[Metric],
     precision: Precision,
+    logits: list[Tensor] | None = None,
 ) -> dict[str, float]:
     """Give the mean loss and metrics over the loader's rows, in eval mode.
+
+    Args:
+        model: maps embeddings to logits.
+        loader: of the rows.
+        criterion: the loss.
+        metrics: to average.
+        precision: of the network's numbers.
+        logits: where given, those of each batch (B, C) are added to it, float32 on the CPU.
 
     Raises:
         DivergedError: the loss is NaN or infinite.
@@ -49,6 +58,8 @@ def evaluate(
             output = model(embeddings.to(device))
             loss = criterion(output, target)
         sums += score(output, target, loss, metrics)
+        if logits is not None:
+            logits.append(output.float().cpu())
     log = means(sums, loader.n_samples, metrics)
     if not torch.isfinite(sums).all():
         raise DivergedError(f"loss and metrics over {loader.n_samples:,} samples are {log}")

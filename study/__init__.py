@@ -1,0 +1,1 @@
+"""The study: twelve results from one command, with baselines and a report."""
