@@ -36,7 +36,7 @@ QUIET = {
     "RAY_worker_niceness": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1",  # what a kill can lose
+    "TUNE_GLOBAL_CHECKPOINT_S": "0",  # what a kill can lose: what came after the last report
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed reports no loss
 }
 """Settings that Ray reads from the environment when it is imported or started."""
