@@ -3,6 +3,7 @@
 python cross-val.py
 python cross-val.py --task gender -o checkpoint=saved/models/ResMLP/<run id>/model_best.pth
 python cross-val.py --seed 3 --fold 2
+python cross-val.py --engine stacked
 python cross-val.py --engine ray
 """
 

@@ -78,11 +78,12 @@ def main() -> None:
     parser.add_argument("--stock_runs", type=int, default=5, help="their mean stands for all")
     parser.add_argument("--stack_size", type=int, help="default: what the engine chooses")
     parser.add_argument("--real_data", type=Path, help="data_dir of real Adience-like faces")
+    parser.add_argument("--tasks", nargs="+", default=["gender", "age8"], help="of the real faces")
     arguments = parser.parse_args()
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     print(f"{torch.get_num_threads()} threads, load {load}, torch {torch.__version__}")
     if arguments.real_data is not None:
-        report_real(arguments.real_data, arguments.seeds, arguments.stack_size)
+        report_real(arguments)
         return
     with tempfile.TemporaryDirectory() as folder:
         write_random_adience(Path(folder), arguments.rows)
@@ -236,19 +237,19 @@ def num_batches(config: ConfigParser, finished: Finished) -> int:
     return len(training_loader(run_config(config, finished.seed, finished.fold)))
 
 
-def report_real(data_dir: Path, num_seeds: int, stack_size: int | None) -> None:
+def report_real(arguments: argparse.Namespace) -> None:
     """Print accuracies and times of the shipped recipes, stacked and sequential, run by run."""
-    runs = runs_of(num_seeds)
-    for task in ("gender", "age8"):
+    runs = runs_of(arguments.seeds)
+    for task in arguments.tasks:
         with tempfile.TemporaryDirectory() as folder:
-            config = config_of(data_dir, {**task_settings(task), "trainer.verbosity": 0})
+            config = config_of(arguments.real_data, {**task_settings(task), "trainer.verbosity": 0})
             config = ConfigParser(
                 config.config, modification={"trainer.save_dir": folder}, check=check
             )
             accuracies = {}
             for name, engine in {
                 "sequential": sequential_engine(),
-                "stacked": stacked_engine(stack_size=stack_size),
+                "stacked": stacked_engine(stack_size=arguments.stack_size),
             }.items():
                 took, finished = run_engine(engine, config, runs)
                 by_run = {(one.seed, one.fold): one.stats["test"]["accuracy"] for one in finished}
