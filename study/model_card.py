@@ -61,8 +61,20 @@ def escaped(text: Any) -> str:
 
 
 def _recipe(config: dict[str, Any]) -> str:
-    recipe = {key: config[key] for key in RECIPE if config.get(key) is not None}
-    return json.dumps(recipe, ensure_ascii=False) if recipe else wording.NOTHING
+    parts = [_part(config[key]) for key in RECIPE if config.get(key) is not None]
+    return ", ".join(parts) or wording.NOTHING
+
+
+def _part(part: Any) -> str:
+    """Write a part of a config as its type and arguments.
+
+    >>> _part({"type": "AdamW", "args": {"lr": 0.001, "amsgrad": True}}), _part("cse")
+    ('AdamW(lr=0.001, amsgrad=True)', 'cse')
+    """
+    if not isinstance(part, dict):
+        return str(part)
+    arguments = part.get("args") or {}
+    return f"{part.get('type', '')}({', '.join(f'{key}={arguments[key]}' for key in arguments)})"
 
 
 def _epochs(config: dict[str, Any]) -> Any:

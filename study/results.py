@@ -185,8 +185,11 @@ def read_result(folder: Path, task: str, protocol: str, variant: str = "") -> Re
         ) from None
     if not result.runs:
         return None
-    if not result.splits:
-        raise DataError(f"{path}: its runs name no predictions; run that part again")
+    if len(result.splits) < 2 or result.splits[0] != "train":
+        raise DataError(
+            f"{path}: its runs name predictions of {', '.join(result.splits) or 'no split'}, "
+            "expected train and val or test; set validation rows aside, and run that part again"
+        )
     return result
 
 

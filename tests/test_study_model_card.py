@@ -52,7 +52,7 @@ def test_every_section_is_there(card: str) -> None:
 def test_models_their_recipe_and_what_was_not_run_are_told(card: str) -> None:
     (line,) = [line for line in card.splitlines() if line.startswith("| Gender (d) | trained")]
     assert "| 5 | 20 |" in line
-    assert '"lr": 0.0015' in line
+    assert "| AdamW(lr=0.0015) |" in line
     assert len(re.findall(r"\| not run \| 0 \|", card)) == 10
 
 

@@ -11,6 +11,7 @@ from study_folders import make_columns, make_result, write_predictions
 
 from study.results import read_predictions, read_result, read_results
 from utils.errors import DataError
+from utils.files import read_json, write_json
 
 
 @pytest.fixture
@@ -81,3 +82,21 @@ def test_a_file_that_is_no_result_is_refused_by_name(tmp_path: Path, text: str) 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder of a study"):
         read_results(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"), [([], "no split"), (["train"], "train"), (["val", "test"], "val, test")]
+)
+def test_runs_that_cannot_be_judged_are_refused(tmp_path: Path, kept: list[str], told: str) -> None:
+    path = make_result(tmp_path, "gender", "d", seeds=1)
+    content = read_json(path)
+    for run in content["runs"]:
+        run["predictions"] = {split: run["predictions"][split] for split in kept}
+    write_json(content, path)
+    with pytest.raises(DataError, match=f"predictions of {told}, expected train and val or test"):
+        read_result(tmp_path, "gender", "d")
+
+
+def test_a_result_without_runs_was_not_run(tmp_path: Path) -> None:
+    make_result(tmp_path, "gender", "d", seeds=1, changes={"runs": []})
+    assert read_result(tmp_path, "gender", "d") is None
