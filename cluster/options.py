@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "is room for, each in a process (default with --address)",
     )
     parser.add_argument(
-        "--cpus", type=int, metavar="N", help="cores a run (ray: default 1; sequential: all)"
+        "--cpus",
+        type=int,
+        metavar="N",
+        help="cores a run (ray: default 1), or all runs (default: all)",
     )
     parser.add_argument(
         "--gpus",
