@@ -133,6 +133,7 @@ class _Study:
             config = self.config.of(part, seed)
             fitted = fit(config, self._tell(part, seed), Inputs(self._data(config).source))
             trained.append({"seed": seed, "fold": None, "checkpoint": str(fitted.best_path)})
+            trained.sort(key=lambda run: self.config.pretraining_seeds.index(run["seed"]))
             write_json(trained, path)
         return trained
 

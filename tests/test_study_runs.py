@@ -264,14 +264,14 @@ def test_a_lost_checkpoint_is_trained_again(faces_dir: Path, tmp_path: Path) -> 
     config = study_config(faces_dir, tmp_path, "gender,a", pretraining_seeds=[3, 4])
     folder = run_small(config)
     first = part_file(folder, Part("gender", "a"))
-    lost = first["runs"][1]
+    lost = first["runs"][0]
     Path(lost["checkpoint"]).unlink()
     run_small(config)
     again = part_file(folder, Part("gender", "a"))
     assert [run["seed"] for run in again["runs"]] == [3, 4]
-    assert again["runs"][0]["checkpoint"] == first["runs"][0]["checkpoint"]
-    assert again["runs"][1]["checkpoint"] != lost["checkpoint"]
-    assert again["runs"][1]["log"] == lost["log"]
+    assert again["runs"][1]["checkpoint"] == first["runs"][1]["checkpoint"]
+    assert again["runs"][0]["checkpoint"] != lost["checkpoint"]
+    assert again["runs"][0]["log"] == lost["log"]
 
 
 def without_places(content: Record) -> list[tuple[int, int | None, dict[str, Log], list[Log]]]:
