@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import Log
-from data_loader.data_loaders import folds_to_read
-from data_loader.faces import Selection, count_faces, select_rows
+from data_loader.faces import count_faces
 from data_loader.source import FaceSource, read_source
 from model import loss
 from model import model as arch
@@ -74,35 +73,25 @@ def split_rows(config: ConfigParser, data: StudyData) -> dict[str, SplitRows]:
         held_out = held_out_loader(config, inputs)
         parts["test"] = (held_out, held_out.rows)
     return {
-        split: _rows(config, data, loader, rows, split != "test")
+        split: _rows(data, loader, rows)
         for split, (loader, rows) in parts.items()
         if len(rows)
     }
 
 
-def _rows(
-    config: ConfigParser,
-    data: StudyData,
-    loader: BaseDataLoader,
-    rows: NDArray[np.int64],
-    training: bool,
-) -> SplitRows:
-    arguments, dataset = config["data_loader"]["args"], _dataset_of(loader)
-    folds = folds_to_read(arguments["dataset"], training, arguments.get("test_cross_val"))
-    selection = Selection(folds, arguments.get("limit_data"), config["seed"])
-    (selected,) = select_rows([data.source.faces.fold], selection)
-    whole_rows, faces = selected[rows], data.source.faces
-    label = dataset.labels.numpy()[rows]
+def _rows(data: StudyData, loader: BaseDataLoader, rows: NDArray[np.int64]) -> SplitRows:
+    dataset, faces = _dataset_of(loader), data.source.faces
+    places = dataset.places(torch.from_numpy(rows)).numpy()
+    label = dataset.labels.numpy()[places]
     columns = {
         "label": label,
-        "age": faces.age[whole_rows],
-        "gender": faces.gender[whole_rows],
-        "subject": faces.subject[whole_rows],
-        "row": whole_rows,
-        "source": data.names[whole_rows],
+        "age": faces.age[places],
+        "gender": faces.gender[places],
+        "subject": faces.subject[places],
+        "row": places,
+        "source": data.names[places],
     }
-    embeddings = dataset.embeddings.numpy()[rows]
-    return SplitRows(loader.unshuffled(rows), embeddings, label, columns)
+    return SplitRows(loader.unshuffled(rows), faces.embedding[places], label, columns)
 
 
 def _dataset_of(loader: BaseDataLoader) -> Any:

@@ -122,6 +122,7 @@ def test_a_best_epoch_between_two_save_periods_is_kept(
         "checkpoint-epoch2.pth",
         "checkpoint-epoch4.pth",
         "config.json",
+        "epochs.jsonl",
         "model_best.pth",
     ]
     best = read(run.save_dir / "model_best.pth")
@@ -132,7 +133,7 @@ def test_a_best_epoch_between_two_save_periods_is_kept(
 def test_without_a_save_period_only_the_best_is_kept(small_config: MakeConfig) -> None:
     run = train(small_config(**{**TINY, "trainer.save_period": 0}))
     names = sorted(path.name for path in run.save_dir.iterdir())
-    assert names == ["config.json", "model_best.pth"]
+    assert names == ["config.json", "epochs.jsonl", "model_best.pth"]
 
 
 def test_early_stop_ends_the_training_and_names_the_reason(
