@@ -4,6 +4,7 @@ python app.py                     serves with waitress, ready for use
 flask --app app run -p 10003      serves with Flask's development server
 """
 
+import atexit
 import traceback
 from collections.abc import Mapping
 from io import BytesIO
@@ -30,6 +31,7 @@ from utils.cli import run
 from utils.errors import UserError
 from utils.face_client import FaceServer
 from utils.log import get_logger
+from utils.runtime import limited_threads
 from utils.sizes import EMBEDDING_SIZE
 
 IMAGE_MC_SAMPLES = 64
@@ -64,16 +66,19 @@ class Server(Flask):
         device = choose_served_device(settings.device)
         mc_dtype = choose_mc_dtype(settings.mc_precision, device)
         self.settings = settings
-        self.pair = load_pair(settings.age_model, settings.gender_model, device, mc_dtype)
+        with limited_threads(1):  # a second thread that had helpers would make the engine's slow
+            self.pair = load_pair(settings.age_model, settings.gender_model, device, mc_dtype)
         self.engine = Engine(self.pair, settings.threads)
         self.face_server = FaceServer(settings.face_server_url, settings.face_timeout_s)
         self.requests, self.pictures = Gate(settings.max_queue), Gate(settings.max_images)
         self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+        atexit.register(self.close)
         self.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
         self.url_map.merge_slashes = False  # a redirection would be a page, not JSON
 
     def close(self) -> None:
-        """Finish what is under way, and stop the threads."""
+        """Finish what is under way, and stop the threads; the program's end does so too."""
+        atexit.unregister(self.close)
         self.engine.close()
         self.face_server.close()
 
@@ -86,9 +91,8 @@ class Server(Flask):
         """
         with self.requests.entered():
             query = read_query(request.args, self.settings.max_mc_samples)
-            body = request.get_data(cache=False)
             embeddings = read_embeddings(
-                body, request.mimetype, self.settings.max_faces, query.normalize
+                _body(), request.mimetype, self.settings.max_faces, query.normalize
             )
             check_passes(len(embeddings), query.mc_samples, self.settings.max_mc_passes)
             if not len(embeddings):
@@ -136,6 +140,14 @@ class Server(Flask):
                 "face_server_url": settings.face_server_url,
             }
         )
+
+
+def _body() -> bytes:
+    """Read the body; without a copy under waitress, which has all of it, and within its limit."""
+    if "waitress.client_disconnected" in request.environ:
+        whole: bytes = request.environ["wsgi.input"].read()
+        return whole
+    return request.get_data(cache=False)
 
 
 def _refuse_foreign(prediction: Prediction) -> None:

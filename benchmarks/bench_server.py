@@ -193,11 +193,11 @@ class Bench:
         inside, whole = [], []
         with self.ours() as (port, _pid), torch.inference_mode():
             for _ in range(2 * self.num_turns):
-                whole.append(self._measure(port, request, 1, True).percentile(25))
-                inside.append(fastest(forwards))
+                whole.append(self._measure(port, request, 1, True).percentile(50))
+                inside.append(typical(forwards))
         share = statistics.median(part / both for part, both in zip(inside, whole, strict=True))
         print(
-            f"4,096 faces, binary: {min(whole) * 1e3:.0f} ms, {min(inside) * 1e3:.0f} ms in the "
+            f"4,096 faces, binary: {statistics.median(whole) * 1e3:.0f} ms, {statistics.median(inside) * 1e3:.0f} ms in the "
             f"networks: {share:.0%} (goal 80 %)"
         )
 
@@ -231,7 +231,7 @@ class Bench:
                     model.sampled[0].passes(start, 32)
 
         with torch.inference_mode():
-            return fastest(forwards)
+            return typical(forwards)
 
     def memory(self, num_requests: int) -> None:
         """Measure how the server grows over many requests."""
@@ -253,14 +253,14 @@ def median_rate(runs: Sequence[Measured]) -> float:
     return statistics.median(run.rate for run in runs)
 
 
-def fastest(work: Callable[[], None], num_runs: int = 7) -> float:
-    """Give the seconds of the fastest of some runs."""
+def typical(work: Callable[[], None], num_runs: int = 9) -> float:
+    """Give the seconds of the median of some runs."""
     seconds = []
     for _ in range(num_runs):
         start = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return statistics.median(seconds)
 
 
 if __name__ == "__main__":

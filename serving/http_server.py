@@ -34,6 +34,9 @@ SPARE_THREADS = 4
 MAX_HEADER_BYTES = 2**14
 MAX_CHUNK_LINE_BYTES = 2**10
 MAX_UNREAD_BYTES = 2**28
+RECEIVED_BYTES = 2**18
+"""Read at a time; the 8 KiB that waitress takes make large bodies slow."""
+
 LOOP_S = 0.5
 DRAIN_S = 30.0
 """Seconds that requests in flight have at the end."""
@@ -190,6 +193,7 @@ def _listen(application: Any, settings: Settings, sockets: Sockets) -> Any:
             connection_limit=settings.max_connections + SPARE_THREADS,
             max_request_header_size=MAX_HEADER_BYTES,
             max_request_body_size=body,
+            recv_bytes=RECEIVED_BYTES,
             inbuf_overflow=body,  # in memory: nothing of a face touches a disk
             outbuf_overflow=sys.maxsize,
             channel_timeout=2 * math.ceil(settings.request_timeout_s),  # for the silent in between

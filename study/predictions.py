@@ -73,9 +73,7 @@ def split_rows(config: ConfigParser, data: StudyData) -> dict[str, SplitRows]:
         held_out = held_out_loader(config, inputs)
         parts["test"] = (held_out, held_out.rows)
     return {
-        split: _rows(data, loader, rows)
-        for split, (loader, rows) in parts.items()
-        if len(rows)
+        split: _rows(data, loader, rows) for split, (loader, rows) in parts.items() if len(rows)
     }
 
 
