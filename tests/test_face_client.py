@@ -286,7 +286,7 @@ def test_a_request_under_way_can_be_broken_off() -> None:
         server = FaceServer(url, timeout_s=30)
         timer = threading.Timer(0.05, server.abort)
         timer.start()
-        with pytest.raises(ServerAwayError, match="broke|reset"):
+        with pytest.raises(ServerAwayError, match=r"broke|reset"):
             server.probe()
         timer.join()
         with pytest.raises(ServerAwayError):
