@@ -1,13 +1,21 @@
 """Looks at every node of a cluster, before any training starts there."""
 
+import time
 from typing import Any
+
+from utils.log import get_logger
 
 TIMEOUT_S = 120
 """For a worker to start and to import torch, on a busy machine."""
 
+DEATH_S = 60
+"""In which Ray notices that a node is dead, with room to spare."""
+
+POLL_S = 1.0
+
 
 def node_problems(ray: Any, version: str, marker: str | None) -> list[str]:
-    """List what is wrong with the nodes, one line each.
+    """List what is wrong with the nodes, one line each; one that has just died is none of them.
 
     Args:
         ray: connected.
@@ -22,7 +30,10 @@ def node_problems(ray: Any, version: str, marker: str | None) -> list[str]:
         try:
             found, sees_marker = ray.get(look, timeout=TIMEOUT_S)
         except ray.exceptions.RayError as error:
-            problems.append(f"node {name} does not answer ({type(error).__name__})")
+            if _dies(ray, node_id):
+                get_logger("cluster").warning(f"node {name} has died; the others do its work")
+            else:
+                problems.append(f"node {name} does not answer ({type(error).__name__})")
             continue
         if found != version:
             problems.append(
@@ -34,6 +45,17 @@ def node_problems(ray: Any, version: str, marker: str | None) -> list[str]:
                 f"node {name} does not see {marker}: put save_dir on storage that all nodes share"
             )
     return problems
+
+
+def _dies(ray: Any, node_id: str) -> bool:
+    """Wait for Ray to notice the death of a node; False if it lives on."""
+    deadline = time.monotonic() + DEATH_S
+    while True:
+        if not any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes()):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
 
 
 def _look_from(ray: Any, node_id: str, marker: str | None) -> Any:

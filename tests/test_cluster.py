@@ -167,11 +167,16 @@ class FakeRay:
 
     def __init__(self, **answers: Any):
         self.answers = answers
+        self.noticed_deaths: list[str] = []
 
     def nodes(self) -> list[dict[str, Any]]:
         names = {name: f"address-of-{name}" for name in self.answers}
         return [
-            {"NodeID": name, "NodeManagerAddress": address, "Alive": True}
+            {
+                "NodeID": name,
+                "NodeManagerAddress": address,
+                "Alive": name not in self.noticed_deaths,
+            }
             for name, address in names.items()
         ]
 
@@ -192,8 +197,25 @@ def test_every_unfit_node_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "address-of-c" in none
     assert "No module named" in none
     assert "address-of-d does not see /here/config.json" in blind
+    monkeypatch.setattr("cluster.probe.DEATH_S", 0)
+    monkeypatch.setattr("cluster.probe.POLL_S", 0)
     (dead,) = node_problems(FakeRay(a=RuntimeError()), "v1", None)
     assert "address-of-a does not answer" in dead
+
+
+def test_a_node_that_died_a_moment_ago_is_told_and_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch, program_log: pytest.LogCaptureFixture
+) -> None:
+    ray = FakeRay(a=("v1", True), b=RuntimeError())
+
+    def look(ray: FakeRay, name: str, marker: str | None) -> str:
+        if name == "b":
+            ray.noticed_deaths.append(name)
+        return name
+
+    monkeypatch.setattr("cluster.probe._look_from", look)
+    assert node_problems(ray, "v1", None) == []
+    assert "node address-of-b has died" in program_log.text
 
 
 def test_the_version_follows_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
