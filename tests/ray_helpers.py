@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -30,6 +31,10 @@ def environment(mark: str, folder: Path | None = None) -> dict[str, str]:
     for name in [name for name in marked if name.startswith("RAY_")]:
         del marked[name]
     return marked if folder is None else {**marked, "TMPDIR": str(folder)}
+
+
+RAYS_OWN_LINE = re.compile(r"^\[[-\d]+ [\d:,]+ [EW] \d+ \d+\] .*\n", re.MULTILINE)
+"""What Ray's core says past all settings when it is stopped amid a task, as it may or may not."""
 
 
 class Script:
@@ -66,7 +71,7 @@ class Script:
     def end(self) -> Outcome:
         """Wait for the end."""
         out, err = self.process.communicate(timeout=START_TIMEOUT_S)
-        return Outcome(self.process.returncode, out, err)
+        return Outcome(self.process.returncode, out, RAYS_OWN_LINE.sub("", err))
 
     def left(self) -> list[str]:
         """Wait until nothing of it runs any more; give what still does after long."""

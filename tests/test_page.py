@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -28,6 +29,9 @@ FLAGS = (
     "--disable-dev-shm-usage",
 )
 PATIENCE_S = 30
+HAS_ITS_FILES = """
+return performance.getEntriesByType("resource").every((entry) => entry.responseStatus === 200)
+"""
 LEAST_CONTRAST = 4.5
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()),
@@ -101,7 +105,12 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": is_phone})
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        self.driver.get(self.url)
+        for _ in range(5):  # the tests' server now and then resets a connection
+            self.driver.get(self.url)
+            if self.run(HAS_ITS_FILES):
+                return
+            self.console()  # takes what it says of that
+        raise AssertionError("the page never came whole")
 
     def run(self, script: str, *arguments: object) -> Any:
         return self.driver.execute_script(script, *arguments)
@@ -122,7 +131,11 @@ class Page:
         self.until(lambda: not self.all(".is-busy") and self.one("result").is_displayed())
 
     def until(self, condition: Callable[[], object]) -> None:
-        WebDriverWait(self.driver, PATIENCE_S, 0.02).until(lambda _: condition())
+        try:
+            WebDriverWait(self.driver, PATIENCE_S, 0.02).until(lambda _: condition())
+        except TimeoutException:
+            seen = self.driver.find_element(By.TAG_NAME, "body").text
+            raise AssertionError(f"it never came; the page says: {seen}") from None
 
     def press(self, *keys: str) -> WebElement:
         """Press keys one after the other, and give what has the focus then."""
