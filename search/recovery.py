@@ -6,7 +6,9 @@ from pathlib import Path
 
 from utils.errors import ConfigError
 
-STAGED = "session_*/artifacts/*/*/driver_artifacts/*-state-*"
+STAGED = "session_*/artifacts/*/*/driver_artifacts/[!.]*state*-*"
+"""State of the search, of what draws the values, of the display; a hidden file is half written."""
+
 STATE = "experiment_state-*.json"
 
 
@@ -22,7 +24,7 @@ def recover(folder: Path, tune_name: str) -> None:
     """
     target = folder / tune_name
     for left in folder.glob(".ray-*"):
-        for path in [*left.glob(STAGED), *left.glob(STAGED.replace("*-state-*", STATE))]:
+        for path in left.glob(STAGED):
             if _is_whole(path):
                 shutil.copy2(path, target / path.name)
         shutil.rmtree(left, ignore_errors=True)
@@ -34,8 +36,9 @@ def recover(folder: Path, tune_name: str) -> None:
 
 
 def _is_whole(path: Path) -> bool:
+    """Look into a state file; that of the search is JSON, the others are pickles by any name."""
     content = path.read_bytes()
-    if path.suffix != ".json":
+    if not path.match(STATE):
         return bool(content)
     try:
         json.loads(content)

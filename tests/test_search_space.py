@@ -331,6 +331,23 @@ def test_a_state_cut_short_is_taken_from_where_it_was_copied_from(
     assert not (tmp_path / ".ray-1").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["basic-variant-state-2026.json", "callback-states-2026.pkl", "searcher-state-2026.pkl"]
+)
+def test_the_pickled_states_of_a_killed_search_are_made_whole_too(
+    name: str, tmp_path: Path
+) -> None:
+    state = killed_search(tmp_path, "{}", "{}")
+    (staged,) = tmp_path.glob(".ray-1/session_*/artifacts/*/*/driver_artifacts")
+    (staged / name).write_bytes(b"\x80\x05}.")
+    (staged / f".0-tmp-{name}").write_bytes(b"\x80")
+    copied = state.with_name(name)
+    copied.touch()
+    recover(tmp_path, "tune")
+    assert copied.read_bytes() == b"\x80\x05}."
+    assert sorted(path.name for path in state.parent.iterdir()) == sorted([state.name, name])
+
+
 def test_a_state_of_which_no_whole_copy_is_left_is_refused(tmp_path: Path) -> None:
     killed_search(tmp_path, "", '{"tri')
     with pytest.raises(ConfigError, match="cut short"):
