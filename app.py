@@ -72,9 +72,9 @@ class Server(Flask):
         self.face_server = FaceServer(settings.face_server_url, settings.face_timeout_s)
         self.requests, self.pictures = Gate(settings.max_queue), Gate(settings.max_images)
         self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-        atexit.register(self.close)
         self.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
         self.url_map.merge_slashes = False  # a redirection would be a page, not JSON
+        atexit.register(self.close)
 
     def close(self) -> None:
         """Finish what is under way, and stop the threads; the program's end does so too."""

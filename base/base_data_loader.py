@@ -1,6 +1,5 @@
 """Batches in a seeded order, and the split into training and validation rows."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from utils.errors import DataError
-from utils.runtime import generator
+from utils.runtime import generator, usable_cpus
 
 EVALUATION_BATCH_SIZE = 1024
 """Rows a batch where nothing is learned: large, since only speed depends on it."""
@@ -149,7 +148,7 @@ class BaseDataLoader(DataLoader[Any]):
             dataset,  # type: ignore[arg-type]  # torch's stubs do not know __getitems__
             batch_sampler=self.order,  # type: ignore[arg-type]  # tensors of indices, not lists
             collate_fn=_as_it_is,
-            num_workers=min(num_workers, _count_cpus()),
+            num_workers=min(num_workers, usable_cpus()),  # torch warns of more
             generator=torch.Generator(),
         )
 
@@ -174,13 +173,6 @@ class BaseDataLoader(DataLoader[Any]):
             num_workers=self.num_workers,
             rows=rows,
         )
-
-
-def _count_cpus() -> int:
-    """Count the CPUs that this process may use; torch warns of more workers than these."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _as_it_is(batch: Any) -> Any:

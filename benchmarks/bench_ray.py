@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.random_data import write_random_data  # noqa: E402
-from cluster.session import count_cpus  # noqa: E402
+from utils.runtime import usable_cpus  # noqa: E402
 
 NUM_ROWS = 398_251
 """Faces of IMDB and WIKI together after cleaning."""
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--skip_memory", action="store_true")
     arguments = parser.parse_args()
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    print(f"{count_cpus()} cores, load {load}")
+    print(f"{usable_cpus()} cores, load {load}")
     with tempfile.TemporaryDirectory() as folder:
         report_speed(Path(folder), arguments.turns, arguments.epochs, arguments.seeds)
         if not arguments.skip_memory:
@@ -64,7 +64,7 @@ def report_speed(folder: Path, num_turns: int, num_epochs: int, num_seeds: int) 
     engines = {
         "ray": ["--engine", "ray"],
         "1 thread": ["--cpus", "1"],
-        "all threads": ["--cpus", str(count_cpus())],
+        "all threads": ["--cpus", str(usable_cpus())],
     }
     turns = []
     for turn in range(num_turns):

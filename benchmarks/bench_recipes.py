@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -82,14 +83,8 @@ def predictions_of(results: dict[str, Any]) -> tuple[Runs, float]:
 
 def plain(rows: Rows) -> Floats:
     """Give the probabilities."""
-    return softmax(rows.logits)
-
-
-def softmax(logits: Floats) -> Floats:
-    """Turn logits (N, C) into probabilities."""
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    normed: Floats = powers / powers.sum(1, keepdims=True)
-    return normed
+    chances: Floats = softmax(rows.logits, axis=1)
+    return chances
 
 
 def at_temperature(rows: Rows) -> Floats:
@@ -100,12 +95,13 @@ def at_temperature(rows: Rows) -> Floats:
     for side in (0, 1):
         here, there = half == side, half != side
         logits[here] = rows.logits[here] / best_temperature(rows.logits[there], rows.label[there])
-    return softmax(logits)
+    chances: Floats = softmax(logits, axis=1)
+    return chances
 
 
 def best_temperature(logits: Floats, label: NDArray[np.int64]) -> float:
     """Find the temperature of the lowest cross entropy. Source: Guo et al., arXiv 1706.04599."""
-    losses = [measure(softmax(logits / t), label)["nll"] for t in TEMPERATURES]
+    losses = [measure(softmax(logits / t, axis=1), label)["nll"] for t in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 

@@ -139,7 +139,7 @@ def run_engine(
 ) -> tuple[Timed, list[Finished]]:
     """Train all runs."""
     with tqdm(disable=True) as bar:
-        return timed(lambda: list(engine(config, runs, bar)))
+        return timed(lambda: list(engine(config, runs, bar, read_inputs(config, whole=True))))
 
 
 def report_cpu(data_dir: Path, arguments: argparse.Namespace) -> None:

@@ -40,7 +40,7 @@ def report_gpu(data_dir: Path, config: ConfigParser) -> None:
             own = ConfigParser(config.config, modification={"amp": amp}, check=check)
             start = time.perf_counter()
             with tqdm(disable=True) as bar:
-                list(engine(own, runs, bar))
+                list(engine(own, runs, bar, read_inputs(own, whole=True)))
             seconds[name, amp] = time.perf_counter() - start
             print(f"25 runs {name}, amp {amp}: {seconds[name, amp]:.1f} s", flush=True)
     for amp in (False, True):

@@ -12,7 +12,7 @@ from cluster.folders import keep_run
 from cluster.remote import Board, Order, Sent, run_remotely
 from cluster.session import Share, num_at_once, ray_session, refuse_too_much
 from trainer.cross_val import Engine
-from trainer.inputs import read_inputs
+from trainer.inputs import Inputs
 from trainer.study_results import Finished, Run
 from utils.cli import Interrupted
 from utils.config import ConfigParser
@@ -32,15 +32,15 @@ def ray_engine(share: Share, address: str | None = None) -> Engine:
         address: of a running cluster; None starts Ray on this machine.
     """
 
-    def run(config: ConfigParser, runs: Sequence[Run], bar: Any) -> Generator[Finished, None, None]:
-        inputs = read_inputs(config, whole=True)
+    def run(
+        config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs
+    ) -> Generator[Finished, None, None]:
         folder = Path(config["trainer"]["save_dir"]) / f".ray-{os.getpid()}"
         num_bytes = 0 if inputs.source is None else inputs.source.num_bytes()
         with ray_session(folder, address, num_bytes) as ray, StopRequest() as stop:
             refuse_too_much(share, ("--cpus", "--gpus"))
-            shared = ray.put(inputs)
-            del inputs  # the store has them now
-            yield from _Study(ray, config, share, shared).run(list(runs), bar, stop)
+            study = _Study(ray, config, share, ray.put(inputs))
+            yield from study.run(list(runs), bar, stop)
 
     return run
 

@@ -20,6 +20,7 @@ from cluster.code import ROOT, code_version
 from cluster.probe import node_problems
 from utils.errors import ClusterError, ConfigError
 from utils.log import get_logger
+from utils.runtime import usable_cpus
 
 SHARE_OF_GPU = 0.25
 """Of a GPU a training takes where nothing else is asked for: so small a network leaves room."""
@@ -155,7 +156,7 @@ def _local_options(folder: Path, store_bytes: int) -> Iterator[dict[str, Any]]:
         os.environ["TMPDIR"] = str(link)
         yield {
             "address": "local",
-            "num_cpus": count_cpus(),
+            "num_cpus": usable_cpus(),
             "object_store_memory": store_bytes + STORE_MARGIN_BYTES,
             "_temp_dir": str(link),
         }
@@ -165,11 +166,6 @@ def _local_options(folder: Path, store_bytes: int) -> Iterator[dict[str, Any]]:
             os.environ["TMPDIR"] = before
         shutil.rmtree(link.parent, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def count_cpus() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reachable(address: str) -> str:

@@ -2,6 +2,8 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +23,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "PPM")
 
 Image.init()  # here, because two threads that read their first picture at once do it wrongly
 
+TOO_LARGE = "image too large"
 ORIENTATION_TAG = 0x0112
 UPRIGHT = 1
 
@@ -82,19 +85,30 @@ def square_jpeg(content: bytes, side: int, quality: int = JPEG_QUALITY) -> bytes
     Raises:
         ImageError: the bytes are no picture, or a damaged or a huge one.
     """
+    with opened(content) as picture:
+        if max(picture.size) > MAX_SIDE:
+            raise ImageError(TOO_LARGE, f"{picture.width} x {picture.height}")
+        picture.load()
+        square = on_square(plain(upright(picture)))
+    return compressed(resized(square, side), quality)
+
+
+@contextmanager
+def opened(content: bytes) -> Iterator[Image.Image]:
+    """Open a picture without decoding it; what goes wrong in the block becomes an ImageError.
+
+    Raises:
+        ImageError: the bytes are no picture, or a damaged or a huge one.
+    """
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as picture:
-            if max(picture.size) > MAX_SIDE:
-                raise ImageError("image too large", f"{picture.width} x {picture.height}")
-            picture.load()
-            square = on_square(plain(upright(picture)))
+            yield picture
     except UnidentifiedImageError:
         raise ImageError("not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
-        raise ImageError("image too large") from None
+        raise ImageError(TOO_LARGE) from None
     except DAMAGED as error:
         raise ImageError("truncated or damaged image", str(error)[:200]) from None
-    return compressed(resized(square, side), quality)
 
 
 def upright(picture: Image.Image) -> Image.Image:

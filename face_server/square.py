@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from extraction.images import ImageError, on_square, plain, resized
-from serving.photo import opened
+from serving.photo import within_limits
 
 SIDE = 640
 """Side in pixels of what the detector sees, as in the container."""
@@ -41,7 +41,7 @@ def square_of(content: bytes) -> Square:
     Raises:
         ImageError: the bytes are no picture, or a damaged or a huge one.
     """
-    with opened(content) as picture:
+    with within_limits(content) as picture:
         width, height = picture.size
         longest = max(width, height)
         if longest > MAX_SIDE:

@@ -65,14 +65,21 @@ def scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class _Folded:
-    """A layer with its norm folded in: weight (out, in), bias (out,)."""
+class Affine:
+    """What of a layer follows its norm and dropout: weight (out, in), bias (out,), skip, ReLU."""
 
     weight: Tensor
     bias: Tensor
     opens_skip: bool
     closes_skip: bool
     has_relu: bool
+
+    def __call__(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Map (..., in) to (..., out); `skip` (..., out) is added where the layer closes it."""
+        out = functional.linear(x, self.weight, self.bias)
+        if self.closes_skip:
+            out += skip
+        return out.relu_() if self.has_relu else out
 
 
 class FoldedNet:
@@ -94,19 +101,15 @@ class FoldedNet:
         for layer in self._layers:
             if layer.opens_skip:
                 skip = x
-            x = functional.linear(x, layer.weight, layer.bias)
-            if layer.closes_skip:
-                x += skip
-            if layer.has_relu:
-                x = x.relu_()
+            x = layer(x, skip)
         return x
 
 
-def _fold(layer: Layer) -> _Folded:
+def _fold(layer: Layer) -> Affine:
     weight, bias = layer.linear.weight.detach(), layer.linear.bias.detach()
     if layer.norm is not None:
         scale, shift = scale_and_shift(layer.norm)
         folded = weight.double() * scale
         bias = (bias.double() + weight.double() @ shift).to(bias.dtype)
         weight = folded.to(weight.dtype)
-    return _Folded(weight, bias, layer.opens_skip, layer.closes_skip, layer.has_relu)
+    return Affine(weight, bias, layer.opens_skip, layer.closes_skip, layer.has_relu)

@@ -7,27 +7,28 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from model.dropout import keep_probability, zero_one_mask
-from model.inference import Layer, layers_of, scale_and_shift
+from model.inference import Affine, Layer, layers_of, scale_and_shift
 from model.model import ResMLP
 
 
 @dataclass(frozen=True)
-class _Sampled:
+class _Sampled(Affine):
     """A layer whose input passes through norm (scale, shift) and dropout, where it has them.
 
     The weights are divided by the probability of keeping an activation, so that masks are 0 or 1.
     """
 
-    weight: Tensor
-    bias: Tensor
     norm: tuple[Tensor, Tensor] | None
     dropout: float
-    opens_skip: bool
-    closes_skip: bool
-    has_relu: bool
+
+    def normed(self, x: Tensor) -> Tensor:
+        """Pass (..., in) through the norm."""
+        if self.norm is None:
+            return x
+        scale, shift = self.norm
+        return torch.addcmul(shift, x, scale)
 
 
 class SampledNet:
@@ -64,8 +65,8 @@ class SampledNet:
         for layer in self._layers[: self._first]:
             if layer.opens_skip:
                 skip = x
-            x = _finish(layer, _normed(layer, x), skip)
-        return (_normed(self._layers[self._first], x) if self.has_dropout else x), skip
+            x = layer(layer.normed(x), skip)
+        return (self._layers[self._first].normed(x) if self.has_dropout else x), skip
 
     def passes(self, start: tuple[Tensor, Tensor], num_passes: int) -> Tensor:
         """Give the logits (num_passes, N, C), float32, of passes with masks of their own."""
@@ -75,25 +76,11 @@ class SampledNet:
             if number:
                 if layer.opens_skip:
                     skip = x
-                x = _normed(layer, x)
+                x = layer.normed(x)
             if layer.dropout > 0:
                 x = zero_one_mask(x.shape, layer.dropout, x.dtype, x.device).mul_(x)
-            x = _finish(layer, x, skip)
+            x = layer(x, skip)
         return x.float()
-
-
-def _normed(layer: _Sampled, x: Tensor) -> Tensor:
-    if layer.norm is None:
-        return x
-    scale, shift = layer.norm
-    return torch.addcmul(shift, x, scale)
-
-
-def _finish(layer: _Sampled, x: Tensor, skip: Tensor) -> Tensor:
-    out = functional.linear(x, layer.weight, layer.bias)
-    if layer.closes_skip:
-        out += skip
-    return out.relu_() if layer.has_relu else out
 
 
 def _sampled(layer: Layer, dtype: torch.dtype) -> _Sampled:
@@ -105,11 +92,11 @@ def _sampled(layer: Layer, dtype: torch.dtype) -> _Sampled:
     if layer.dropout > 0:
         weight = weight / keep_probability(layer.dropout, weight.device)
     return _Sampled(
-        weight.to(dtype),
-        bias.to(dtype),
-        norm,
-        layer.dropout,
-        layer.opens_skip,
-        layer.closes_skip,
-        layer.has_relu,
+        weight=weight.to(dtype),
+        bias=bias.to(dtype),
+        opens_skip=layer.opens_skip,
+        closes_skip=layer.closes_skip,
+        has_relu=layer.has_relu,
+        norm=norm,
+        dropout=layer.dropout,
     )

@@ -51,6 +51,7 @@ class StackedResMLP:
             raise ValueError("networks of different architectures cannot be stacked")
         self.nets = list(nets)
         self.tensors = {name: _stack([_named(net)[name] for net in nets]) for name in shapes[0]}
+        self._weights = [name for name, _ in nets[0].named_parameters()]
         self._layers = layers_of(nets[0])
         self._names = {module: name for name, module in nets[0].named_modules()}
 
@@ -69,8 +70,7 @@ class StackedResMLP:
             generators: of the members' dropout masks.
         """
         leaves = {
-            name: self.tensors[name][members].detach().requires_grad_()
-            for name, _ in self.nets[0].named_parameters()
+            name: self.tensors[name][members].detach().requires_grad_() for name in self._weights
         }
         x = x.transpose(1, 2)
         skip = x

@@ -5,6 +5,7 @@ from typing import Any
 
 from search.space import PARAMETERS, Search
 from search.trial import FAILURE, NODE
+from utils.text import in_columns
 
 Values = dict[str, Any]
 NUM_BEST = 10
@@ -90,9 +91,8 @@ def table(outcomes: list[Outcome], num_epochs: int) -> str:
                 *(f"{outcome.values[name]:.4g}" for name in PARAMETERS),
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.rjust, row, widths)) for row in rows)
-    return "\n".join([f"The best {len(rows) - 1} of {len(outcomes)} trials:", *lines])
+    title = f"The best {len(rows) - 1} of {len(outcomes)} trials:"
+    return "\n".join([title, *in_columns(rows, str.rjust)])
 
 
 def report_of(search: Search, outcomes: list[Outcome]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from serving.client_face import SeenFace, max_uncertainty, percent
 from serving.client_inputs import Photo
 from serving.client_server import Models
+from utils.text import in_columns
 
 COLUMNS = ("photo", "face", "age", "gender", "unsure of age", "of gender", "box")
 NOTHING = "-"
@@ -60,12 +61,7 @@ def _document(results: Sequence[Result], models: Models) -> dict[str, Any]:
 
 def table(results: Sequence[Result]) -> list[str]:
     """Lay out one line a face, one for a photo without."""
-    rows = [COLUMNS, *(row for result in results for row in _rows(result))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return in_columns([COLUMNS, *(row for result in results for row in _rows(result))])
 
 
 def _rows(result: Result) -> list[tuple[str, ...]]:

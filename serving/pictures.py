@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from extraction.images import ImageError
+from extraction.images import TOO_LARGE, ImageError
 from serving.bodies import BodyError
 from serving.engine import Engine
-from serving.photo import TOO_LARGE, Prepared, prepare
+from serving.photo import Prepared, prepare
 from serving.query import check_passes
 from serving.settings import Settings
 from utils.face_client import Answer, AnswerError, Face, FaceServer, ServerAwayError

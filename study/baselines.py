@@ -13,7 +13,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from study.predictions import SPLITS, Probabilities, SplitRows, write_predictions
+from study.predictions import Probabilities, SplitRows, write_predictions
+from trainer.study_results import SPLITS
 from utils.config import ConfigParser
 from utils.log import get_logger
 

@@ -11,6 +11,7 @@ from study.protocols import BY_IMAGE, PROTOCOLS, Part, select
 from trainer.check import check
 from utils.config import ConfigParser
 from utils.errors import ConfigError
+from utils.files import file_stamps
 from utils.options import (
     OPTIONS,
     Config,
@@ -97,11 +98,10 @@ class StudyConfig:
         """
         configs = {part.name: self._resolved(part) for part in select([])}
         paths = {path for config in configs.values() for path in _data_files(config)}
-        found = {str(path): path.stat() for path in sorted(paths) if path.is_file()}
         return {
             "pretraining_seeds": self.pretraining_seeds,
             "configs": configs,
-            "inputs": {path: [file.st_size, file.st_mtime_ns] for path, file in found.items()},
+            "inputs": file_stamps(sorted(paths)),
         }
 
     def refuse_missing_data(self) -> None:

@@ -13,6 +13,7 @@ from study.summary import Summary, summarise
 from study.templates import environment
 from utils.errors import DataError
 from utils.files import atomic_write, read_json, write_json
+from utils.text import in_columns
 
 SUMMARY_NAME = "summary.json"
 REPORT_NAME = "report.html"
@@ -111,8 +112,4 @@ def table(summary: Summary) -> str:
                     wording.published(entry["published"].get(metric)),
                 )
             )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return "\n".join(in_columns(rows))

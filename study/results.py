@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.protocols import PROTOCOLS, TASKS, Part
+from trainer.study_results import SPLITS
 from utils.errors import DataError
 from utils.files import read_json
 
 NUM_CLASSES = {"gender": 2, "age8": 8, "age101": 101}
-SPLITS = ("train", "val", "test")
 
 KINDS = {
     "probabilities": "f",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loader.faces import read_faces
+from study.metrics import Identity
 from utils.ages import ages_to_classes, class_years
 from utils.files import write_json
 
@@ -137,3 +138,14 @@ def make_study(folder: Path, names: tuple[str, ...], **options: Any) -> Path:
         task, protocol, *variant = name.split("-", 2)
         make_result(folder, task, protocol, "".join(variant), **options)
     return folder
+
+
+def identity(row: list[int], subject: list[str], source: str = "Adience") -> Identity:
+    num_faces = len(row)
+    return Identity(
+        row=np.array(row),
+        subject=np.array(subject),
+        gender=np.full(num_faces, "m"),
+        age=np.full(num_faces, 20, np.float32),
+        source=np.full(num_faces, source),
+    )

@@ -382,7 +382,7 @@ def test_two_processes_do_not_add_to_the_same_results(
 ) -> None:
     config = ConfigParser(with_seeds(cross_val_config, 0), check=check)
 
-    def run_while_another_starts(*_: object) -> None:
+    def run_while_another_starts(*_: object, **__: object) -> None:
         cross_validate(config)
 
     monkeypatch.setattr("trainer.cross_val.run_one", run_while_another_starts)

@@ -122,13 +122,13 @@ def test_what_stands_in_front_of_the_first_dropout_is_computed_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows: list[tuple[int, ...]] = []
-    original = mc_dropout._finish
+    original = mc_dropout._Sampled.__call__
 
     def spied(layer: Any, x: Tensor, skip: Tensor) -> Tensor:
         rows.append(tuple(x.shape[:-1]))
         return original(layer, x, skip)
 
-    monkeypatch.setattr(mc_dropout, "_finish", spied)
+    monkeypatch.setattr(mc_dropout._Sampled, "__call__", spied)
     net = SampledNet(small(num_residuals_per_block=1, num_blocks=1))
     assert net.has_dropout
     passes(net, torch.randn(3, 32), 7)

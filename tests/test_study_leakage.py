@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from study_folders import make_columns, make_result, make_study, read_columns
+from study_folders import identity, make_columns, make_result, make_study, read_columns
 
 from data_loader.faces import data_path
 from study.leakage import (
@@ -17,27 +17,16 @@ from study.leakage import (
     without_rows,
     worst_of_runs,
 )
-from study.metrics import Identity, Scores, score
+from study.metrics import Scores, score
 from study.results import Predictions, read_result
 from study.summary import summarise
 
 
-def faces(row: list[int], subject: list[str], source: str = "Adience") -> Identity:
-    num_faces = len(row)
-    return Identity(
-        row=np.array(row),
-        subject=np.array(subject),
-        gender=np.full(num_faces, "m"),
-        age=np.full(num_faces, 20, np.float32),
-        source=np.full(num_faces, source),
-    )
-
-
 def test_subjects_on_both_sides_are_counted_and_named() -> None:
     splits = {
-        "train": faces([0, 1, 2], ["ann", "bob", "cid"]),
-        "val": faces([3, 4], ["bob", "dan"]),
-        "test": faces([5, 6], ["eve", "eve"]),
+        "train": identity([0, 1, 2], ["ann", "bob", "cid"]),
+        "val": identity([3, 4], ["bob", "dan"]),
+        "test": identity([5, 6], ["eve", "eve"]),
     }
     found = {tuple(one["splits"]): one for one in shared_between_splits(splits)}
     assert found["train", "val"]["subjects"] == 1
@@ -47,12 +36,12 @@ def test_subjects_on_both_sides_are_counted_and_named() -> None:
 
 
 def test_the_same_name_in_two_data_sets_is_two_subjects() -> None:
-    splits = {"train": faces([0], ["7"], "imdb"), "test": faces([1], ["7"], "wiki")}
+    splits = {"train": identity([0], ["7"], "imdb"), "test": identity([1], ["7"], "wiki")}
     assert shared_between_splits(splits)[0]["subjects"] == 0
 
 
 def test_rows_on_both_sides_and_unknown_subjects_are_counted() -> None:
-    splits = {"train": faces([0, 1], ["", ""]), "val": faces([1, 2], ["", "x"])}
+    splits = {"train": identity([0, 1], ["", ""]), "val": identity([1, 2], ["", "x"])}
     (found,) = shared_between_splits(splits)
     assert (found["subjects"], found["rows"], found["unknown"]) == (0, 1, 3)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, brier_score_loss
-from study_folders import guess, labels, make_columns
+from study_folders import guess, identity, labels, make_columns
 
 from model import metric as torch_metrics
-from study.metrics import METRICS, Identity, score
+from study.metrics import METRICS, score
 from study.protocols import TASKS
 from study.results import NUM_CLASSES, Predictions
 from study.sums import Layout, columns_of, evaluate, subject_codes
@@ -153,17 +153,6 @@ def test_metrics_of_no_face_are_not_numbers() -> None:
     found = Layout("age8").metrics(np.zeros(Layout("age8").width))
     assert list(found) == list(METRICS["age8"])
     assert all(np.isnan(value) for value in found.values())
-
-
-def identity(row: list[int], subject: list[str], source: str = "Adience") -> Identity:
-    num_faces = len(row)
-    return Identity(
-        row=np.array(row),
-        subject=np.array(subject),
-        gender=np.full(num_faces, "m"),
-        age=np.full(num_faces, 20, np.float32),
-        source=np.full(num_faces, source),
-    )
 
 
 def test_a_subject_has_one_number_in_all_runs_and_the_unknown_one_a_face() -> None:

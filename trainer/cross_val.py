@@ -17,11 +17,10 @@ from tqdm import tqdm
 
 from base.base_trainer import Log, Setup
 from base.interrupt import StopRequest
-from data_loader.faces import read_faces
 from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import fit, held_out_loader
-from trainer.inputs import NO_INPUTS, Inputs
+from trainer.inputs import NO_INPUTS, Inputs, read_inputs
 from trainer.study_results import (
     Finished,
     Plan,
@@ -42,11 +41,12 @@ from utils.files import write_json
 from utils.log import get_logger
 from utils.runtime import choose_device, choose_precision, limited_threads
 
-Engine = Callable[[ConfigParser, Sequence[Run], Any], Generator[Finished, None, None]]
+Engine = Callable[[ConfigParser, Sequence[Run], Any, Inputs], Generator[Finished, None, None]]
 """Trains runs and yields each when it is done, in any order.
 
-Takes the config, the runs (seed, fold) to do, and a tqdm bar whose postfix may tell of runs under
-way. Raises what `run_one` does, once the runs that were done before have been yielded.
+Takes the config, the runs (seed, fold) to do, a tqdm bar whose postfix may tell of runs under way,
+and the data as read. Raises what `run_one` does, once the runs that were done before have been
+yielded.
 """
 
 
@@ -64,13 +64,15 @@ def sequential_engine(threads: int | None = None) -> Engine:
         threads: of torch; None leaves their number as it is.
     """
 
-    def run(config: ConfigParser, runs: Sequence[Run], bar: Any) -> Generator[Finished, None, None]:
+    def run(
+        config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs
+    ) -> Generator[Finished, None, None]:
         with limited_threads(threads):
             device, line = choose_device(config["n_gpu"])
             precision = choose_precision(config["amp"], device)
             get_logger("cross-val").info(f"{line}, {precision}")
             for seed, fold in runs:
-                yield run_one(config, seed, fold)
+                yield run_one(config, seed, fold, inputs=inputs)
                 get_logger("checkpoint", verbosity=0)  # what it says of the weights was said once
 
     return run
@@ -100,35 +102,33 @@ def cross_validate(
     logger = get_logger("cross-val")
     plan = _plan(config, seed, fold)
     is_part = seed is not None or fold is not None
-    _check_inputs(config)
+    inputs = read_inputs(config, whole=True)  # what is wrong with it shows before files are made
     path, results = open_results(config, plan, anew or is_part)
     num_missing, num_runs = len(plan.missing(results)), len(plan.runs())
     logger.info(f"Results: {path}, {num_runs - num_missing} of {num_runs} runs done")
     with alone(path):
         results = read_results(path)  # what another process wrote until it let go
         if plan.missing(results):
-            _run_missing(config, plan, results, path, engine or sequential_engine())
+            _run_missing(config, plan, results, path, engine or sequential_engine(), inputs)
     logger.info(table(results, plan))
     logger.info(f"Written: {path}")
     return results
 
 
-def _check_inputs(config: ConfigParser) -> None:
-    """Read data and weights once, so that what is wrong with them shows before any file is made."""
-    read_faces(config["data_loader"]["args"]["data_dir"], "Adience")
-    if config["checkpoint"] is not None:
-        load_checkpoint(config["checkpoint"])
-
-
 def _run_missing(
-    config: ConfigParser, plan: Plan, results: Results, path: Path, engine: Engine
+    config: ConfigParser,
+    plan: Plan,
+    results: Results,
+    path: Path,
+    engine: Engine,
+    inputs: Inputs,
 ) -> None:
     logger = get_logger("cross-val")
     missing = plan.missing(results)
     with (
         StopRequest() as stop,
         tqdm(total=len(missing), desc="runs", unit="run", disable=None) as bar,
-        closing(engine(config, missing, bar)) as finished_runs,
+        closing(engine(config, missing, bar, inputs)) as finished_runs,
     ):
         for finished in finished_runs:
             add(results, finished)

@@ -24,7 +24,7 @@ from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint, load_pretrained
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
-from utils.log import run_log
+from utils.log import RunLog, run_log
 from utils.network_check import MIN_ROWS, NetworkCheck, draw
 from utils.runtime import choose_device, choose_precision, free_bytes, seed_everything
 
@@ -65,20 +65,26 @@ def fit(
     """
     logger = config.get_logger("train")
     with run_log() as log:
-        resumed = None if config.resume is None else load_checkpoint(config.resume)
-        setup = prepare(config, inputs)
-        keep_on_device(setup.train_loader, setup.device)
-        trainer = Trainer(setup, config, on_epoch)
-        if resumed is not None:
-            trainer.resume(resumed)
-        config.create_run()
-        log.write_to(config.log_dir / "info.log")
-        logger.info(f"Run: {config.save_dir}")
+        trainer = begin(config, log, inputs)
+        trainer.on_epoch = on_epoch
+        keep_on_device(trainer.setup.train_loader, trainer.setup.device)
         best_log = trainer.train()
         best_path = config.save_dir / BEST_NAME
         if best_path.is_file():
             logger.info(f"Best epoch: {int(best_log['epoch'])}, saved as {best_path}")
-        return Fitted(best_path, best_log, setup)
+        return Fitted(best_path, best_log, trainer.setup)
+
+
+def begin(config: ConfigParser, log: RunLog, inputs: Inputs = NO_INPUTS) -> Trainer:
+    """Prepare a training, or one to go on with, and make its folders and its log file."""
+    resumed = None if config.resume is None else load_checkpoint(config.resume)
+    trainer = Trainer(prepare(config, inputs), config)
+    if resumed is not None:
+        trainer.resume(resumed)
+    config.create_run()
+    log.write_to(config.log_dir / "info.log")
+    config.get_logger("train").info(f"Run: {config.save_dir}")
+    return trainer
 
 
 def prepare(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> Setup:

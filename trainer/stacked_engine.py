@@ -10,11 +10,10 @@ from base.base_trainer import Log
 from base.resume import BEST_NAME
 from model.model import ResMLP
 from trainer.cross_val import Engine, evaluate_best, run_config
-from trainer.fit import prepare
-from trainer.inputs import Inputs, read_inputs
+from trainer.fit import begin
+from trainer.inputs import Inputs
 from trainer.stack import Member, Stack
 from trainer.study_results import Finished, Run
-from trainer.trainer import Trainer
 from utils.checkpoint import environment
 from utils.config import ConfigParser
 from utils.errors import DivergedError
@@ -42,19 +41,20 @@ def stacked_engine(threads: int | None = None, stack_size: int | None = None) ->
         stack_size: most runs at once; None takes what fits the device.
     """
 
-    def run(config: ConfigParser, runs: Sequence[Run], bar: Any) -> Generator[Finished, None, None]:
+    def run(
+        config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs
+    ) -> Generator[Finished, None, None]:
         with limited_threads(threads):
-            yield from _run(config, runs, bar, stack_size)
+            yield from _run(config, runs, bar, inputs, stack_size)
 
     return run
 
 
 def _run(
-    config: ConfigParser, runs: Sequence[Run], bar: Any, stack_size: int | None
+    config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs, stack_size: int | None
 ) -> Generator[Finished, None, None]:
     logger = get_logger("cross-val")
     device, line = choose_device(config["n_gpu"])
-    inputs = read_inputs(config, whole=True)
     size = min(stack_size or most_members(config, device, inputs), len(runs))
     num_stacks = -(-len(runs) // size)
     size = -(-len(runs) // num_stacks)  # stacks of like sizes
@@ -109,10 +109,7 @@ def _begin(config: ConfigParser, run: Run, inputs: Inputs, files: ExitStack) -> 
     """Make a run's folders and trainer, whose epochs are told in its own log only."""
     own = run_config(config, *run)
     with run_log() as log:
-        trainer = Trainer(prepare(own, inputs), own)
-        own.create_run()
-        log.write_to(own.log_dir / "info.log")
-        own.get_logger("train").info(f"Run: {own.save_dir}")
+        trainer = begin(own, log, inputs)
     name = f"trainer.{own.save_dir.name}"
     trainer.logger = own.get_logger(name, verbosity=0)
     files.enter_context(run_log(name)).write_to(own.log_dir / "info.log")

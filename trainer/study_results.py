@@ -14,7 +14,7 @@ from base.base_trainer import Log
 from data_loader.faces import data_path
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError
-from utils.files import only_one, read_json, write_json
+from utils.files import file_stamps, only_one, read_json, write_json
 from utils.log import get_logger
 
 SPLITS = ("train", "val", "test")
@@ -81,8 +81,7 @@ def _inputs(config: ConfigParser) -> dict[str, list[int]]:
     """Tell the input files apart from later ones of the same name: size and time of change."""
     arguments = config["data_loader"]["args"]
     paths = [data_path(arguments["data_dir"], "Adience"), Path(config["checkpoint"] or "")]
-    status = {str(path): path.stat() for path in paths if path.is_file()}
-    return {path: [found.st_size, found.st_mtime_ns] for path, found in status.items()}
+    return file_stamps(paths)
 
 
 @contextmanager

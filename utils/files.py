@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -92,3 +92,13 @@ def write_json(content: Any, path: Path | str) -> None:
     text = json.dumps(content, indent=4, ensure_ascii=False) + "\n"
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def file_stamps(paths: Iterable[Path]) -> dict[str, list[int]]:
+    """Give size and time of change (ns) of those files that are there: another pair, another file.
+
+    >>> file_stamps([Path("no such file")])
+    {}
+    """
+    status = {str(path): path.stat() for path in paths if path.is_file()}
+    return {path: [found.st_size, found.st_mtime_ns] for path, found in status.items()}

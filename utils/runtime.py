@@ -123,14 +123,23 @@ def cpu_has_bfloat16() -> bool:
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
+def usable_cpus() -> int:
+    """Count the CPUs that this process may be scheduled on.
+
+    >>> usable_cpus() >= 1
+    True
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
 def available_cores(quota_path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Count the processor cores that this process may use: its affinity, and its container's quota.
 
     >>> available_cores() >= 1
     True
     """
-    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    cores = usable_cpus()
     try:
         quota, period = quota_path.read_text().split()
         return max(1, min(cores, int(quota) // int(period)))
