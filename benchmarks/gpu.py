@@ -16,7 +16,8 @@ from trainer.check import check
 from trainer.cross_val import sequential_engine
 from trainer.fit import keep_on_device, prepare
 from trainer.inputs import read_inputs
-from trainer.stack import Member, Stack
+from trainer.member import Member
+from trainer.stack import Stack
 from trainer.stacked_engine import stacked_engine
 from trainer.trainer import Trainer
 from utils.config import ConfigParser

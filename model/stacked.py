@@ -25,11 +25,12 @@ class Pass:
 
     Attributes:
         logits: (k, B, C).
-        leaves: the stacked weights (k, ...) that it read, to differentiate by.
+        leaves: the stacked weights (k, ...) that it read, to differentiate by, in the order of the
+            networks' parameters.
     """
 
     logits: Tensor
-    leaves: Leaves
+    leaves: list[Tensor]
 
 
 class StackedResMLP:
@@ -51,9 +52,14 @@ class StackedResMLP:
             raise ValueError("networks of different architectures cannot be stacked")
         self.nets = list(nets)
         self.tensors = {name: _stack([_named(net)[name] for net in nets]) for name in shapes[0]}
-        self._weights = [name for name, _ in nets[0].named_parameters()]
+        self._named_weights = {name: self.tensors[name] for name, _ in nets[0].named_parameters()}
         self._layers = layers_of(nets[0])
         self._names = {module: name for name, module in nets[0].named_modules()}
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The stacked weights (K, ...), in the order of the networks' parameters."""
+        return list(self._named_weights.values())
 
     def release(self) -> None:
         """Give every network weights of its own again."""
@@ -70,7 +76,8 @@ class StackedResMLP:
             generators: of the members' dropout masks.
         """
         leaves = {
-            name: self.tensors[name][members].detach().requires_grad_() for name in self._weights
+            name: weight[members].detach().requires_grad_()
+            for name, weight in self._named_weights.items()
         }
         x = x.transpose(1, 2)
         skip = x
@@ -86,7 +93,7 @@ class StackedResMLP:
                 x += skip
             if layer.has_relu:
                 x = x.relu_()
-        return Pass(x.transpose(1, 2), leaves)
+        return Pass(x.transpose(1, 2), list(leaves.values()))
 
     def _linear(self, layer: Layer, x: Tensor, leaves: Leaves) -> Tensor:
         name = self._names[layer.linear]

@@ -1,18 +1,21 @@
 """What the tests of stacks share: trainers of one config with small changes, alone and stacked."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from conftest import set_dotted
 from helpers import Config
 
 from data_loader.dataset import FaceDataset
 from trainer.check import check
 from trainer.fit import prepare
 from trainer.inputs import Inputs, read_inputs
-from trainer.stack import Member, Stack
+from trainer.member import Member
+from trainer.stack import Stack
 from trainer.trainer import Trainer
 from utils.config import ConfigParser
 
@@ -28,6 +31,20 @@ THREE: list[Config] = [
     },
 ]
 """Members of other seeds, rows, rates and decays; their numbers of rows differ as well."""
+
+ALIKE: list[Config] = [
+    {"seed": seed, "data_loader.args.test_cross_val": 0, "data_loader.args.limit_data": 210}
+    for seed in (3, 4, 5)
+]
+"""Members of equal settings and numbers of rows, as the runs of one fold are."""
+
+
+def changed(config: Config, changes: Config) -> Config:
+    """Copy a config with changes by dotted path."""
+    config = copy.deepcopy(config)
+    for path, value in changes.items():
+        set_dotted(config, path, value)
+    return config
 
 
 @dataclass

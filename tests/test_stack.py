@@ -1,6 +1,5 @@
 """Trainings as one stack: the same as alone, independent of each other, and each its own."""
 
-import copy
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import RunScript, set_dotted
+from conftest import RunScript
 from helpers import Config, assert_identical, read, signal_at, train
-from stacking import THREE, Trained, dataset_of, make, train_alone, train_stacked
+from stacking import THREE, Trained, changed, dataset_of, make, train_alone, train_stacked
 from torch import Tensor
 
 from model import loss
 from model.stacked import Pass, StackedResMLP
-from trainer.stack import Member, Stack
+from trainer.member import Member
+from trainer.stack import Stack
 from utils.cli import Interrupted
 from utils.runtime import Precision
 
@@ -35,13 +35,7 @@ def schedule(name: str, **arguments: object) -> Config:
 def stack_config(cross_val_config: Config) -> Callable[..., Config]:
     """Give a factory of configs as those of a cross-validation, with changes by dotted path."""
 
-    def make_config(**changes: Any) -> Config:
-        config = copy.deepcopy(cross_val_config)
-        for path, value in changes.items():
-            set_dotted(config, path, value)
-        return config
-
-    return make_config
+    return lambda **changes: changed(cross_val_config, changes)
 
 
 # --- the same as alone ----------------------------------------------------------------------------

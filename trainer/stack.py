@@ -10,11 +10,9 @@ always the first ones, and their weights a slice. The odd batch that may end an 
 alone.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
 from typing import cast
 
 import torch
@@ -22,70 +20,13 @@ from torch import Tensor, nn
 
 from base.base_trainer import Log
 from base.interrupt import StopRequest
-from data_loader.dataset import FaceDataset
 from model.metric import Scored
 from model.model import ResMLP
 from model.stacked import StackedResMLP
 from trainer.evaluate import means
-from trainer.trainer import Trainer
+from trainer.member import Member
+from trainer.stacked_steps import StackedSteps, step_alone
 from utils.cli import Interrupted
-from utils.errors import DivergedError
-
-
-@dataclass(eq=False)
-class Member:
-    """A training in a stack.
-
-    Attributes:
-        trainer: of a new training, its folders made.
-        error: why it could not go on; None as long as it can, and when it is done.
-    """
-
-    trainer: Trainer
-    error: DivergedError | None = None
-    generator: torch.Generator = field(init=False)
-    weights: list[tuple[str, nn.Parameter]] = field(init=False)
-    open_files: ExitStack = field(default_factory=ExitStack)
-
-    def __post_init__(self) -> None:
-        self.weights = list(self.trainer.setup.model.named_parameters())
-        self.generator = torch.Generator(self.trainer.setup.device)
-        self.generator.manual_seed(self.trainer.config["seed"])
-
-    @property
-    def dataset(self) -> FaceDataset:
-        """The faces that it trains and validates on."""
-        dataset = self.trainer.setup.train_loader.dataset
-        if not isinstance(dataset, FaceDataset):
-            raise TypeError(f"a stack trains on a FaceDataset, not on a {type(dataset).__name__}")
-        return dataset
-
-    @property
-    def num_whole_batches(self) -> int:
-        """Batches of an epoch that have the full size."""
-        order = self.trainer.setup.train_loader.order
-        has_odd_end = len(order.rows) != len(order) * order.batch_size
-        return len(order) - has_odd_end
-
-    def rows_of_epoch(self) -> Tensor:
-        """Give the places (N,) among the faces of the next epoch's samples, in order."""
-        order = self.trainer.setup.train_loader.order
-        order.epoch, order.first_batch = self.trainer.position.epoch + 1, 0
-        return self.dataset.places(torch.cat(list(order)))
-
-    def finish_epoch(self, training: Log, rate: float, lr: float) -> bool:
-        """Do what follows an epoch's batches; tell whether the member leaves."""
-        epoch = self.trainer.position.epoch + 1
-        try:
-            if not math.isfinite(training["loss"]):
-                raise DivergedError(
-                    f"the loss became {training['loss']} in epoch {epoch}: lower the learning rate "
-                    "(--lr), or train without amp (-o amp=false)"
-                )
-            self.trainer.finish_epoch(epoch, training, rate, lr)
-        except DivergedError as error:
-            self.error = error
-        return self.error is not None or self.trainer.is_done
 
 
 class Stack:
@@ -141,34 +82,57 @@ class Stack:
         return leaving
 
     def train_epoch(self, stop: StopRequest) -> list[Log]:
-        """Give the mean loss and metrics over an epoch of every member, whatever its number."""
+        """Give the mean loss and metrics over an epoch of every member, whatever its number.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM came.
+        """
         shape = (len(self._members), 1 + len(self._setup.metrics))
         sums = torch.zeros(shape, dtype=torch.float64, device=self._setup.device)
         for member in self._members:
             member.trainer.setup.model.train()
-        for members, rows in self._batches():
-            if stop.is_set:
-                raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
-            sums[members] += self._train_batch(members, rows)
+        rows = [member.rows_of_epoch() for member in self._members]
+        table = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self._setup.device)
+        with closing(StackedSteps(self._members, self._networks.weights)) as steps:
+            for batch in self._whole_batches(table):
+                k = len(batch)
+                of_batch, gradients = self._differentiate(slice(0, k), batch, stop)
+                sums[:k] += of_batch
+                steps.step(k, gradients)
+        for place, batch in self._odd_batches(table):
+            of_batch, gradients = self._differentiate(slice(place, place + 1), batch, stop)
+            sums[place] += of_batch[0]
+            step_alone(self._members[place], [gradient[0] for gradient in gradients])
         return [
             means(row, member.trainer.setup.train_loader.n_samples, self._setup.metrics)
             for member, row in zip(self._members, sums.cpu(), strict=True)
         ]
 
-    def _batches(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield members that are neighbours, and the places (k, B) of faces to train them on."""
+    def _whole_batches(self, table: Tensor) -> Iterator[Tensor]:
+        """Yield the places (k, B) of faces to train the first members on, from those (K, N)."""
         size, num_whole = self._batch_size, [one.num_whole_batches for one in self._members]
-        rows = [member.rows_of_epoch() for member in self._members]
-        table = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self._setup.device)
         for batch in range(num_whole[0]):
             k = sum(num > batch for num in num_whole)
-            yield slice(0, k), table[:k, batch * size : (batch + 1) * size]
-        for place, (num, of_member) in enumerate(zip(num_whole, rows, strict=True)):
-            if len(of_member) > num * size:
-                yield slice(place, place + 1), table[place, None, num * size : len(of_member)]
+            yield table[:k, batch * size : (batch + 1) * size]
 
-    def _train_batch(self, members: slice, rows: Tensor) -> Tensor:
-        """Train k members on rows (k, B); the sums (k, 1 + M) of loss and metrics."""
+    def _odd_batches(self, table: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield members by their place, and the places (1, B) of faces left to train them on."""
+        for place, member in enumerate(self._members):
+            num_done = member.num_whole_batches * self._batch_size
+            num_rows = member.trainer.setup.train_loader.n_samples
+            if num_rows > num_done:
+                yield place, table[place, None, num_done:num_rows]
+
+    def _differentiate(
+        self, members: slice, rows: Tensor, stop: StopRequest
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run k members on rows (k, B).
+
+        Returns:
+            The sums (k, 1 + M) of loss and metrics, and the gradients (k, ...) of the weights.
+        """
+        if stop.is_set:
+            raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
         active, places = self._members[members], rows.flatten()
         embeddings = self._embeddings.index_select(0, places).view(*rows.shape, -1)
         target = self._labels.index_select(0, places)
@@ -180,18 +144,12 @@ class Stack:
             one.trainer.scaler.scale(loss)
             for one, loss in zip(active, losses.mean(1).unbind(), strict=True)
         ]
-        gradients = torch.autograd.grad(torch.stack(scaled).sum(), list(run.leaves.values()))
-        self._step(active, dict(zip(run.leaves, gradients, strict=True)))
+        gradients = torch.autograd.grad(torch.stack(scaled).sum(), run.leaves)
         with torch.no_grad():
             scored = Scored(output, target)
             values = [metric.values(scored).view(rows.shape) for metric in self._setup.metrics]
-            return torch.stack([x.sum(1, dtype=torch.float64) for x in (losses, *values)], dim=1)
-
-    def _step(self, active: Sequence[Member], gradients: dict[str, Tensor]) -> None:
-        for place, member in enumerate(active):
-            for name, weight in member.weights:
-                weight.grad = gradients[name][place]
-            member.trainer.step()
+            sums = torch.stack([x.sum(1, dtype=torch.float64) for x in (losses, *values)], dim=1)
+        return sums, gradients
 
 
 def _stacked(members: Sequence[Member]) -> StackedResMLP:

@@ -12,7 +12,8 @@ from model.model import ResMLP
 from trainer.cross_val import Engine, evaluate_best, run_config
 from trainer.fit import begin
 from trainer.inputs import Inputs
-from trainer.stack import Member, Stack
+from trainer.member import Member
+from trainer.stack import Stack
 from trainer.study_results import Finished, Run
 from utils.checkpoint import environment
 from utils.config import ConfigParser

@@ -85,6 +85,10 @@ class Trainer(BaseTrainer):
         """Change the weights by the gradients of a batch, and the rate by the schedule."""
         self.scaler.step(self.setup.optimizer)
         self.scaler.update()
+        self.step_schedule()
+
+    def step_schedule(self) -> None:
+        """Change the rate, where the schedule does so after each batch."""
         if self.steps_scheduler_per_batch:
             self.setup.lr_scheduler.step()
 
