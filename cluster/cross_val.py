@@ -8,9 +8,10 @@ from typing import Any
 
 from base.interrupt import StopRequest
 from cluster.code import code_version
+from cluster.division import Division, divide
 from cluster.folders import keep_run
-from cluster.remote import Board, Order, Sent, run_remotely
-from cluster.session import Share, num_at_once, ray_session, refuse_too_much
+from cluster.remote import Board, Order, Outcome, Sent, run_remotely
+from cluster.session import Share, num_at_once, ray_session
 from trainer.cross_val import Engine
 from trainer.inputs import Inputs
 from trainer.study_results import Finished, Run
@@ -21,15 +22,19 @@ from utils.log import get_logger
 
 POLL_S = 0.5
 MAX_RETRIES = 3
-"""Times a run begins again when its process or machine dies."""
+"""Times a run or stack begins again when its process or machine dies."""
+
+FEW = 4
+"""Runs under way that are told one by one."""
 
 
-def ray_engine(share: Share, address: str | None = None) -> Engine:
-    """Make the engine that trains as many runs at once as there is room for.
+def ray_engine(share: Share, address: str | None = None, stack_size: int | None = None) -> Engine:
+    """Make the engine that trains as many runs, or stacks of runs, at once as there is room for.
 
     Args:
-        share: what a run takes of a machine.
+        share: what a run or stack takes of a machine.
         address: of a running cluster; None starts Ray on this machine.
+        stack_size: most runs trained together; None stacks them where each has a whole GPU.
     """
 
     def run(
@@ -38,9 +43,9 @@ def ray_engine(share: Share, address: str | None = None) -> Engine:
         folder = Path(config["trainer"]["save_dir"]) / f".ray-{os.getpid()}"
         num_bytes = 0 if inputs.source is None else inputs.source.num_bytes()
         with ray_session(folder, address, num_bytes) as ray, StopRequest() as stop:
-            refuse_too_much(share, ("--cpus", "--gpus"))
-            study = _Study(ray, config, share, ray.put(inputs))
-            yield from study.run(list(runs), bar, stop)
+            division = divide(runs, share, stack_size, config["n_gpu"])
+            get_logger("cross-val").info(f"Ray: {division}")
+            yield from _Study(ray, config, division, ray.put(inputs)).run(bar, stop)
 
     return run
 
@@ -48,61 +53,59 @@ def ray_engine(share: Share, address: str | None = None) -> Engine:
 class _Study:
     """The runs under way on a cluster."""
 
-    def __init__(self, ray: Any, config: ConfigParser, share: Share, inputs: Any):
+    def __init__(self, ray: Any, config: ConfigParser, division: Division, inputs: Any):
         self.ray = ray
         self.config = config
-        self.share = share
+        self.share = division.share
+        self.waiting = list(division.parts)
         self.inputs = inputs
-        resources = share.resources()
+        resources = self.share.resources()
         self.task = ray.remote(
             num_cpus=resources["CPU"], num_gpus=resources["GPU"], max_retries=MAX_RETRIES
         )(run_remotely)
-        self.order = ray.put(Order(config.config, share.cpus, code_version()))
+        order = Order(config.config, self.share.cpus, code_version(), division.is_stacked)
+        self.order = ray.put(order)
         self.board = ray.remote(num_cpus=0, scheduling_strategy=_here(ray))(Board).remote()
-        self.under_way: dict[Any, Run] = {}
-        cpus, gpus = resources["CPU"], resources["GPU"]
-        get_logger("cross-val").info(
-            f"Ray: {num_at_once(resources)} runs at once, each on {cpus:g} CPUs and {gpus:g} GPUs"
-        )
+        self.under_way: dict[Any, list[Run]] = {}
 
-    def run(self, runs: list[Run], bar: Any, stop: StopRequest) -> Iterator[Finished]:
+    def run(self, bar: Any, stop: StopRequest) -> Iterator[Finished]:
         """Yield the runs as they end; after a failure those under way, and then raise it."""
         failure: Exception | None = None
-        while self.under_way or (runs and failure is None):
+        while self.under_way or (self.waiting and failure is None):
             if failure is None:
-                self._start(runs)
+                self._start()
             done, _ = self.ray.wait(list(self.under_way), timeout=POLL_S)
             if stop.is_set:
                 raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
             self._show(bar)
             for reference in done:
-                outcome = self._outcome(reference)
-                if isinstance(outcome, Exception):
-                    failure = failure or outcome
-                else:
-                    yield self._keep(outcome)
+                outcomes = self._outcomes(reference)
+                yield from (self._keep(one) for one in outcomes if isinstance(one, Sent))
+                failure = failure or _first_failure(outcomes)
         if failure is not None:
             raise failure
 
-    def _start(self, runs: list[Run]) -> None:
-        """Start as many of the runs as there is room for, and take them off the list."""
+    def _start(self) -> None:
+        """Start as many of those that wait as there is room for."""
         room = num_at_once(self.share.resources()) - len(self.under_way)
-        for run in runs[: max(room, 0)]:
-            runs.remove(run)
-            reference = self.task.remote(self.order, run, self.inputs, self.board)
-            self.under_way[reference] = run
+        for runs in self.waiting[: max(room, 0)]:
+            self.waiting.remove(runs)
+            reference = self.task.remote(self.order, runs, self.inputs, self.board)
+            self.under_way[reference] = runs
 
-    def _outcome(self, reference: Any) -> Sent | Exception:
-        seed, fold = self.under_way.pop(reference)
+    def _outcomes(self, reference: Any) -> list[Outcome]:
+        """Take what became of the runs of a task; a task that failed as a whole has one outcome."""
+        names = ", ".join(f"seed {seed}, fold {fold}" for seed, fold in self.under_way[reference])
+        del self.under_way[reference]
         try:
-            outcome: Sent | Exception = self.ray.get(reference)
+            outcomes: list[Outcome] = self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:
             if not isinstance(error.cause, ImportError | MemoryError):
                 raise  # of the program itself: with its traceback
-            return ClusterError(f"seed {seed}, fold {fold}: {_one_line(error.cause)}")
+            return [ClusterError(f"{names}: {_one_line(error.cause)}")]
         except self.ray.exceptions.RayError as error:
-            return ClusterError(f"seed {seed}, fold {fold}: {_one_line(error)}")
-        return outcome
+            return [ClusterError(f"{names}: {_one_line(error)}")]
+        return outcomes
 
     def _keep(self, sent: Sent) -> Finished:
         save_dir = keep_run(self.config, sent.models, sent.log)
@@ -110,12 +113,31 @@ class _Study:
 
     def _show(self, bar: Any) -> None:
         epochs = self.ray.get(self.board.read.remote())
-        num_epochs = self.config["trainer"]["epochs"]
-        parts = [
-            f"{seed}/{fold} epoch {epochs.get((seed, fold), 0)} of {num_epochs}"
-            for seed, fold in self.under_way.values()
-        ]
-        bar.set_postfix_str("seed/fold " + ", ".join(parts) if parts else "")
+        under_way = {run: epochs.get(run, 0) for runs in self.under_way.values() for run in runs}
+        bar.set_postfix_str(progress(under_way, self.config["trainer"]["epochs"]))
+
+
+def progress(under_way: dict[Run, int], num_epochs: int) -> str:
+    """Tell in short how far the runs under way are.
+
+    >>> progress({(0, 3): 7, (0, 4): 5}, 20)
+    'seed/fold 0/3 epoch 7 of 20, 0/4 epoch 5 of 20'
+    >>> progress({(seed, fold): 5 + seed for seed in range(5) for fold in range(5)}, 20)
+    '25 under way, epochs 5 to 9 of 20'
+    """
+    if len(under_way) > FEW:
+        first, last = min(under_way.values()), max(under_way.values())
+        return f"{len(under_way)} under way, epochs {first} to {last} of {num_epochs}"
+    parts = [f"{seed}/{fold} epoch {n} of {num_epochs}" for (seed, fold), n in under_way.items()]
+    return "seed/fold " + ", ".join(parts) if parts else ""
+
+
+def _first_failure(outcomes: list[Outcome]) -> Exception | None:
+    """Tell of all failures, each once; give the first."""
+    failures = {str(one): one for one in outcomes if isinstance(one, Exception)}
+    for text in failures:
+        get_logger("cross-val").warning(text)
+    return next(iter(failures.values()), None)
 
 
 def _here(ray: Any) -> Any:

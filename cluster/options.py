@@ -20,19 +20,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=ENGINES,
         help="sequential: one run after the other in this process (default on a CPU); stacked: as "
         "many as fit the device as one network (default on a GPU); ray: as many at once as there "
-        "is room for, each in a process (default with --address)",
+        "is room for, each in a process, or a stack on each GPU (default with --address)",
     )
     parser.add_argument(
         "--cpus",
         type=int,
         metavar="N",
-        help="cores a run (ray: default 1), or all runs (default: all)",
+        help="cores a run or stack (ray: default 1), or all runs (default: all)",
     )
     parser.add_argument(
         "--gpus",
         type=float,
         metavar="X",
-        help="GPU a run, or a fraction of one (ray; default: a quarter where there is any)",
+        help="GPU a run or stack, or a fraction of one (ray; default: a whole one where there is "
+        "any)",
+    )
+    parser.add_argument(
+        "--stack_size",
+        type=int,
+        metavar="N",
+        help="most runs trained together as one network (stacked; default: what fits the device. "
+        "ray; default: on whole GPUs all runs divided evenly, else 1)",
     )
     add_address(parser)
 
@@ -51,23 +59,37 @@ def engine_of(arguments: argparse.Namespace, config: ConfigParser) -> Engine:
     """Make the engine that the command line asks for, or the one that suits the device.
 
     Raises:
-        ConfigError: options that only another engine has.
+        ConfigError: options that only another engine has, or that cannot be.
     """
     share = Share(1 if arguments.cpus is None else arguments.cpus, arguments.gpus)
     name = engine_name(arguments, config)
+    _check_stack_size(arguments.stack_size, name)
     if arguments.engine is None:
         get_logger("cross-val").info(f"Engine: {name}, as --engine says nothing else")
     if name == "ray":
         from cluster.cross_val import ray_engine
 
-        return ray_engine(share, address_of(arguments.address))
+        return ray_engine(share, address_of(arguments.address), arguments.stack_size)
     for option in ("gpus", "address"):
         if getattr(arguments, option) is not None:
             raise ConfigError(
                 f"--{option} is for --engine ray; n_gpu and -d choose the device of --engine {name}"
             )
-    make = {"sequential": sequential_engine, "stacked": stacked_engine}[name]
-    return make(arguments.cpus)
+    if name == "stacked":
+        return stacked_engine(arguments.cpus, arguments.stack_size)
+    return sequential_engine(arguments.cpus)
+
+
+def _check_stack_size(stack_size: int | None, engine: str) -> None:
+    if stack_size is None:
+        return
+    if stack_size < 1:
+        raise ConfigError(f"--stack_size {stack_size}: expected 1 or more")
+    if engine == "sequential":
+        raise ConfigError(
+            "--stack_size is for --engine stacked and ray; sequential trains one run after the "
+            "other"
+        )
 
 
 def engine_name(arguments: argparse.Namespace, config: ConfigParser) -> str:

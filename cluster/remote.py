@@ -1,16 +1,19 @@
-"""One run of a cross-validation, on whatever machine Ray gives it."""
+"""Runs of a cross-validation, on whatever machine Ray gives them."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from base.base_trainer import Log
 from cluster.code import code_version
 from cluster.folders import Files, pack
 from trainer.cross_val import run_one
 from trainer.inputs import Inputs
+from trainer.stacked_engine import train_stacks
 from trainer.study_results import Finished, Run
 from utils.config import ConfigParser
 from utils.errors import ClusterError, UserError
@@ -25,11 +28,13 @@ class Order:
         config: of the cross-validation, checked.
         threads: of torch.
         code: version that the worker must have.
+        is_stacked: train the runs of a task together, as one network.
     """
 
     config: dict[str, Any]
     threads: int
     code: str
+    is_stacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,36 +47,79 @@ class Sent:
     log: Files
 
 
-def run_remotely(order: Order, run: Run, inputs: Inputs, board: Any) -> Sent | Exception:
-    """Train and evaluate; give the error that the user can mend instead of raising it.
+Outcome = Sent | Exception
+"""Of a run: what it made, or the error that the user can mend."""
+
+
+def run_remotely(order: Order, runs: Sequence[Run], inputs: Inputs, board: Any) -> list[Outcome]:
+    """Train and evaluate; give the errors that the user can mend instead of raising them.
 
     Args:
-        order: the same for all runs.
-        run: seed and fold.
+        order: the same for all tasks.
+        runs: seeds and folds; a single one unless the order is for stacks.
         inputs: what the driver read; its arrays are views of the object store.
         board: actor that is told of epochs.
+
+    Returns:
+        The outcome of each run. What ends a stack is that of all its runs that were under way.
     """
-
-    def tell(log: Log) -> None:
-        board.note.remote(run, int(log["epoch"]))
-
+    outcomes: dict[Run, Outcome] = {}
     try:
-        return _train(order, run, inputs, tell)
+        for run, outcome in _train(order, runs, inputs, board):
+            outcomes[run] = outcome
     except (UserError, OSError) as error:
-        return error
+        outcomes = dict.fromkeys(runs, error) | outcomes
+    except torch.OutOfMemoryError as error:
+        outcomes = dict.fromkeys(runs, _out_of_memory(error)) | outcomes
+    return [outcomes[run] for run in runs]
 
 
-def _train(order: Order, run: Run, inputs: Inputs, tell: Callable[[Log], None]) -> Sent:
+def _out_of_memory(error: torch.OutOfMemoryError) -> ClusterError:
+    reason = str(error).partition(". ")[0]
+    return ClusterError(
+        f"{reason}: take a smaller --stack_size, or a larger part of a GPU (--gpus)"
+    )
+
+
+def _train(
+    order: Order, runs: Sequence[Run], inputs: Inputs, board: Any
+) -> Iterator[tuple[Run, Outcome]]:
     if code_version() != order.code:
         raise ClusterError(
             f"a node has another version of the code ({code_version()}; the driver {order.code})"
         )
+    train = _train_stacked if order.is_stacked else _train_single
     with limited_threads(order.threads), tempfile.TemporaryDirectory() as folder:
         config = ConfigParser(order.config, folder=Path(folder))
-        finished = run_one(config, *run, on_epoch=tell, inputs=inputs)
-        save_dir = finished.best_path.parent
-        log_dir = Path(folder) / "log" / save_dir.relative_to(Path(folder) / "models")
-        return Sent(finished, finished.best_path.name, pack(save_dir), pack(log_dir))
+        for run, outcome in train(config, runs, inputs, board):
+            yield run, _packed(outcome, Path(folder)) if isinstance(outcome, Finished) else outcome
+
+
+def _train_stacked(
+    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, board: Any
+) -> Iterator[tuple[Run, Finished | Exception]]:
+    def tell(run: Run, epoch: int, _: int) -> None:
+        board.note.remote(run, epoch)
+
+    return train_stacks(config, runs, inputs, tell)
+
+
+def _train_single(
+    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, board: Any
+) -> Iterator[tuple[Run, Finished | Exception]]:
+    (run,) = runs
+
+    def tell(log: Log) -> None:
+        board.note.remote(run, int(log["epoch"]))
+
+    yield run, run_one(config, *run, on_epoch=tell, inputs=inputs)
+
+
+def _packed(finished: Finished, folder: Path) -> Sent:
+    """Read a run's files below the temporary folder."""
+    save_dir = finished.best_path.parent
+    log_dir = folder / "log" / save_dir.relative_to(folder / "models")
+    return Sent(finished, finished.best_path.name, pack(save_dir), pack(log_dir))
 
 
 class Board:

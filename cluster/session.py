@@ -79,7 +79,7 @@ class Share:
         """Give what Ray sets aside for one training, once `refuse_too_much` has passed."""
         gpus = self.gpus
         if gpus is None:
-            gpus = SHARE_OF_GPU if any(node.get("GPU", 0) for node in _resources()) else 0
+            gpus = SHARE_OF_GPU if has_gpus() else 0
         return {"CPU": self.cpus, "GPU": gpus}
 
 
@@ -196,6 +196,11 @@ def num_at_once(resources: dict[str, float]) -> int:
         min(int(node.get(name, 0) / amount + 1e-6) for name, amount in wanted.items())
         for node in _resources()
     )
+
+
+def has_gpus() -> bool:
+    """Tell whether any machine of the cluster has a GPU."""
+    return any(node.get("GPU", 0) for node in _resources())
 
 
 def _resources() -> list[dict[str, float]]:

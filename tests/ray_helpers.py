@@ -134,10 +134,11 @@ class Node:
 
 
 class Cluster:
-    """A head and a worker on this machine, with one core each."""
+    """A head and a worker on this machine, with one core each, and what the options add."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *options: str):
         self.folder = folder
+        self.options = options
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -148,7 +149,7 @@ class Cluster:
             self.variables,
             *("--head", f"--port={port}", "--include-dashboard=false"),
             *("--node-ip-address=127.0.0.1", f"--temp-dir={folder / 'ray'}"),
-            "--object-store-memory=200000000",
+            *("--object-store-memory=200000000", *options),
         )
         self.worker = self.add_worker("worker")
 
@@ -157,17 +158,21 @@ class Cluster:
             self.folder / name,
             self.variables,
             *(f"--address={self.address}", "--node-ip-address=127.0.0.1"),
-            "--object-store-memory=200000000",
+            *("--object-store-memory=200000000", *self.options),
         )
 
 
 @contextmanager
-def cluster_on_loopback() -> Iterator[Cluster]:
-    """Give a cluster of two nodes; its sockets need a short path."""
+def cluster_on_loopback(*options: str) -> Iterator[Cluster]:
+    """Give a cluster of two nodes; its sockets need a short path.
+
+    Args:
+        options: of `ray start`, for both.
+    """
     folder = Path(tempfile.mkdtemp(prefix="c", dir="/tmp"))
     cluster = None
     try:
-        cluster = Cluster(folder)
+        cluster = Cluster(folder, *options)
         yield cluster
     finally:
         if cluster is not None:

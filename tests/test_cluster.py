@@ -269,6 +269,9 @@ def chosen(config: Config, *options: str) -> Engine:
     [
         (("--cpus", "0"), "cpus 0"),
         (("--gpus", "0.5"), "--gpus is for --engine ray"),
+        (("--stack_size", "2"), "--stack_size is for --engine stacked and ray"),
+        (("--engine", "stacked", "--stack_size", "0"), "--stack_size 0: expected 1 or more"),
+        (("--engine", "ray", "--stack_size", "-1"), "--stack_size -1: expected 1 or more"),
         (("--engine", "sequential", "--address", "a:1"), "--address is for --engine ray"),
     ],
 )
@@ -306,7 +309,8 @@ def noted() -> tuple[Any, Board]:
 def remote(config: Config, version: str | None = None) -> Any:
     inputs = read_inputs(ConfigParser(config), whole=True)
     order = Order(ConfigParser(config).config, 1, version or code_version())
-    return run_remotely(order, (1, 0), inputs, noted()[0])
+    (outcome,) = run_remotely(order, [(1, 0)], inputs, noted()[0])
+    return outcome
 
 
 def test_a_worker_gives_back_the_numbers_and_the_files_of_its_run(

@@ -1,14 +1,17 @@
-"""Two nodes on this machine, of which the worker dies half-way."""
+"""Two nodes on this machine: the worker dies half-way, or both say that they have a GPU."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import Config, save_config
-from ray_helpers import Cluster, Script, cluster_on_loopback, wait_until
-from test_ray_cross_val import results_of, sequential
+from ray_helpers import Cluster, Script, cluster_on_loopback, run, wait_until
+from test_ray_cross_val import in_process, results_of
 from test_ray_search import by_values, save, small_search, trials_of
+
+from trainer.stacked_engine import stacked_engine
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +44,7 @@ def test_a_study_and_a_search_survive_the_death_of_a_node_with_the_same_numbers(
     outcome = script.end()
     assert (outcome.code, outcome.err) == (0, "")
     assert 2 <= num_done < 25
-    assert results_of(study)["stats"] == sequential(study, tmp_path)["stats"]
+    assert results_of(study)["stats"] == in_process(study, tmp_path)["stats"]
     assert script.left() == []
 
     cluster.worker = cluster.add_worker("second")
@@ -62,3 +65,20 @@ def test_a_study_and_a_search_survive_the_death_of_a_node_with_the_same_numbers(
     local = Script("hp-tuning.py", "-c", save(alone, tmp_path / "search"))
     assert local.end().code == 0
     assert by_values(trials) == by_values(trials_of(alone))
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="the GPUs are made up, and trained for on CPUs"
+)
+def test_every_gpu_of_a_cluster_takes_a_stack(cross_val_config: Config, tmp_path: Path) -> None:
+    cross_val_config["n_gpu"] = 1
+    with cluster_on_loopback("--num-gpus=1") as cluster:
+        options = ("-c", save_config(cross_val_config, tmp_path), "--address", cluster.address)
+        outcome = run("cross-val.py", *options, **cluster.variables)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert nodes_that_ran(cross_val_config, cluster) == {"head", "worker"}
+    assert "Ray: 2 at once, each a stack of up to 2 runs on 1 CPUs and 1 GPUs" in outcome.out
+    results = results_of(cross_val_config)
+    assert results["environment"]["engine"] == "stacked"
+    expected = in_process(cross_val_config, tmp_path, stacked_engine(threads=1))
+    assert results["stats"] == expected["stats"]

@@ -1,21 +1,30 @@
-"""Cross-validation on a Ray of its own on this machine."""
+"""Cross-validation on a Ray of its own on this machine, of single runs and of stacks."""
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import Config, read, run_dirs, save_config
-from ray_helpers import Script, run
+from ray_helpers import Script, marked_processes, run, wait_until
 
 from trainer.check import check
-from trainer.cross_val import cross_validate
+from trainer.cross_val import Engine, cross_validate, sequential_engine
+from trainer.stacked_engine import stacked_engine
 from utils.config import ConfigParser
 
 pytestmark = pytest.mark.slow
 
 ENGINE = ("--engine", "ray")
+STACKS = (*ENGINE, "--stack_size", 2)
+BOTH = pytest.mark.parametrize(
+    ("options", "engine"),
+    [(ENGINE, sequential_engine()), (STACKS, stacked_engine(threads=1))],
+    ids=["runs", "stacks"],
+)
+"""Options, and the engine that gives the same numbers in this process."""
 
 
 def results_of(config: Config) -> dict[str, Any]:
@@ -24,10 +33,11 @@ def results_of(config: Config) -> dict[str, Any]:
     return content
 
 
-def sequential(config: Config, folder: Path) -> dict[str, Any]:
-    """Run the same study one after the other, in this process, with one thread."""
-    trainer = {**config["trainer"], "save_dir": str(folder / "sequential")}
-    return cross_validate(ConfigParser({**config, "trainer": trainer}, check=check))
+def in_process(config: Config, folder: Path, engine: Engine | None = None) -> dict[str, Any]:
+    """Run the same study in this process, with one thread; by default one after the other."""
+    trainer = {**config["trainer"], "save_dir": str(folder / "in-process")}
+    parsed = ConfigParser({**config, "trainer": trainer}, check=check)
+    return cross_validate(parsed, engine=engine)
 
 
 def assert_tidy(config: Config) -> None:
@@ -37,12 +47,13 @@ def assert_tidy(config: Config) -> None:
     assert hidden == []
 
 
-def test_the_numbers_are_those_of_one_run_after_the_other_to_the_last_bit(
-    cross_val_config: Config, tmp_path: Path
+@BOTH
+def test_the_numbers_are_those_of_the_engine_in_this_process_to_the_last_bit(
+    options: tuple[object, ...], engine: Engine, cross_val_config: Config, tmp_path: Path
 ) -> None:
-    outcome = run("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *ENGINE)
+    outcome = run("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *options)
     assert (outcome.code, outcome.err) == (0, "")
-    results, expected = results_of(cross_val_config), sequential(cross_val_config, tmp_path)
+    results, expected = results_of(cross_val_config), in_process(cross_val_config, tmp_path, engine)
     assert results["stats"] == expected["stats"]
     assert results["environment"] == expected["environment"]
     assert results["environment"]["num_threads"] == 1
@@ -57,28 +68,48 @@ def test_the_numbers_are_those_of_one_run_after_the_other_to_the_last_bit(
     assert_tidy(cross_val_config)
 
 
+@BOTH
 def test_a_study_killed_half_way_goes_on_without_repeating_a_run(
-    cross_val_config: Config, tmp_path: Path
+    options: tuple[object, ...], engine: Engine, cross_val_config: Config, tmp_path: Path
 ) -> None:
     path = save_config(cross_val_config, tmp_path)
-    killed = Script("cross-val.py", "-c", path, *ENGINE)
+    killed = Script("cross-val.py", "-c", path, *options)
     killed.wait_for("seed 0, fold")
     killed.process.send_signal(signal.SIGKILL)
     killed.process.communicate()
     before = results_of(cross_val_config)["checkpoints"]
-    outcome = run("cross-val.py", "-c", path, *ENGINE)
+    outcome = run("cross-val.py", "-c", path, *options)
     assert (outcome.code, outcome.err) == (0, "")
     results = results_of(cross_val_config)
     for seed, folds in before.items():
         for fold, checkpoint in folds.items():
             assert results["checkpoints"][seed][fold] == checkpoint
-    assert results["stats"] == sequential(cross_val_config, tmp_path)["stats"]
+    assert results["stats"] == in_process(cross_val_config, tmp_path, engine)["stats"]
 
 
-def test_ctrl_c_stops_everything_with_one_line(cross_val_config: Config, tmp_path: Path) -> None:
+def test_a_stack_whose_process_dies_begins_again(cross_val_config: Config, tmp_path: Path) -> None:
+    cross_val_config["trainer"] |= {"epochs": 60, "save_period": 60}
+    save_dir = Path(cross_val_config["trainer"]["save_dir"])
+    script = Script("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *STACKS)
+    assert wait_until(lambda: any(save_dir.glob(".ray-*/*/models/*/*/model_best.pth")))
+    workers = [pid for pid, name in marked_processes(script.mark) if "ray::run_remotely" in name]
+    os.kill(workers[0], signal.SIGKILL)
+    outcome = script.end()
+    assert (outcome.code, outcome.err) == (0, "")
+    expected = in_process(cross_val_config, tmp_path, stacked_engine(threads=1))
+    assert results_of(cross_val_config)["stats"] == expected["stats"]
+    assert len(run_dirs(cross_val_config)) == 4
+    assert script.left() == []
+    assert_tidy(cross_val_config)
+
+
+@pytest.mark.parametrize("options", [ENGINE, STACKS], ids=["runs", "stacks"])
+def test_ctrl_c_stops_everything_with_one_line(
+    options: tuple[object, ...], cross_val_config: Config, tmp_path: Path
+) -> None:
     cross_val_config["trainer"]["epochs"] = 20_000
-    script = Script("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *ENGINE)
-    script.wait_for("runs at once")
+    script = Script("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *options)
+    script.wait_for("at once")
     script.press_ctrl_c()
     outcome = script.end()
     assert outcome.code == 130
@@ -95,6 +126,19 @@ def test_a_run_that_diverges_is_one_line_that_names_it(
     assert outcome.code == 2
     assert len(outcome.err.splitlines()) == 1
     assert outcome.err.startswith("error: seed 0, fold ")
+    assert_tidy(cross_val_config)
+
+
+def test_a_run_that_diverges_in_a_stack_does_not_take_the_others_along(
+    cross_val_config: Config, tmp_path: Path
+) -> None:
+    path = save_config(cross_val_config, tmp_path)
+    outcome = run("-m", "tests.diverging", "-c", path, *ENGINE, "--stack_size", 4)
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert outcome.err.startswith("error: seed 0, fold 1: ")
+    done = results_of(cross_val_config)["checkpoints"]
+    assert {seed: list(folds) for seed, folds in done.items()} == {"0": ["0"], "1": ["0", "1"]}
     assert_tidy(cross_val_config)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import RunScript
+from diverging import diverging_run_config
 from helpers import Config, read, run_dirs, save_config, signal_at
 
 from trainer import stacked_engine as engine_module
 from trainer.check import check
-from trainer.cross_val import cross_validate, run_config
+from trainer.cross_val import cross_validate
 from trainer.fit import keep_on_device, training_loader
 from trainer.inputs import NO_INPUTS, read_inputs
 from trainer.stacked_engine import most_members, stacked_engine
@@ -95,14 +96,7 @@ def test_a_gpu_must_hold_data_and_activations_as_well(
 
 @pytest.fixture
 def one_diverges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give seed 0, fold 1 a rate far too high."""
-
-    def changed(config: ConfigParser, seed: int, fold: int) -> ConfigParser:
-        own = run_config(config, seed, fold)
-        rate = {"optimizer.args.lr": 1e38} if (seed, fold) == (0, 1) else {}
-        return ConfigParser(own.config, modification=rate, check=check, folder=own.folder)
-
-    monkeypatch.setattr(engine_module, "run_config", changed)
+    monkeypatch.setattr(engine_module, "run_config", diverging_run_config)
 
 
 def results_of(config: Config) -> dict[str, Any]:
@@ -174,14 +168,25 @@ def test_pretrained_weights_start_every_run(cross_val_config: Config) -> None:
     assert started["stats"]["0"]["train"]["0"]["loss"] < first["stats"]["0"]["train"]["0"]["loss"]
 
 
-@pytest.mark.parametrize("options", [("--engine", "stacked"), ("--engine", "stacked", "--cpus", 1)])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "runs at once: 4, stacks: 1"),
+        (("--cpus", 1), "runs at once: 4, stacks: 1"),
+        (("--stack_size", 3), "runs at once: 2, stacks: 2"),
+    ],
+)
 def test_cross_val_py_takes_the_engine(
-    options: tuple[object, ...], cross_val_config: Config, tmp_path: Path, run_script: RunScript
+    options: tuple[object, ...],
+    expected: str,
+    cross_val_config: Config,
+    tmp_path: Path,
+    run_script: RunScript,
 ) -> None:
     path = save_config(cross_val_config, tmp_path)
-    outcome = run_script("cross-val.py", "-c", path, *options)
+    outcome = run_script("cross-val.py", "-c", path, "--engine", "stacked", *options)
     assert (outcome.code, outcome.err) == (0, "")
-    assert "runs at once: 4, stacks: 1" in outcome.out
+    assert expected in outcome.out
     assert results_of(cross_val_config)["environment"]["engine"] == "stacked"
 
 

@@ -93,6 +93,7 @@ def test_options_change_all_parts_or_those_of_one_protocol() -> None:
         (["-o", "trainer.epochs=0"], "gender-a: config: trainer.epochs: 0, expected 1 or more"),
         (["-o", "seeds=[0,0]"], "seeds: a seed occurs twice"),
         (["--gpus", "1"], "--gpus is for --engine ray"),
+        (["--engine", "sequential", "--stack_size", "2"], "--stack_size is for --engine stacked"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(

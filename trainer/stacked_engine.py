@@ -1,7 +1,8 @@
 """Cross-validation whose runs are trained together, as stacks."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ CACHE_BYTES = 64 * 2**20
 FREE_SHARE = 0.8
 """Of a GPU's free memory, what a stack may take."""
 
+OnEpoch = Callable[[Run, int, int], None]
+"""Takes a run, the epochs that it has done, and the number of runs in its stack."""
+
 
 def stacked_engine(threads: int | None = None, stack_size: int | None = None) -> Engine:
     """Make the engine that trains runs together, in this process.
@@ -45,33 +49,52 @@ def stacked_engine(threads: int | None = None, stack_size: int | None = None) ->
     def run(
         config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs
     ) -> Generator[Finished, None, None]:
+        def tell(_: Run, epoch: int, num_left: int) -> None:
+            bar.set_postfix_str(f"{num_left} at once, epoch {epoch}")
+
+        diverged: list[str] = []
         with limited_threads(threads):
-            yield from _run(config, runs, bar, inputs, stack_size)
+            for _, outcome in train_stacks(config, runs, inputs, tell, stack_size):
+                if isinstance(outcome, Finished):
+                    yield outcome
+                else:
+                    diverged.append(str(outcome))
+                    get_logger("cross-val").warning(diverged[-1])
+        if diverged:
+            raise DivergedError("; ".join(diverged))
 
     return run
 
 
-def _run(
-    config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs, stack_size: int | None
-) -> Generator[Finished, None, None]:
-    logger = get_logger("cross-val")
+def train_stacks(
+    config: ConfigParser,
+    runs: Sequence[Run],
+    inputs: Inputs,
+    on_epoch: OnEpoch,
+    stack_size: int | None = None,
+) -> Generator[tuple[Run, Finished | DivergedError], None, None]:
+    """Train runs, one stack after the other; yield each with what became of it when it ends.
+
+    Args:
+        config: of the cross-validation.
+        runs: seeds and folds.
+        inputs: what was read before.
+        on_epoch: called after every epoch of every run.
+        stack_size: most runs at once; None takes what fits the device.
+    """
     device, line = choose_device(config["n_gpu"])
     size = min(stack_size or most_members(config, device, inputs), len(runs))
     num_stacks = -(-len(runs) // size)
     size = -(-len(runs) // num_stacks)  # stacks of like sizes
     precision = choose_precision(config["amp"], device)
-    logger.info(f"{line}, {precision}; runs at once: {size}, stacks: {num_stacks}")
-    diverged: list[str] = []
+    get_logger("cross-val").info(f"{line}, {precision}; runs at once: {size}, stacks: {num_stacks}")
     for start in range(0, len(runs), size):
-        for member in _train(config, runs[start : start + size], inputs, bar):
+        for member in _train(config, runs[start : start + size], inputs, on_epoch):
             seed, fold = run_of(member)
             if member.error is None:
-                yield _finished(member, inputs)
+                yield (seed, fold), _finished(member, inputs)
             else:
-                diverged.append(f"seed {seed}, fold {fold}: {member.error}")
-                logger.warning(diverged[-1])
-    if diverged:
-        raise DivergedError("; ".join(diverged))
+                yield (seed, fold), DivergedError(f"seed {seed}, fold {fold}: {member.error}")
 
 
 def most_members(config: ConfigParser, device: torch.device, inputs: Inputs) -> int:
@@ -90,17 +113,17 @@ def most_members(config: ConfigParser, device: torch.device, inputs: Inputs) -> 
 
 
 def _train(
-    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, bar: Any
+    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, on_epoch: OnEpoch
 ) -> Generator[Member, None, None]:
     with ExitStack() as files:
         members = [_begin(config, run, inputs, files) for run in runs]
         num_left = len(members)
 
-        def tell(log: Log) -> None:
-            bar.set_postfix_str(f"{num_left} at once, epoch {int(log['epoch'])}")
+        def tell(run: Run, log: Log) -> None:
+            on_epoch(run, int(log["epoch"]), num_left)
 
-        for member in members:
-            member.trainer.on_epoch = tell
+        for run, member in zip(runs, members, strict=True):
+            member.trainer.on_epoch = partial(tell, run)
         for member in Stack(members).train():
             num_left -= 1
             yield member

@@ -1,0 +1,74 @@
+"""Which runs of a cross-validation share a task of Ray, and what a task takes of a machine."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cluster.session import SHARE_OF_GPU, Share, has_gpus, num_at_once, refuse_too_much
+from trainer.study_results import Run
+
+
+@dataclass(frozen=True)
+class Division:
+    """The tasks of a cross-validation.
+
+    Attributes:
+        share: what each takes of a machine; its GPUs are a number.
+        parts: the runs of each.
+        is_stacked: the runs of a task are trained as one network; else there is one in each.
+    """
+
+    share: Share
+    parts: list[list[Run]]
+    is_stacked: bool
+
+    def __str__(self) -> str:
+        resources = self.share.resources()
+        num_tasks = min(num_at_once(resources), len(self.parts))
+        each = f"{resources['CPU']:g} CPUs and {resources['GPU']:g} GPUs"
+        if not self.is_stacked:
+            return f"{num_tasks} runs at once, each on {each}"
+        size = max(map(len, self.parts))
+        return f"{num_tasks} at once, each a stack of up to {size} runs on {each}"
+
+
+def divide(runs: Sequence[Run], share: Share, stack_size: int | None, n_gpu: int) -> Division:
+    """Divide runs over a cluster.
+
+    Args:
+        runs: all that are missing.
+        share: what the user wants a task to take.
+        stack_size: most runs of a task; None gives each whole GPU as many as any other, and one
+            run to everything less.
+        n_gpu: of the config; 0 trains on CPUs, whatever there is.
+
+    Raises:
+        ConfigError: no machine has what a task takes.
+    """
+    share = replace(share, gpus=_gpus_of_a_task(share, stack_size, n_gpu))
+    refuse_too_much(share, ("--cpus", "--gpus"))
+    is_stacked = share.gpus == 1 and n_gpu > 0 if stack_size is None else stack_size > 1
+    num_parts = len(runs)
+    if is_stacked:
+        num_parts = -(-num_parts // stack_size) if stack_size else num_at_once(share.resources())
+    return Division(share, split_evenly(runs, num_parts), is_stacked)
+
+
+def _gpus_of_a_task(share: Share, stack_size: int | None, n_gpu: int) -> float:
+    if share.gpus is not None:
+        return share.gpus
+    if n_gpu == 0 or not has_gpus():
+        return 0
+    return SHARE_OF_GPU if stack_size == 1 else 1
+
+
+def split_evenly(runs: Sequence[Run], num_parts: int) -> list[list[Run]]:
+    """Cut runs into parts whose sizes differ by one at most; no part is empty.
+
+    >>> split_evenly([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)], 2)
+    [[(0, 0), (0, 1), (1, 0)], [(1, 1), (2, 0)]]
+    """
+    size, num_larger = divmod(len(runs), num_parts)
+    ends = [part * size + min(part, num_larger) for part in range(num_parts + 1)]
+    parts = [list(runs[start:end]) for start, end in itertools.pairwise(ends)]
+    return [part for part in parts if part]
