@@ -7,8 +7,8 @@
 Random embeddings of Adience's size, the original's settings for age in 8 classes. "sequential" and
 "stacked" are cross-val.py's engines, with everything from reading the data to the three tables of a
 run. "stock" is what the original does, training and validation only; see bench_training.py.
-"bare" is a stack of torch's own parts: forward, backward and fused AdamW over one batch in memory,
-no dropout, no validation, nothing else, for as many samples as the runs train on. Processor time
+"bare" is a stack of 25 of torch's own parts: forward, backward and fused AdamW over one batch in
+memory, no dropout, no validation, nothing else, for as many samples as the runs train on. Processor time
 is told beside the time on the clock, since a busy machine stretches the latter. Ratios hold,
 absolute times are the machine's: look at its load.
 """
@@ -51,7 +51,8 @@ from utils.sizes import NUM_FOLDS  # noqa: E402
 NUM_ROWS = 17_055
 """Faces of Adience after cleaning."""
 
-NUM_BARE_STEPS = 20
+NUM_BARE_MEMBERS = 25
+NUM_BARE_STEPS = 8
 CPU = torch.device("cpu")
 
 
@@ -155,10 +156,10 @@ def report_cpu(data_dir: Path, arguments: argparse.Namespace) -> None:
         engines = {"sequential": sequential_engine(), "stacked": stacked_engine(stack_size=size)}
         for name, engine in engines.items():
             times[f"{name} {numbers}"], finished = run_engine(engine, config, runs)
-            print_row(f"{name} {numbers}", times[f"{name} {numbers}"], size, num_epochs(finished))
-        bare = time_bare(config, finished, size)
-        times[f"bare {numbers}"] = bare
-        print_row(f"bare {numbers}", bare, size)
+            width = min(size, len(runs)) if name == "stacked" else 1
+            print_row(f"{name} {numbers}", times[f"{name} {numbers}"], width, num_epochs(finished))
+        times[f"bare {numbers}"] = time_bare(config, finished)
+        print_row(f"bare {numbers}", times[f"bare {numbers}"], NUM_BARE_MEMBERS)
     print_ratios(times)
 
 
@@ -210,10 +211,9 @@ def time_stock(config: ConfigParser, runs: list[Run], arguments: argparse.Namesp
     return took.times(len(runs) / len(chosen))
 
 
-def time_bare(config: ConfigParser, finished: list[Finished], size: int) -> Timed:
+def time_bare(config: ConfigParser, finished: list[Finished]) -> Timed:
     """Time a bare stack; scale it to the samples that the runs trained on."""
-    num_members = min(size, len(finished))
-    step = bare_step(config, num_members)
+    step = bare_step(config, NUM_BARE_MEMBERS)
 
     def steps() -> None:
         for _ in range(NUM_BARE_STEPS):
@@ -222,7 +222,7 @@ def time_bare(config: ConfigParser, finished: list[Finished], size: int) -> Time
     steps()
     took, _ = timed(steps)
     num_steps = sum(epochs_trained(one) * num_batches(config, one) for one in finished)
-    return took.times(num_steps / (NUM_BARE_STEPS * num_members))
+    return took.times(num_steps / (NUM_BARE_STEPS * NUM_BARE_MEMBERS))
 
 
 def epochs_trained(finished: Finished) -> int:

@@ -1,10 +1,10 @@
 """Which runs of a cross-validation share a task of Ray, and what a task takes of a machine."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cluster.session import SHARE_OF_GPU, Share, has_gpus, num_at_once, refuse_too_much
+from trainer.stacked_engine import split_evenly
 from trainer.study_results import Run
 
 
@@ -60,15 +60,3 @@ def _gpus_of_a_task(share: Share, stack_size: int | None, n_gpu: int) -> float:
     if n_gpu == 0 or not has_gpus():
         return 0
     return SHARE_OF_GPU if stack_size == 1 else 1
-
-
-def split_evenly(runs: Sequence[Run], num_parts: int) -> list[list[Run]]:
-    """Cut runs into parts whose sizes differ by one at most; no part is empty.
-
-    >>> split_evenly([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)], 2)
-    [[(0, 0), (0, 1), (1, 0)], [(1, 1), (2, 0)]]
-    """
-    size, num_larger = divmod(len(runs), num_parts)
-    ends = [part * size + min(part, num_larger) for part in range(num_parts + 1)]
-    parts = [list(runs[start:end]) for start, end in itertools.pairwise(ends)]
-    return [part for part in parts if part]

@@ -22,7 +22,7 @@ from trainer.study_results import SPLITS
 from utils.checkpoint import load_checkpoint, load_weights
 from utils.config import ConfigParser
 from utils.files import atomic_write
-from utils.runtime import choose_device, choose_precision
+from utils.runtime import choose_device, precision_of
 
 Probabilities = NDArray[np.float32]
 
@@ -105,7 +105,7 @@ def predict(
         Loss and metrics by split, and probabilities (N, C) by split.
     """
     device, _ = choose_device(config["n_gpu"])
-    precision = choose_precision(config["amp"], device)
+    precision = precision_of(config, device)
     model = config.init_obj("arch", arch).to(device)
     load_weights(model, load_checkpoint(checkpoint_path))
     criterion, metrics = config.init_ftn("loss", loss), metrics_of(config)

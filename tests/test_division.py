@@ -11,14 +11,14 @@ from test_cluster import nodes, noted
 
 from cluster.code import code_version
 from cluster.cross_val import progress
-from cluster.division import divide, split_evenly
+from cluster.division import divide
 from cluster.remote import Order, Outcome, Sent, run_remotely
 from cluster.session import Share
 from trainer import stacked_engine as engine_module
 from trainer.check import check
 from trainer.cross_val import cross_validate, evaluate_best
 from trainer.inputs import read_inputs
-from trainer.stacked_engine import stacked_engine
+from trainer.stacked_engine import split_evenly, stacked_engine
 from trainer.study_results import Run
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError, DivergedError

@@ -1,4 +1,7 @@
+import contextlib
 import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -135,6 +138,48 @@ def test_autocast_computes_in_the_precision_chosen_and_float32_opens_none() -> N
         assert not torch.is_autocast_enabled("cpu")
 
 
+def test_small_batches_on_a_cpu_keep_their_tensors_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    cpu = torch.device("cpu")
+    assert choose_precision(True, cpu, 256) == Precision("cpu", torch.bfloat16, rounds_factors=True)
+    assert choose_precision(True, cpu, 257) == Precision("cpu", torch.bfloat16)
+    assert choose_precision(False, cpu, 1) == Precision("cpu", torch.float32)
+    assert choose_precision(True, torch.device("cuda"), 1) == Precision("cuda", torch.bfloat16)
+
+
+@pytest.mark.parametrize("region", [Precision.autocast, Precision.backward])
+def test_factors_are_rounded_inside_their_region_only(
+    region: Callable[[Precision], AbstractContextManager[Any]],
+) -> None:
+    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = matmul.fp32_precision
+    precision = Precision("cpu", torch.bfloat16, rounds_factors=True)
+    with contextlib.suppress(KeyError), region(precision):
+        assert matmul.fp32_precision == "bf16"
+        assert not torch.is_autocast_enabled("cpu")
+        raise KeyError
+    assert matmul.fp32_precision == before != "bf16"
+    with region(Precision("cpu", torch.float32)):
+        assert matmul.fp32_precision == before
+
+
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU has no bfloat16 arithmetic")
+def test_products_of_rounded_factors_are_those_of_bfloat16_numbers() -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(256, 256), torch.randn(256, 256)
+    with Precision("cpu", torch.bfloat16, rounds_factors=True).autocast():
+        product = a @ b
+    assert product.dtype is torch.float32
+    expected = a.bfloat16().double() @ b.bfloat16().double()
+    torch.testing.assert_close(product.double(), expected, rtol=1e-5, atol=1e-4)
+    assert (product - a @ b).abs().max() > 0.01
+
+
 def test_a_precision_prints_as_people_say_it() -> None:
     assert str(Precision("cpu", torch.bfloat16)) == "bfloat16"
+    rounded = Precision("cpu", torch.bfloat16, rounds_factors=True)
+    assert str(rounded) == "float32 with bfloat16 products"
     assert str(Precision("cuda", torch.float16, True)) == "float16 with a gradient scaler"

@@ -135,19 +135,47 @@ def test_rows_and_their_order_are_those_of_the_training_alone(
 
 @pytest.mark.parametrize(
     "precision",
-    [Precision("cpu", torch.bfloat16), Precision("cpu", torch.float16, needs_scaler=True)],
+    [
+        Precision("cpu", torch.bfloat16),
+        Precision("cpu", torch.bfloat16, rounds_factors=True),
+        Precision("cpu", torch.float16, needs_scaler=True),
+    ],
     ids=str,
 )
 def test_half_precision_trains_as_alone(
     precision: Precision, stack_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.fit.choose_precision", lambda *_: precision)
+    monkeypatch.setattr("trainer.fit.precision_of", lambda *_: precision)
     config = stack_config(**{**NO_DROPOUT, "arch.args.num_residuals_per_block": 1})
     alone, (stacked, _) = train_alone(config, THREE), train_stacked(config, THREE)
     for got, expected in zip(stacked, alone, strict=True):
         assert got.logs[-1]["loss"] == pytest.approx(expected.logs[-1]["loss"], abs=0.03)
         assert got.logs[-1]["loss"] < got.logs[0]["loss"]
         assert got.trainer.scaler.state_dict() == expected.trainer.scaler.state_dict()
+
+
+@pytest.mark.parametrize("trained", [train_alone, train_stacked])
+def test_factors_are_rounded_forward_and_backward(
+    trained: Callable[..., Any],
+    stack_config: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    precision = Precision("cpu", torch.bfloat16, rounds_factors=True)
+    monkeypatch.setattr("trainer.fit.precision_of", lambda *_: precision)
+    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before, seen, original = matmul.fp32_precision, [], loss.cse
+
+    def watched(output: Tensor, target: Tensor, **arguments: Any) -> Tensor:
+        seen.append(matmul.fp32_precision)
+        if output.requires_grad:
+            hook: Any = output.register_hook
+            hook(lambda _: seen.append(matmul.fp32_precision))
+        return original(output, target, **arguments)
+
+    monkeypatch.setattr(loss, "cse", watched)
+    trained(stack_config(), THREE)
+    assert set(seen) == {"bf16"}
+    assert matmul.fp32_precision == before
 
 
 def test_dropout_zeroes_its_share_of_the_activations_and_keeps_their_mean(

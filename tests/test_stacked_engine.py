@@ -72,9 +72,9 @@ def test_as_many_runs_are_stacked_as_the_memory_takes(
 ) -> None:
     """In units of one run, from below one: a run is always trained."""
     config, cpu = ConfigParser(cross_val_config, check=check), torch.device("cpu")
-    monkeypatch.setattr(engine_module, "CACHE_BYTES", 2**40)
+    monkeypatch.setattr(engine_module, "CPU_BYTES", 2**40)
     num_bytes = 2**40 / most_members(config, cpu, NO_INPUTS)
-    monkeypatch.setattr(engine_module, "CACHE_BYTES", int(share * num_bytes) + 1)
+    monkeypatch.setattr(engine_module, "CPU_BYTES", int(share * num_bytes) + 1)
     assert most_members(config, cpu, NO_INPUTS) == expected
 
 
@@ -131,14 +131,16 @@ def test_an_interrupted_study_keeps_the_stacks_that_ended_and_goes_on(
     cross_val_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        signal_at(patch, 2 * 4 + 2 + 3, signal.SIGINT)  # 4 batches an epoch, the odd one twice
+        signal_at(patch, 2 * 5 + 3, signal.SIGINT)  # in the second stack
         with pytest.raises(Interrupted):
             study(cross_val_config, stack_size=2)
     left = results_of(cross_val_config)
-    assert sorted(done(left)) == [(0, 0), (0, 1)]
+    assert sorted(done(left)) == [(0, 0), (1, 0)]  # runs of one fold share a stack
     results = study(cross_val_config, stack_size=2)
     assert len(done(results)) == 4
-    assert results["stats"]["0"] == left["stats"]["0"]
+    for seed in ("0", "1"):
+        for split, by_fold in left["stats"][seed].items():
+            assert results["stats"][seed][split]["0"] == by_fold["0"]
 
 
 def test_every_run_has_a_folder_checkpoints_and_a_log_of_its_own(

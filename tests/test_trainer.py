@@ -223,22 +223,36 @@ def test_the_arguments_of_the_loss_reach_training_and_validation(
 
 
 @pytest.mark.skipif(not runtime.cpu_has_bfloat16(), reason="this CPU has no bfloat16 arithmetic")
-def test_amp_trains_and_validates_in_bfloat16(small_config: MakeConfig) -> None:
+@pytest.mark.parametrize(
+    ("small_batch", "name", "dtype"),
+    [
+        (256, "float32 with bfloat16 products", torch.float32),
+        (1, "bfloat16", torch.bfloat16),
+    ],
+)
+def test_amp_trains_and_validates_in_bfloat16(
+    small_batch: int,
+    name: str,
+    dtype: torch.dtype,
+    small_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime, "SMALL_BATCH", small_batch)
     config = small_config(**{**TINY, "amp": True, "trainer.monitor": "off"})
     run, plain = train(config), train({**config, "amp": False})
     setup = run.fitted.setup
-    assert str(setup.precision) == "bfloat16"
+    assert str(setup.precision) == name
     assert {weight.dtype for weight in setup.model.parameters()} == {torch.float32}
-    for name, value in run.logs[-1].items():
-        if name.endswith("loss"):
-            assert value == pytest.approx(plain.logs[-1][name], rel=0.02)
-            assert value != plain.logs[-1][name]
+    for key, value in run.logs[-1].items():
+        if key.endswith("loss"):
+            assert value == pytest.approx(plain.logs[-1][key], rel=0.02)
+            assert value != plain.logs[-1][key]
     assert setup.valid_loader is not None
     embeddings, labels = next(iter(setup.valid_loader))
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), setup.precision.autocast():
         logits = setup.model.eval()(embeddings)
         expected = functional.cross_entropy(logits, labels).item()
-    assert logits.dtype == torch.bfloat16
+    assert logits.dtype == dtype
     assert run.logs[-1]["val_loss"] == pytest.approx(expected, rel=1e-6)
 
 
@@ -265,7 +279,7 @@ def test_a_gpu_that_is_wanted_and_absent_is_told(
 def float16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train as on a GPU without bfloat16, in float16 with a gradient scaler: a CPU can, too."""
     precision = runtime.Precision("cpu", torch.float16, needs_scaler=True)
-    monkeypatch.setattr("trainer.fit.choose_precision", lambda *_: precision)
+    monkeypatch.setattr("trainer.fit.precision_of", lambda *_: precision)
 
 
 @pytest.mark.usefixtures("float16")

@@ -39,7 +39,7 @@ from utils.config import ConfigParser
 from utils.errors import ConfigError, DivergedError
 from utils.files import write_json
 from utils.log import get_logger
-from utils.runtime import choose_device, choose_precision, limited_threads
+from utils.runtime import choose_device, limited_threads, precision_of
 
 Engine = Callable[[ConfigParser, Sequence[Run], Any, Inputs], Generator[Finished, None, None]]
 """Trains runs and yields each when it is done, in any order.
@@ -69,7 +69,7 @@ def sequential_engine(threads: int | None = None) -> Engine:
     ) -> Generator[Finished, None, None]:
         with limited_threads(threads):
             device, line = choose_device(config["n_gpu"])
-            precision = choose_precision(config["amp"], device)
+            precision = precision_of(config, device)
             get_logger("cross-val").info(f"{line}, {precision}")
             for seed, fold in runs:
                 yield run_one(config, seed, fold, inputs=inputs)

@@ -26,7 +26,7 @@ from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.log import RunLog, run_log
 from utils.network_check import MIN_ROWS, NetworkCheck, draw
-from utils.runtime import choose_device, choose_precision, free_bytes, seed_everything
+from utils.runtime import choose_device, free_bytes, precision_of, seed_everything
 
 SHARE_FOR_FACES = 0.5
 """Of a GPU's free memory, what a data set may take."""
@@ -92,7 +92,7 @@ def prepare(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> Setup:
     logger = config.get_logger("train")
     seed_everything(config["seed"])
     device, line = choose_device(config["n_gpu"])
-    precision = choose_precision(config["amp"], device)
+    precision = precision_of(config, device)
     logger.info(f"{line}, {precision}")
     is_fresh = config.resume is None and config["checkpoint"] is not None
     pretrained = inputs.pretrained

@@ -144,7 +144,8 @@ class Stack:
             one.trainer.scaler.scale(loss)
             for one, loss in zip(active, losses.mean(1).unbind(), strict=True)
         ]
-        gradients = torch.autograd.grad(torch.stack(scaled).sum(), run.leaves)
+        with self._setup.precision.backward():
+            gradients = torch.autograd.grad(torch.stack(scaled).sum(), run.leaves)
         with torch.no_grad():
             scored = Scored(output, target)
             values = [metric.values(scored).view(rows.shape) for metric in self._setup.metrics]

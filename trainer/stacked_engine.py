@@ -1,5 +1,6 @@
 """Cross-validation whose runs are trained together, as stacks."""
 
+import itertools
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -20,16 +21,17 @@ from utils.checkpoint import environment
 from utils.config import ConfigParser
 from utils.errors import DivergedError
 from utils.log import get_logger, run_log
-from utils.runtime import choose_device, choose_precision, free_bytes, limited_threads
+from utils.runtime import choose_device, free_bytes, limited_threads, precision_of
 
-COPIES = 5
-"""Numbers kept for each weight: itself, its gradient, two moments, and one to work with."""
+COPIES = 7
+"""Numbers kept for each weight: itself, its gradient, two moments (of a member's own optimizer, and
+stacked), and one to work with."""
 
 ACTIVATION_COPIES = 6
 """Numbers kept for each activation of a batch between forward and backward pass."""
 
-CACHE_BYTES = 64 * 2**20
-"""What a stack on a CPU may take: more falls out of the caches, and is slower than less."""
+CPU_BYTES = 192 * 2**20
+"""What a stack on a CPU may take: larger ones fall out of the caches, and gain nothing."""
 
 FREE_SHARE = 0.8
 """Of a GPU's free memory, what a stack may take."""
@@ -84,17 +86,31 @@ def train_stacks(
     """
     device, line = choose_device(config["n_gpu"])
     size = min(stack_size or most_members(config, device, inputs), len(runs))
-    num_stacks = -(-len(runs) // size)
-    size = -(-len(runs) // num_stacks)  # stacks of like sizes
-    precision = choose_precision(config["amp"], device)
-    get_logger("cross-val").info(f"{line}, {precision}; runs at once: {size}, stacks: {num_stacks}")
-    for start in range(0, len(runs), size):
-        for member in _train(config, runs[start : start + size], inputs, on_epoch):
+    by_fold = sorted(runs, key=lambda run: run[1])  # as many batches: more of a stack is alike
+    stacks = split_evenly(by_fold, -(-len(runs) // size))
+    precision = precision_of(config, device)
+    get_logger("cross-val").info(
+        f"{line}, {precision}; runs at once: {len(stacks[0])}, stacks: {len(stacks)}"
+    )
+    for stack in stacks:
+        for member in _train(config, stack, inputs, on_epoch):
             seed, fold = run_of(member)
             if member.error is None:
                 yield (seed, fold), _finished(member, inputs)
             else:
                 yield (seed, fold), DivergedError(f"seed {seed}, fold {fold}: {member.error}")
+
+
+def split_evenly(runs: Sequence[Run], num_parts: int) -> list[list[Run]]:
+    """Cut runs into parts whose sizes differ by one at most; no part is empty.
+
+    >>> split_evenly([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)], 2)
+    [[(0, 0), (0, 1), (1, 0)], [(1, 1), (2, 0)]]
+    """
+    size, num_larger = divmod(len(runs), num_parts)
+    ends = [part * size + min(part, num_larger) for part in range(num_parts + 1)]
+    parts = [list(runs[start:end]) for start, end in itertools.pairwise(ends)]
+    return [part for part in parts if part]
 
 
 def most_members(config: ConfigParser, device: torch.device, inputs: Inputs) -> int:
@@ -105,7 +121,7 @@ def most_members(config: ConfigParser, device: torch.device, inputs: Inputs) -> 
     num_samples = config["data_loader"]["args"]["batch_size"]
     per_member = 4 * COPIES * net.num_parameters()
     if device.type == "cpu":
-        return max(1, CACHE_BYTES // per_member)
+        return max(1, CPU_BYTES // per_member)
     per_member += 4 * ACTIVATION_COPIES * num_features * num_samples
     free = FREE_SHARE * free_bytes(device)
     free -= 0 if inputs.source is None else inputs.source.num_bytes()

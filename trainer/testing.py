@@ -18,7 +18,7 @@ from utils.errors import ConfigError, DataError
 from utils.files import write_json
 from utils.log import get_logger
 from utils.network_check import NetworkCheck
-from utils.runtime import choose_device, choose_precision
+from utils.runtime import choose_device, precision_of
 
 SPLITS = ("train", "val", "test", "all")
 SUFFIX = "_test-results.json"
@@ -59,7 +59,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     arguments = config["data_loader"]["args"]
     split = split or _default_split(arguments, checkpoint.config["data_loader"]["args"]["dataset"])
     device, line = choose_device(config["n_gpu"])
-    precision = choose_precision(config["amp"], device)
+    precision = precision_of(config, device)
     logger.info(f"{line}, {precision}")
     model = config.init_obj("arch", arch).to(device)
     load_weights(model, checkpoint)

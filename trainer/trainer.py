@@ -76,7 +76,8 @@ class Trainer(BaseTrainer):
             output = setup.model(embeddings.to(setup.device))
             loss = setup.criterion(output, target)
         setup.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        with setup.precision.backward():
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.step()
         with torch.no_grad():
             return score(output, target, loss, setup.metrics)

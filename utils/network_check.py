@@ -7,6 +7,7 @@ smallest variances, which are badly known and grow most on photographs of anothe
 docs/data.md has the figures, benchmarks/bench_foreign.py measures them.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -139,11 +140,16 @@ def draw(embeddings: Rows, rows: NDArray[np.int64], seed: int, most: int = MAX_R
 
 def rotated(embeddings: Rows, seed: int = 0) -> Rows:
     """Rotate embeddings (N, 512) at random: the stand-in for those of another network."""
+    turned: Rows = embeddings @ _rotation(seed)
+    return turned
+
+
+@functools.cache
+def _rotation(seed: int) -> NDArray[np.float32]:
     normal = np.random.default_rng(seed).standard_normal((EMBEDDING_SIZE, EMBEDDING_SIZE))
     rotation, upper = np.linalg.qr(normal)
     rotation *= np.sign(np.diag(upper))  # all rotations alike; Source: arXiv math-ph/0609050
-    turned: Rows = embeddings @ rotation.astype(np.float32)
-    return turned
+    return rotation.astype(np.float32)
 
 
 def _least_used_directions(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

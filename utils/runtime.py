@@ -75,6 +75,10 @@ def limited_threads(num_threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+SMALL_BATCH = 256
+"""Samples up to which a CPU takes longer to turn float32 tensors into bfloat16 than it saves."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """The numbers that the network computes with.
@@ -83,27 +87,63 @@ class Precision:
         device_type: "cpu" or "cuda".
         dtype: of the matrix products; float32 means no autocast.
         needs_scaler: float16 gradients underflow without a scaler.
+        rounds_factors: only the factors of products are rounded to bfloat16, within the product;
+            all tensors stay float32. On CPUs.
     """
 
     device_type: str
     dtype: "torch.dtype"
     needs_scaler: bool = False
+    rounds_factors: bool = False
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Open the one autocast region that training and evaluation share."""
+        """Open the one region of lower precision that forward passes share."""
         import torch
 
+        if self.rounds_factors:
+            return _rounded_factors()
         if self.dtype is torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device_type, self.dtype)
 
+    def backward(self) -> contextlib.AbstractContextManager[Any]:
+        """Open the region of a backward pass; after autocast, tensors have their types already."""
+        return _rounded_factors() if self.rounds_factors else contextlib.nullcontext()
+
     def __str__(self) -> str:
         name = str(self.dtype).removeprefix("torch.")
+        if self.rounds_factors:
+            return f"float32 with {name} products"
         return f"{name} with a gradient scaler" if self.needs_scaler else name
 
 
-def choose_precision(amp: bool, device: "torch.device") -> Precision:
-    """Turn `amp` into numbers: bfloat16 where the device has it, else float16 on GPUs only."""
+@contextlib.contextmanager
+def _rounded_factors() -> Iterator[None]:
+    """Let oneDNN round the factors of float32 products to bfloat16."""
+    import torch
+
+    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
+
+
+def precision_of(config: Any, device: "torch.device") -> Precision:
+    """Give the numbers that a config asks for on a device."""
+    return choose_precision(config["amp"], device, config["data_loader"]["args"]["batch_size"])
+
+
+def choose_precision(amp: bool, device: "torch.device", batch_size: int | None = None) -> Precision:
+    """Turn `amp` into numbers: bfloat16 where the device has it, else float16 on GPUs only.
+
+    Args:
+        amp: whether products may be less precise than float32.
+        device: to compute on.
+        batch_size: of training, where known: with small batches a CPU keeps float32 tensors.
+    """
     import torch
 
     if amp and device.type == "cuda":
@@ -111,7 +151,8 @@ def choose_precision(amp: bool, device: "torch.device") -> Precision:
             return Precision("cuda", torch.bfloat16)
         return Precision("cuda", torch.float16, needs_scaler=True)
     if amp and device.type == "cpu" and cpu_has_bfloat16():
-        return Precision("cpu", torch.bfloat16)
+        is_small = batch_size is not None and batch_size <= SMALL_BATCH
+        return Precision("cpu", torch.bfloat16, rounds_factors=is_small)
     return Precision(device.type, torch.float32)
 
 
