@@ -8,9 +8,9 @@ Random embeddings of Adience's size, the original's settings for age in 8 classe
 "stacked" are cross-val.py's engines, with everything from reading the data to the three tables of a
 run. "stock" is what the original does, training and validation only; see bench_training.py.
 "bare" is a stack of 25 of torch's own parts: forward, backward and fused AdamW over one batch in
-memory, no dropout, no validation, nothing else, for as many samples as the runs train on. Processor time
-is told beside the time on the clock, since a busy machine stretches the latter. Ratios hold,
-absolute times are the machine's: look at its load.
+memory, no dropout, no validation, nothing else, for as many samples as the runs train on.
+Processor time is told beside the time on the clock, since a busy machine stretches the latter.
+Ratios hold, absolute times are the machine's: look at its load.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Dropout whose random numbers are cheap on a CPU."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +8,10 @@ from torch.nn import functional
 LANE_BITS = 16
 """Random bits an activation: the rate is rounded to a multiple of 2 ** -16."""
 
+LANE = torch.int16
 NUM_VALUES = 1 << LANE_BITS
+
+BitSource = torch.Generator | np.random.BitGenerator
 
 
 class Dropout(nn.Dropout):
@@ -34,22 +38,45 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
 
 def keep_probability(p: float, device: torch.device) -> float:
     """Give the probability that `zero_one_mask` keeps an activation: 1 - p, rounded on a CPU."""
-    return 1 - _num_dropped(p) / NUM_VALUES if device.type == "cpu" else 1 - p
+    return rounded_keep_probability(p) if device.type == "cpu" else 1 - p
+
+
+def rounded_keep_probability(p: float) -> float:
+    """Give the probability that `keep_lanes` keeps an activation."""
+    return 1 - _num_dropped(p) / NUM_VALUES
 
 
 def zero_one_mask(shape: torch.Size, p: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Draw a mask, 0 < p < 1: 0 with probability p, else 1."""
-    return fill_zero_one(torch.empty(shape, dtype=dtype, device=device), p)
-
-
-def fill_zero_one(mask: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
-    """Fill a contiguous tensor as `zero_one_mask`, from a generator or the global one."""
+    mask = torch.empty(shape, dtype=dtype, device=device)
     if mask.device.type != "cpu":
-        return mask.bernoulli_(1 - p, generator=generator)
-    num_draws = -(-mask.numel() // 4)
-    draws = torch.empty(num_draws, dtype=torch.int64, device="cpu")
-    draws.random_(-(2**63), None, generator=generator)
-    lanes = draws.view(torch.int16)[: mask.numel()].view(mask.shape)
+        return mask.bernoulli_(1 - p)
+    draws = torch.empty(num_draws(mask.numel()), dtype=torch.int64, device="cpu")
+    lanes = fill_draws(draws).view(LANE)[: mask.numel()].view(mask.shape)
+    return keep_lanes(lanes, p, mask)
+
+
+def num_draws(num_lanes: int) -> int:
+    """Count the 64-bit numbers that hold so many lanes."""
+    return -(-num_lanes // 4)
+
+
+def bit_source(seed: int, device: torch.device) -> BitSource:
+    """Make a source of random bits of its own: on a CPU one of half the cost of torch's."""
+    if device.type == "cpu":
+        return np.random.SFC64(seed)
+    return torch.Generator(device).manual_seed(seed)
+
+
+def fill_draws(draws: Tensor, source: BitSource | None = None) -> Tensor:
+    """Fill a tensor (N,) of int64 with random bits, from a source or torch's global generator."""
+    if isinstance(source, np.random.BitGenerator):
+        return draws.copy_(torch.from_numpy(source.random_raw(len(draws)).view(np.int64)))
+    return draws.random_(-(2**63), None, generator=source)
+
+
+def keep_lanes(lanes: Tensor, p: float, mask: Tensor) -> Tensor:
+    """Fill a mask, 0 < p < 1, with 0 and 1 by lanes of random bits of its shape."""
     # Comparing straight into a floating-point tensor is several times faster than casting booleans.
     return torch.ge(lanes, _num_dropped(p) - NUM_VALUES // 2, out=mask)
 

@@ -12,7 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.dropout import fill_zero_one, keep_probability
+from model.dropout import (
+    LANE,
+    BitSource,
+    fill_draws,
+    keep_lanes,
+    num_draws,
+    rounded_keep_probability,
+)
 from model.inference import Layer, layers_of
 from model.model import ResMLP
 
@@ -54,6 +61,7 @@ class StackedResMLP:
         self.tensors = {name: _stack([_named(net)[name] for net in nets]) for name in shapes[0]}
         self._named_weights = {name: self.tensors[name] for name, _ in nets[0].named_parameters()}
         self._layers = layers_of(nets[0])
+        self._num_dropouts = sum(one.linear.in_features for one in self._layers if one.dropout > 0)
         self._names = {module: name for name, module in nets[0].named_modules()}
 
     @property
@@ -67,27 +75,27 @@ class StackedResMLP:
             for tensor in _named(net).values():
                 tensor.data = tensor.data.clone()
 
-    def forward(self, x: Tensor, members: slice, generators: Sequence[torch.Generator]) -> Pass:
+    def forward(self, x: Tensor, members: slice, sources: Sequence[BitSource]) -> Pass:
         """Run some members, neighbours in the stack, in training mode.
 
         Args:
             x: embeddings (k, B, D) of each.
             members: which k.
-            generators: of the members' dropout masks.
+            sources: of the members' dropout masks.
         """
         leaves = {
             name: weight[members].detach().requires_grad_()
             for name, weight in self._named_weights.items()
         }
-        x = x.transpose(1, 2)
-        skip = x
+        bits = _Bits(sources, self._num_dropouts * x.shape[1], x.device)
+        x = skip = x.transpose(1, 2)
         for layer in self._layers:
             if layer.opens_skip:
                 skip = x
             if layer.norm is not None:
                 x = self._normed(layer, layer.norm, x, members, leaves)
             if layer.dropout > 0:
-                x = x.mul_(_masks(x, layer.dropout, generators))
+                x = x.mul_(bits.mask(x, layer.dropout))
             x = self._linear(layer, x, leaves)
             if layer.closes_skip:
                 x += skip
@@ -109,7 +117,7 @@ class StackedResMLP:
         name = self._names[norm]
         weight, bias = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
         if layer.dropout > 0:
-            kept = keep_probability(layer.dropout, x.device)
+            kept = rounded_keep_probability(layer.dropout)
             weight, bias = weight / kept, bias / kept
         out, mean, var = BatchNorm.apply(x, weight, bias, norm.eps)  # type: ignore[no-untyped-call]
         num_samples, momentum = x.shape[2], norm.momentum or 0.0
@@ -178,9 +186,20 @@ def _stack(tensors: Sequence[Tensor]) -> Tensor:
     return stacked
 
 
-def _masks(x: Tensor, p: float, generators: Sequence[torch.Generator]) -> Tensor:
-    """Draw masks (k, F, B) of 0 and 1, each member's from its own generator."""
-    masks = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    for mask, generator in zip(masks, generators, strict=True):
-        fill_zero_one(mask, p, generator)
-    return masks
+class _Bits:
+    """Random bits for all masks of a batch, drawn at once: each member's from its own source."""
+
+    def __init__(self, sources: Sequence[BitSource], num_lanes: int, device: torch.device):
+        shape = (len(sources), num_draws(num_lanes))
+        draws = torch.empty(shape, dtype=torch.int64, device=device)
+        if num_lanes:
+            for row, source in zip(draws, sources, strict=True):
+                fill_draws(row, source)
+        self._lanes = draws.view(LANE)
+
+    def mask(self, x: Tensor, p: float) -> Tensor:
+        """Give a mask (k, F, B) of 0 and 1 from bits that no other mask took."""
+        num_lanes = x[0].numel()
+        lanes = self._lanes[:, :num_lanes].view(x.shape)
+        self._lanes = self._lanes[:, num_lanes:]
+        return keep_lanes(lanes, p, torch.empty(x.shape, dtype=x.dtype, device=x.device))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from base.base_trainer import Log
 from data_loader.dataset import FaceDataset
+from model.dropout import BitSource, bit_source
 from trainer.trainer import Trainer
 from utils.errors import DivergedError
 
@@ -26,12 +27,11 @@ class Member:
     trainer: Trainer
     error: DivergedError | None = None
     num_steps: int = field(default=0, init=False)
-    generator: torch.Generator = field(init=False)
+    bits: BitSource = field(init=False)
     open_files: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
-        self.generator = torch.Generator(self.trainer.setup.device)
-        self.generator.manual_seed(self.trainer.config["seed"])
+        self.bits = bit_source(self.trainer.config["seed"], self.trainer.setup.device)
 
     @property
     def dataset(self) -> FaceDataset:

@@ -2,7 +2,7 @@
 
 Each member is a trainer of its own, with its loaders, optimizer, schedule, monitor and checkpoints;
 only the batches go through the networks together (`model.stacked`). A member takes the batches that
-it would take alone, from its own rows in its own order; its dropout masks come from a generator of
+it would take alone, from its own rows in its own order; its dropout masks come from random bits of
 its own. A member that is done, or diverges, leaves the stack.
 
 Members are ordered by their number of whole batches, so that those still at work in an epoch are
@@ -137,7 +137,7 @@ class Stack:
         embeddings = self._embeddings.index_select(0, places).view(*rows.shape, -1)
         target = self._labels.index_select(0, places)
         with self._setup.precision.autocast():
-            run = self._networks.forward(embeddings, members, [one.generator for one in active])
+            run = self._networks.forward(embeddings, members, [one.bits for one in active])
             output = run.logits.flatten(0, 1)
             losses = self._criterion(output, target, reduction="none").view(rows.shape)
         scaled = [
