@@ -52,7 +52,7 @@ NUM_ROWS = 17_055
 """Faces of Adience after cleaning."""
 
 NUM_BARE_MEMBERS = 25
-NUM_BARE_STEPS = 8
+NUM_BARE_STEPS = 40
 CPU = torch.device("cpu")
 
 

@@ -60,6 +60,11 @@ class StackedResMLP:
         self.nets = list(nets)
         self.tensors = {name: _stack([_named(net)[name] for net in nets]) for name in shapes[0]}
         self._named_weights = {name: self.tensors[name] for name, _ in nets[0].named_parameters()}
+        self._gradients = {
+            name: torch.empty_like(weight)
+            for name, weight in self._named_weights.items()
+            if weight.dim() == 3
+        }
         self._layers = layers_of(nets[0])
         self._num_dropouts = sum(one.linear.in_features for one in self._layers if one.dropout > 0)
         self._names = {module: name for name, module in nets[0].named_modules()}
@@ -96,16 +101,19 @@ class StackedResMLP:
                 x = self._normed(layer, layer.norm, x, members, leaves)
             if layer.dropout > 0:
                 x = x.mul_(bits.mask(x, layer.dropout))
-            x = self._linear(layer, x, leaves)
+            x = self._linear(layer, x, members, leaves)
             if layer.closes_skip:
                 x += skip
             if layer.has_relu:
                 x = x.relu_()
         return Pass(x.transpose(1, 2), list(leaves.values()))
 
-    def _linear(self, layer: Layer, x: Tensor, leaves: Leaves) -> Tensor:
+    def _linear(self, layer: Layer, x: Tensor, members: slice, leaves: Leaves) -> Tensor:
         name = self._names[layer.linear]
-        return torch.baddbmm(leaves[f"{name}.bias"].unsqueeze(2), leaves[f"{name}.weight"], x)
+        weight, bias = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
+        into = self._gradients[f"{name}.weight"][members]
+        out: Tensor = Linear.apply(x, weight, bias, into)  # type: ignore[no-untyped-call]
+        return out
 
     def _normed(
         self, layer: Layer, norm: nn.BatchNorm1d, x: Tensor, members: slice, leaves: Leaves
@@ -127,6 +135,41 @@ class StackedResMLP:
         self.tensors[f"{name}.num_batches_tracked"][members] += 1
         result: Tensor = out
         return result
+
+
+class Linear(torch.autograd.Function):
+    """Linear layers (k, G, F) of (k, F, B); their gradients go where those of the last batch were.
+
+    New memory is in no cache: on a CPU filling it takes longer than the product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, into: Tensor) -> Tensor:
+        """Give weight @ x + bias (k, G, B).
+
+        Args:
+            ctx: of the backward pass.
+            x: (k, F, B).
+            weight: (k, G, F).
+            bias: (k, G).
+            into: (k, G, F), for the weight's gradient, which is this very tensor.
+        """
+        if torch.is_autocast_enabled(x.device.type):
+            dtype = torch.get_autocast_dtype(x.device.type)
+            x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
+        ctx.save_for_backward(x, weight)
+        ctx.into = into
+        return torch.baddbmm(bias.unsqueeze(2), weight, x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of x, weight and bias."""
+        x, weight = ctx.saved_tensors
+        of_x = torch.bmm(weight.transpose(1, 2), gradient) if ctx.needs_input_grad[0] else None
+        of_bias = gradient.sum(2, dtype=ctx.into.dtype)
+        if gradient.dtype is ctx.into.dtype:
+            return of_x, torch.bmm(gradient, x.transpose(1, 2), out=ctx.into), of_bias, None
+        return of_x, ctx.into.copy_(torch.bmm(gradient, x.transpose(1, 2))), of_bias, None
 
 
 class BatchNorm(torch.autograd.Function):

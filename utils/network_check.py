@@ -153,11 +153,11 @@ def _rotation(seed: int) -> NDArray[np.float32]:
 
 
 def _least_used_directions(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give scaled directions (512, K) and centre (K,), found in float64."""
+    """Give scaled directions (512, K) and centre (K,), from sums of chunks in float64."""
     mean = rows.mean(0, dtype=np.float64)
     squares = np.zeros((rows.shape[1], rows.shape[1]))
     for start in range(0, len(rows), CHUNK_ROWS):
-        centred = rows[start : start + CHUNK_ROWS] - mean
+        centred = rows[start : start + CHUNK_ROWS] - mean.astype(rows.dtype)
         squares += centred.T @ centred
     variances, vectors = np.linalg.eigh(squares / (len(rows) - 1))
     mean_score = max(variances[:NUM_DIRECTIONS].sum(), 1e-6)  # 0 where all rows are the same
