@@ -1,5 +1,6 @@
 """Epochs: train, validate, log, keep the best, stop early, and go on after an interruption."""
 
+import copy
 import json
 import logging
 import time
@@ -70,6 +71,9 @@ class BaseTrainer(ABC):
         setup: network, data, and the rest.
         config: of the run, whose folders exist.
         on_epoch: called after every epoch with its log, checkpoint already written.
+
+    Attributes:
+        keeps_best: hold the best epoch in memory, and write it when the training ends.
     """
 
     def __init__(
@@ -85,6 +89,8 @@ class BaseTrainer(ABC):
         self.monitor = self._monitor(trainer["monitor"], trainer["early_stop"])
         self.position = Position()
         self.best_log: Log = {}
+        self.keeps_best = False
+        self._best_state: dict[str, Any] | None = None
         self.earlier_best: Path | None = None
         self.base_lr = self.lr
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision.needs_scaler)
@@ -129,12 +135,14 @@ class BaseTrainer(ABC):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Hold open what the epochs write to, and say in the end if they stopped early."""
+        """Hold open what the epochs write to; in the end write and say what is left to."""
         if self.earlier_best is not None:
             copy_checkpoint(self.earlier_best, self.config.save_dir / BEST_NAME)
         with closing(Curves(self.config.log_dir, self.config["trainer"]["tensorboard"])) as curves:
             self.curves = curves
             yield
+        if self._best_state is not None:
+            save_checkpoint(self._best_state, self.config.save_dir / BEST_NAME)
         if self.monitor.should_stop:
             self.logger.info(
                 f"Stopped early: {self.monitor.metric} did not improve for "
@@ -242,7 +250,9 @@ class BaseTrainer(ABC):
         state = self._state()
         if is_period:
             save_checkpoint(state, self.config.save_dir / f"checkpoint-epoch{epoch}.pth")
-        if is_best:
+        if is_best and self.keeps_best:
+            self._best_state = copy.deepcopy(state)
+        elif is_best:
             save_checkpoint(state, self.config.save_dir / BEST_NAME)
 
     def _state(self) -> dict[str, Any]:

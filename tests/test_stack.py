@@ -287,11 +287,24 @@ def test_the_best_weights_of_each_member_are_kept(stack_config: Callable[..., Co
         losses = [log["val_loss"] for log in one.logs]
         assert best["epoch"] == losses.index(max(losses)) + 1 < 3
         at_its_end = read(one.save_dir / f"checkpoint-epoch{best['epoch']}.pth")
-        assert_identical(best["state_dict"], at_its_end["state_dict"])
+        assert_identical(best, at_its_end)
         one.trainer.setup.model.load_state_dict(best["state_dict"])
         loader = one.trainer.setup.valid_loader
         assert loader is not None
         assert one.trainer.evaluate(loader)["loss"] == max(losses)
+
+
+def test_the_best_epoch_is_written_once_when_its_member_leaves(
+    stack_config: Callable[..., Config],
+) -> None:
+    config = stack_config(**{"trainer.epochs": 3, "trainer.save_period": 0})
+    made = make(config, [*THREE[:2], {**THREE[2], "trainer.epochs": 1}])
+    paths = [one.save_dir / "model_best.pth" for one in made]
+    seen: list[list[bool]] = []
+    made[0].trainer.on_epoch = lambda _: seen.append([path.exists() for path in paths])
+    for member in Stack([Member(one.trainer) for one in made]).train():
+        assert (member.trainer.config.save_dir / "model_best.pth").exists()
+    assert seen == [[False, False, False], [False, False, True], [False, False, True]]
 
 
 def test_a_member_that_diverges_says_so_and_leaves(stack_config: Callable[..., Config]) -> None:

@@ -23,14 +23,14 @@ from utils.errors import DivergedError
 from utils.log import get_logger, run_log
 from utils.runtime import choose_device, free_bytes, limited_threads, precision_of
 
-COPIES = 7
-"""Numbers kept for each weight: itself, its gradient, two moments (of a member's own optimizer, and
-stacked), and one to work with."""
+COPIES = 10
+"""Numbers kept for each weight: itself, its gradient, one to work with, two moments (of a member's
+own optimizer, and stacked), and weight and moments of the best epoch."""
 
 ACTIVATION_COPIES = 6
 """Numbers kept for each activation of a batch between forward and backward pass."""
 
-CPU_BYTES = 192 * 2**20
+CPU_BYTES = 256 * 2**20
 """What a stack on a CPU may take: larger ones fall out of the caches, and gain nothing."""
 
 FREE_SHARE = 0.8
