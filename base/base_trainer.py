@@ -70,7 +70,7 @@ class BaseTrainer(ABC):
     Args:
         setup: network, data, and the rest.
         config: of the run, whose folders exist.
-        on_epoch: called after every epoch with its log, checkpoint already written.
+        on_epoch: called after every epoch with its log, what it saves already written.
 
     Attributes:
         keeps_best: hold the best epoch in memory, and write it when the training ends.
@@ -143,6 +143,7 @@ class BaseTrainer(ABC):
             yield
         if self._best_state is not None:
             save_checkpoint(self._best_state, self.config.save_dir / BEST_NAME)
+            self._best_state = None
         if self.monitor.should_stop:
             self.logger.info(
                 f"Stopped early: {self.monitor.metric} did not improve for "

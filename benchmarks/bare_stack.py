@@ -8,15 +8,12 @@ from torch.nn import functional
 from model.inference import layers_of
 from model.model import ResMLP
 from utils.config import ConfigParser
-from utils.runtime import choose_precision
+from utils.runtime import precision_of
 
 
 def bare_step(config: ConfigParser, num_members: int) -> Callable[[], None]:
     """Make a step of a stack of torch's own parts, without dropout, on the same batch each time."""
-    arguments, precision = (
-        config["arch"]["args"],
-        choose_precision(config["amp"], torch.device("cpu")),
-    )
+    arguments, precision = config["arch"]["args"], precision_of(config, torch.device("cpu"))
     layers = layers_of(ResMLP(**arguments))
     weights = [
         torch.randn(num_members, *layer.linear.weight.shape).mul_(0.05).requires_grad_()
@@ -45,7 +42,8 @@ def bare_step(config: ConfigParser, num_members: int) -> Callable[[], None]:
                 x = x.relu() if layer.has_relu else x
             loss = functional.cross_entropy(x.transpose(1, 2).flatten(0, 1), target.flatten())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        with precision.backward():
+            loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

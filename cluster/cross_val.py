@@ -24,7 +24,7 @@ POLL_S = 0.5
 MAX_RETRIES = 3
 """Times a run or stack begins again when its process or machine dies."""
 
-FEW = 4
+MAX_NAMED_RUNS = 4
 """Runs under way that are told one by one."""
 
 
@@ -81,7 +81,8 @@ class _Study:
             for reference in done:
                 outcomes = self._outcomes(reference)
                 yield from (self._keep(one) for one in outcomes if isinstance(one, Sent))
-                failure = failure or _first_failure(outcomes)
+                first = _first_failure(outcomes)
+                failure = failure or first
         if failure is not None:
             raise failure
 
@@ -125,7 +126,7 @@ def progress(under_way: dict[Run, int], num_epochs: int) -> str:
     >>> progress({(seed, fold): 5 + seed for seed in range(5) for fold in range(5)}, 20)
     '25 under way, epochs 5 to 9 of 20'
     """
-    if len(under_way) > FEW:
+    if len(under_way) > MAX_NAMED_RUNS:
         first, last = min(under_way.values()), max(under_way.values())
         return f"{len(under_way)} under way, epochs {first} to {last} of {num_epochs}"
     parts = [f"{seed}/{fold} epoch {n} of {num_epochs}" for (seed, fold), n in under_way.items()]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cluster.session import SHARE_OF_GPU, Share, has_gpus, num_at_once, refuse_too_much
-from trainer.stacked_engine import split_evenly
+from trainer.stacked_engine import by_fold, split_evenly
 from trainer.study_results import Run
 
 
@@ -29,7 +29,7 @@ class Division:
         if not self.is_stacked:
             return f"{num_tasks} runs at once, each on {each}"
         size = max(map(len, self.parts))
-        return f"{num_tasks} at once, each a stack of up to {size} runs on {each}"
+        return f"{num_tasks} at once, each up to {size} runs in stacks on {each}"
 
 
 def divide(runs: Sequence[Run], share: Share, stack_size: int | None, n_gpu: int) -> Division:
@@ -51,7 +51,8 @@ def divide(runs: Sequence[Run], share: Share, stack_size: int | None, n_gpu: int
     num_parts = len(runs)
     if is_stacked:
         num_parts = -(-num_parts // stack_size) if stack_size else num_at_once(share.resources())
-    return Division(share, split_evenly(runs, num_parts), is_stacked)
+    in_order = by_fold(runs) if is_stacked else runs
+    return Division(share, split_evenly(in_order, num_parts), is_stacked)
 
 
 def _gpus_of_a_task(share: Share, stack_size: int | None, n_gpu: int) -> float:

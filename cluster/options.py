@@ -32,15 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         type=float,
         metavar="X",
-        help="GPU a run or stack, or a fraction of one (ray; default: a whole one where there is "
-        "any)",
+        help="GPU a run or stack, or a fraction of one (ray; default: where there are any, a whole "
+        "one, or a quarter with --stack_size 1)",
     )
     parser.add_argument(
         "--stack_size",
         type=int,
         metavar="N",
-        help="most runs trained together as one network (stacked; default: what fits the device. "
-        "ray; default: on whole GPUs all runs divided evenly, else 1)",
+        help="most runs trained together as one network, never more than fit the device (default: "
+        "what fits; ray: on whole GPUs all runs divided evenly, else 1)",
     )
     add_address(parser)
 

@@ -59,7 +59,7 @@ class Share:
 
     Attributes:
         cpus: cores, and threads of torch.
-        gpus: GPUs or a fraction of one; None: a fraction where there are any.
+        gpus: GPUs or a fraction of one; None: a quarter where there are any.
     """
 
     cpus: int = 1

@@ -62,7 +62,7 @@ def num_draws(num_lanes: int) -> int:
 
 
 def bit_source(seed: int, device: torch.device) -> BitSource:
-    """Make a source of random bits of its own: on a CPU one of half the cost of torch's."""
+    """Make a source of random bits of its own: on a CPU a cheaper one than torch's."""
     if device.type == "cpu":
         return np.random.SFC64(seed)
     return torch.Generator(device).manual_seed(seed)

@@ -33,7 +33,7 @@ class Pass:
     Attributes:
         logits: (k, B, C).
         leaves: the stacked weights (k, ...) that it read, to differentiate by, in the order of the
-            networks' parameters.
+            networks' parameters. Their gradients last until the next backward pass.
     """
 
     logits: Tensor
@@ -66,7 +66,9 @@ class StackedResMLP:
             if weight.dim() == 3
         }
         self._layers = layers_of(nets[0])
-        self._num_dropouts = sum(one.linear.in_features for one in self._layers if one.dropout > 0)
+        self._num_dropped_features = sum(
+            one.linear.in_features for one in self._layers if one.dropout > 0
+        )
         self._names = {module: name for name, module in nets[0].named_modules()}
 
     @property
@@ -92,7 +94,7 @@ class StackedResMLP:
             name: weight[members].detach().requires_grad_()
             for name, weight in self._named_weights.items()
         }
-        bits = _Bits(sources, self._num_dropouts * x.shape[1], x.device)
+        bits = _Bits(sources, self._num_dropped_features * x.shape[1], x.device)
         x = skip = x.transpose(1, 2)
         for layer in self._layers:
             if layer.opens_skip:
@@ -112,7 +114,7 @@ class StackedResMLP:
         name = self._names[layer.linear]
         weight, bias = leaves[f"{name}.weight"], leaves[f"{name}.bias"]
         into = self._gradients[f"{name}.weight"][members]
-        out: Tensor = Linear.apply(x, weight, bias, into)  # type: ignore[no-untyped-call]
+        out: Tensor = StackedLinear.apply(x, weight, bias, into)  # type: ignore[no-untyped-call]
         return out
 
     def _normed(
@@ -127,7 +129,7 @@ class StackedResMLP:
         if layer.dropout > 0:
             kept = rounded_keep_probability(layer.dropout)
             weight, bias = weight / kept, bias / kept
-        out, mean, var = BatchNorm.apply(x, weight, bias, norm.eps)  # type: ignore[no-untyped-call]
+        out, mean, var = StackedBatchNorm.apply(x, weight, bias, norm.eps)  # type: ignore[no-untyped-call]
         num_samples, momentum = x.shape[2], norm.momentum or 0.0
         self.tensors[f"{name}.running_mean"][members].lerp_(mean, momentum)
         unbiased = var * (num_samples / (num_samples - 1))
@@ -137,7 +139,7 @@ class StackedResMLP:
         return result
 
 
-class Linear(torch.autograd.Function):
+class StackedLinear(torch.autograd.Function):
     """Linear layers (k, G, F) of (k, F, B); their gradients go where those of the last batch were.
 
     New memory is in no cache: on a CPU filling it takes longer than the product.
@@ -172,11 +174,11 @@ class Linear(torch.autograd.Function):
         return of_x, ctx.into.copy_(torch.bmm(gradient, x.transpose(1, 2))), of_bias, None
 
 
-class BatchNorm(torch.autograd.Function):
+class StackedBatchNorm(torch.autograd.Function):
     """Batch norm of (k, F, B) over B with the batch's own statistics.
 
-    The sums run over neighbours in memory, which on a CPU takes a third of the time that torch's
-    own takes for this shape; its backward pass is torch's own.
+    The sums run over neighbours in memory, which on a CPU is faster than torch's own for this
+    shape; its backward pass is torch's own.
     """
 
     @staticmethod

@@ -1,6 +1,7 @@
 """How runs are divided over the GPUs and CPUs of a cluster, and trained as stacks, without Ray."""
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from helpers import Config
 from test_cluster import nodes, noted
 
 from cluster.code import code_version
-from cluster.cross_val import progress
+from cluster.cross_val import _Study, progress
 from cluster.division import divide
 from cluster.remote import Order, Outcome, Sent, run_remotely
 from cluster.session import Share
@@ -18,7 +19,7 @@ from trainer import stacked_engine as engine_module
 from trainer.check import check
 from trainer.cross_val import cross_validate, evaluate_best
 from trainer.inputs import read_inputs
-from trainer.stacked_engine import split_evenly, stacked_engine
+from trainer.stacked_engine import by_fold, split_evenly, stacked_engine
 from trainer.study_results import Run
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError, DivergedError
@@ -36,17 +37,17 @@ TWO_GPUS = {"CPU": 8.0, "GPU": 2.0}
     [
         ([CPUS], None, None, "4 runs at once, each on 1 CPUs and 0 GPUs"),
         ([CPUS], None, 1, "4 runs at once, each on 1 CPUs and 0 GPUs"),
-        ([CPUS], None, 9, "3 at once, each a stack of up to 9 runs on 1 CPUs and 0 GPUs"),
-        ([CPUS], 0, 2, "4 at once, each a stack of up to 2 runs on 1 CPUs and 0 GPUs"),
-        ([ONE_GPU], None, None, "1 at once, each a stack of up to 25 runs on 1 CPUs and 1 GPUs"),
+        ([CPUS], None, 9, "3 at once, each up to 9 runs in stacks on 1 CPUs and 0 GPUs"),
+        ([CPUS], 0, 2, "4 at once, each up to 2 runs in stacks on 1 CPUs and 0 GPUs"),
+        ([ONE_GPU], None, None, "1 at once, each up to 25 runs in stacks on 1 CPUs and 1 GPUs"),
         ([ONE_GPU], 0, None, "4 runs at once, each on 1 CPUs and 0 GPUs"),
-        ([TWO_GPUS], None, None, "2 at once, each a stack of up to 13 runs on 1 CPUs and 1 GPUs"),
-        ([TWO_GPUS], 1, None, "2 at once, each a stack of up to 13 runs on 1 CPUs and 1 GPUs"),
-        ([TWO_GPUS], None, 4, "2 at once, each a stack of up to 4 runs on 1 CPUs and 1 GPUs"),
+        ([TWO_GPUS], None, None, "2 at once, each up to 13 runs in stacks on 1 CPUs and 1 GPUs"),
+        ([TWO_GPUS], 1, None, "2 at once, each up to 13 runs in stacks on 1 CPUs and 1 GPUs"),
+        ([TWO_GPUS], None, 4, "2 at once, each up to 4 runs in stacks on 1 CPUs and 1 GPUs"),
         ([TWO_GPUS], None, 1, "8 runs at once, each on 1 CPUs and 0.25 GPUs"),
         ([TWO_GPUS], 0.5, None, "4 runs at once, each on 1 CPUs and 0.5 GPUs"),
-        ([TWO_GPUS], 0.5, 5, "4 at once, each a stack of up to 5 runs on 1 CPUs and 0.5 GPUs"),
-        ([TWO_GPUS, ONE_GPU, CPUS], None, None, "3 at once, each a stack of up to 9 runs on"),
+        ([TWO_GPUS], 0.5, 5, "4 at once, each up to 5 runs in stacks on 1 CPUs and 0.5 GPUs"),
+        ([TWO_GPUS, ONE_GPU, CPUS], None, None, "3 at once, each up to 9 runs in stacks on"),
     ],
 )
 def test_a_whole_gpu_takes_a_stack_and_everything_less_a_run(
@@ -59,7 +60,8 @@ def test_a_whole_gpu_takes_a_stack_and_everything_less_a_run(
     nodes(monkeypatch, *machines)
     division = divide(RUNS, Share(1, gpus), stack_size, n_gpu=1)
     assert str(division).startswith(expected)
-    assert list(itertools.chain(*division.parts)) == RUNS
+    together = list(itertools.chain(*division.parts))
+    assert together == (by_fold(RUNS) if division.is_stacked else RUNS)
     assert division.is_stacked == ("stack" in expected)
 
 
@@ -69,6 +71,14 @@ def test_a_config_without_a_gpu_takes_none(monkeypatch: pytest.MonkeyPatch) -> N
         "8 runs at once, each on 1 CPUs and 0 GPUs"
     )
     assert divide(RUNS, Share(), 2, n_gpu=0).share.gpus == 0
+    assert not divide(RUNS, Share(1, 1), None, n_gpu=0).is_stacked
+
+
+def test_runs_of_a_fold_share_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have as many batches, so that most of a stack is alike."""
+    nodes(monkeypatch, CPUS)
+    parts = divide(RUNS, Share(), 5, n_gpu=0).parts
+    assert [{fold for _, fold in part} for part in parts] == [{0}, {1}, {2}, {3}, {4}]
 
 
 def test_only_gpus_that_have_the_cores_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +111,30 @@ def test_the_bar_tells_few_runs_by_name_and_many_by_number() -> None:
     assert progress({}, 20) == ""
     assert "0/3" in progress(dict.fromkeys(RUNS[:4], 1), 20)
     assert len(progress(dict.fromkeys(RUNS * 4, 1), 20)) < 50
+
+
+class FakeRay:
+    """A Ray whose references are the outcomes themselves, in one-element tuples."""
+
+    exceptions = SimpleNamespace(RayTaskError=KeyError, RayError=KeyError)
+
+    def wait(self, references: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return references[:1], references[1:]
+
+    def get(self, reference: Any) -> Any:
+        return list(reference)
+
+
+def test_failures_of_later_tasks_are_told_and_the_first_is_raised(
+    monkeypatch: pytest.MonkeyPatch, program_log: pytest.LogCaptureFixture
+) -> None:
+    study: Any = object.__new__(_Study)
+    first, second = DivergedError("seed 0, fold 1: NaN"), DivergedError("seed 3, fold 2: NaN")
+    study.__dict__ |= {"ray": FakeRay(), "waiting": [], "_show": lambda _: None, "_start": list}
+    study.under_way = {(first,): [(0, 1)], (second,): [(3, 2)]}
+    with pytest.raises(DivergedError, match="seed 0, fold 1"):
+        list(study.run(None, SimpleNamespace(is_set=False)))
+    assert program_log.messages == [str(first), str(second)]
 
 
 # --- a stack on a worker -------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_every_gpu_of_a_cluster_takes_a_stack(cross_val_config: Config, tmp_path
         outcome = run("cross-val.py", *options, **cluster.variables)
         assert (outcome.code, outcome.err) == (0, "")
         assert nodes_that_ran(cross_val_config, cluster) == {"head", "worker"}
-    assert "Ray: 2 at once, each a stack of up to 2 runs on 1 CPUs and 1 GPUs" in outcome.out
+    assert "Ray: 2 at once, each up to 2 runs in stacks on 1 CPUs and 1 GPUs" in outcome.out
     results = results_of(cross_val_config)
     assert results["environment"]["engine"] == "stacked"
     expected = in_process(cross_val_config, tmp_path, stacked_engine(threads=1))

@@ -12,7 +12,8 @@ from helpers import Config, assert_identical, read, signal_at, train
 from stacking import THREE, Trained, changed, dataset_of, make, train_alone, train_stacked
 from torch import Tensor
 
-from model import loss
+from base.curves import Curves
+from model import loss, stacked
 from model.dropout import bit_source
 from model.stacked import Pass, StackedResMLP
 from trainer.member import Member
@@ -204,6 +205,26 @@ def test_dropout_zeroes_its_share_of_the_activations_and_keeps_their_mean(
     assert not torch.equal(is_zero[0], is_zero[1])
 
 
+def test_no_two_masks_share_their_bits(
+    stack_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks: list[Tensor] = []
+    original = stacked._Bits.mask
+
+    def spied(self: Any, x: Tensor, p: float) -> Tensor:
+        masks.append(original(self, x, p))
+        return masks[-1]
+
+    monkeypatch.setattr(stacked._Bits, "mask", spied)
+    made = make(stack_config(**{"arch.args.num_residuals_per_block": 2}), THREE)
+    networks = StackedResMLP([one.trainer.setup.model for one in made])  # type: ignore[misc]
+    sources = [bit_source(seed, torch.device("cpu")) for seed in range(3)]
+    for _ in range(2):
+        networks.forward(torch.randn(3, 64, 512), slice(0, 3), sources)
+    firsts = [tuple(member[0, :64].tolist()) for mask in masks for member in mask]
+    assert len(set(firsts)) == len(firsts) > 12
+
+
 # --- independent of each other --------------------------------------------------------------------
 
 
@@ -389,6 +410,15 @@ def test_networks_that_left_share_no_memory(stack_config: Callable[..., Config])
         weight.untyped_storage().data_ptr() for one in made for weight in one.weights.values()
     ]
     assert len(set(storages)) == len(storages)
+
+
+def test_curves_have_the_rate_that_the_epoch_began_with(
+    stack_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(Curves, "add", lambda _, log, lr: seen.append(lr))
+    train_stacked(stack_config(**schedule("ExponentialLR", gamma=0.5)), THREE[:1])
+    assert seen == pytest.approx([0.001, 0.0005])
 
 
 def test_curves_are_written_where_wanted(stack_config: Callable[..., Config]) -> None:

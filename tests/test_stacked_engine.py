@@ -66,6 +66,16 @@ def test_runs_that_do_not_fit_one_stack_become_stacks_of_like_sizes(
     assert any("runs at once: 2, stacks: 2" in line for line in program_log.messages)
 
 
+def test_no_more_runs_are_stacked_than_fit_whatever_is_asked_for(
+    cross_val_config: Config,
+    program_log: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "most_members", lambda *_: 2)
+    study(cross_val_config, stack_size=4)
+    assert any("runs at once: 2, stacks: 2" in line for line in program_log.messages)
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 1), (1, 1), (2.5, 2), (100, 100)])
 def test_as_many_runs_are_stacked_as_the_memory_takes(
     share: float, expected: int, cross_val_config: Config, monkeypatch: pytest.MonkeyPatch

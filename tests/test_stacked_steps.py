@@ -7,15 +7,24 @@ from typing import Any
 import pytest
 import torch
 from helpers import Config, assert_identical
-from stacking import ALIKE, THREE, Trained, changed, train_alone, train_stacked
+from stacking import ALIKE, THREE, Trained, changed, make, train_alone, train_stacked
 from torch import Tensor
 
 from trainer import stacked_steps
-from trainer.stacked_steps import BY_NUMBER
+from trainer.member import Member
+from trainer.stacked_steps import BY_NUMBER, step_alone
+from utils.runtime import Precision
 
 BATCH = "data_loader.args.batch_size"
 ONE_CYCLE = {"type": "OneCycleLR", "args": {"cycle_momentum": False}}
+RISING_MOMENTUM = {"type": "OneCycleLR", "args": {"base_momentum": 0.5, "max_momentum": 0.0}}
 Widths = Counter[int]
+
+UNLIKE: list[Config] = [
+    {"seed": seed, "data_loader.args.test_cross_val": 0, "data_loader.args.limit_data": limit}
+    for seed, limit in enumerate((100, 210, 215, 210, 40, 100))
+]
+"""Members of other numbers of rows, in no order."""
 
 
 @pytest.fixture
@@ -69,6 +78,7 @@ def apart(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> Any:
             **optimizer("SGD", momentum=0.9),
             "lr_scheduler": {"type": "ExponentialLR", "args": {"gamma": 0.5}},
         },
+        {**optimizer("SGD"), "lr_scheduler": RISING_MOMENTUM},
         {"lr_scheduler": {"type": "CyclicLR", "args": {"base_lr": 1e-4, "cycle_momentum": False}}},
     ],
     ids=str,
@@ -95,6 +105,60 @@ def test_the_losses_are_those_of_the_trainings_alone(
     for got, expected in zip(stacked, alone, strict=True):
         losses = [log["val_loss"] for log in got.logs]
         assert losses == pytest.approx([log["val_loss"] for log in expected.logs], abs=1e-8, rel=0)
+
+
+@pytest.mark.parametrize("batch_size", [19, 47, 63])
+def test_members_with_other_numbers_of_batches_train_as_alone(
+    batch_size: int, cross_val_config: Config, widths: Widths
+) -> None:
+    """From none to several whole batches, with and without an odd end."""
+    changes = {
+        BATCH: batch_size,
+        "arch.args.dropout": 0.0,
+        "lr_scheduler": None,
+        "trainer.epochs": 3,
+    }
+    config = changed(cross_val_config, changes)
+    alone = train_alone(config, UNLIKE, is_double=True)
+    stacked, _ = train_stacked(config, UNLIKE, is_double=True)
+    assert widths
+    for got, expected in zip(stacked, alone, strict=True):
+        for name, weight in expected.weights.items():
+            torch.testing.assert_close(got.weights[name], weight, rtol=1e-6, atol=1e-7)
+
+
+def test_members_of_equal_rates_and_other_schedules_step_alone(
+    cross_val_config: Config, widths: Widths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an epoch both cycles are at an end, or both at their peak."""
+    path = "lr_scheduler.args.step_size_up"
+    cyclic = {"type": "CyclicLR", "args": {"base_lr": 1e-4, "cycle_momentum": False}}
+    changes = {"lr_scheduler": cyclic, "trainer.epochs": 3, BATCH: 20}
+    config = changed(cross_val_config, changes)
+    num_batches = len(make(config, ALIKE[:1])[0].trainer.setup.train_loader)
+    long = num_batches if num_batches % 2 else num_batches // 2
+    members = [{**one, path: steps} for one, steps in zip(ALIKE, (1, long, long), strict=True)]
+    together, _ = train_stacked(config, members)
+    alone, _ = apart(monkeypatch, lambda: train_stacked(config, members))
+    assert set(widths) == {2}
+    assert_identical(everything(together), everything(alone))
+
+
+def test_with_a_gradient_scaler_every_member_steps_alone(
+    cross_val_config: Config, widths: Widths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scaler leaves the step of that member out whose gradients overflow."""
+    precision = Precision("cpu", torch.float16, needs_scaler=True)
+    monkeypatch.setattr("trainer.fit.precision_of", lambda *_: precision)
+    train_stacked(changed(cross_val_config, {BATCH: 20}), ALIKE)
+    assert not widths
+
+
+def test_no_gradients_are_held_after_a_step(cross_val_config: Config) -> None:
+    (member,) = [Member(one.trainer) for one in make(cross_val_config, ALIKE[:1])]
+    weights = list(member.trainer.setup.model.parameters())
+    step_alone(member, [torch.ones_like(weight) for weight in weights])
+    assert [weight.grad for weight in weights] == [None] * len(weights)
 
 
 def test_only_members_that_are_alike_step_as_one(cross_val_config: Config, widths: Widths) -> None:

@@ -26,13 +26,15 @@ class Member:
         trainer: of a new training, its folders made.
         error: why it could not go on; None as long as it can, and when it is done.
         num_steps: steps that its optimizer made; after the first it has a state.
+        bits: random ones, of its dropout masks.
+        open_files: what its epochs write to, closed when it leaves.
     """
 
     trainer: Trainer
     error: DivergedError | None = None
     num_steps: int = field(default=0, init=False)
     bits: BitSource = field(init=False)
-    open_files: ExitStack = field(default_factory=ExitStack)
+    open_files: ExitStack = field(default_factory=ExitStack, init=False)
 
     def __post_init__(self) -> None:
         self.trainer.keeps_best = True

@@ -37,7 +37,8 @@ class Stack:
             data sets are parts of the same faces.
 
     Raises:
-        ValueError: they are not.
+        ValueError: their architectures or faces differ.
+        TypeError: a network is no ResMLP, or a data set no FaceDataset.
     """
 
     def __init__(self, members: Sequence[Member]):
@@ -98,7 +99,7 @@ class Stack:
                 k = len(batch)
                 of_batch, gradients = self._differentiate(slice(0, k), batch, stop)
                 sums[:k] += of_batch
-                steps.step(k, gradients)
+                steps.step(gradients)
         for place, batch in self._odd_batches(table):
             of_batch, gradients = self._differentiate(slice(place, place + 1), batch, stop)
             sums[place] += of_batch[0]
@@ -129,7 +130,8 @@ class Stack:
         """Run k members on rows (k, B).
 
         Returns:
-            The sums (k, 1 + M) of loss and metrics, and the gradients (k, ...) of the weights.
+            The sums (k, 1 + M) of loss and metrics, and the gradients (k, ...) of the weights,
+            which the next batch overwrites.
         """
         if stop.is_set:
             raise Interrupted("interrupted; the same call again goes on", stop.exit_code)

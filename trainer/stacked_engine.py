@@ -45,7 +45,7 @@ def stacked_engine(threads: int | None = None, stack_size: int | None = None) ->
 
     Args:
         threads: of torch; None leaves their number as it is.
-        stack_size: most runs at once; None takes what fits the device.
+        stack_size: most runs at once; never more than fit the device.
     """
 
     def run(
@@ -82,12 +82,11 @@ def train_stacks(
         runs: seeds and folds.
         inputs: what was read before.
         on_epoch: called after every epoch of every run.
-        stack_size: most runs at once; None takes what fits the device.
+        stack_size: most runs at once; never more than fit the device.
     """
     device, line = choose_device(config["n_gpu"])
-    size = min(stack_size or most_members(config, device, inputs), len(runs))
-    by_fold = sorted(runs, key=lambda run: run[1])  # as many batches: more of a stack is alike
-    stacks = split_evenly(by_fold, -(-len(runs) // size))
+    size = min(stack_size or len(runs), most_members(config, device, inputs))
+    stacks = split_evenly(by_fold(runs), -(-len(runs) // size))
     precision = precision_of(config, device)
     get_logger("cross-val").info(
         f"{line}, {precision}; runs at once: {len(stacks[0])}, stacks: {len(stacks)}"
@@ -99,6 +98,15 @@ def train_stacks(
                 yield (seed, fold), _finished(member, inputs)
             else:
                 yield (seed, fold), DivergedError(f"seed {seed}, fold {fold}: {member.error}")
+
+
+def by_fold(runs: Sequence[Run]) -> list[Run]:
+    """Sort runs so that neighbours have as many batches, and more members of a stack are alike.
+
+    >>> by_fold([(0, 0), (0, 1), (1, 0), (1, 1)])
+    [(0, 0), (1, 0), (0, 1), (1, 1)]
+    """
+    return sorted(runs, key=lambda run: run[1])
 
 
 def split_evenly(runs: Sequence[Run], num_parts: int) -> list[list[Run]]:

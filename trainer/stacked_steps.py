@@ -28,11 +28,15 @@ BY_NUMBER = frozenset(
 
 def step_alone(member: Member, gradients: Iterable[Tensor]) -> None:
     """Change a member's weights by their gradients, in the order of the network's parameters."""
-    for weight, gradient in zip(member.trainer.setup.model.parameters(), gradients, strict=True):
-        weight.grad = gradient
+    _set_gradients(member.trainer.setup.model.parameters(), gradients)
     member.trainer.step()
     member.trainer.setup.optimizer.zero_grad()
     member.num_steps += 1
+
+
+def _set_gradients(weights: Iterable[nn.Parameter], gradients: Iterable[Tensor]) -> None:
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient
 
 
 class StackedSteps:
@@ -49,8 +53,9 @@ class StackedSteps:
         self._groups: dict[int, _Group] = {}
         self._are_formed = False
 
-    def step(self, num_active: int, gradients: Sequence[Tensor]) -> None:
-        """Change the weights of the first members by their gradients (k, ...)."""
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Change the weights of the first k members by their gradients (k, ...)."""
+        num_active = len(gradients[0])
         if not self._are_formed and all(one.num_steps for one in self._members[:num_active]):
             self._form(num_active)
         place = 0
@@ -70,7 +75,7 @@ class StackedSteps:
         self._groups.clear()
 
     def _form(self, num_active: int) -> None:
-        """Find the groups; a group has as many batches as any of it, so it is never torn."""
+        """Find the groups; all members of one have as many batches, so they end together."""
         self._are_formed = True
         for _, places in groupby(range(num_active), lambda place: _kind(self._members[place])):
             first, *others = places
@@ -99,8 +104,7 @@ class _Group:
             }
 
     def step(self, gradients: Sequence[Tensor]) -> None:
-        for weight, gradient in zip(self._weights, gradients, strict=True):
-            weight.grad = gradient
+        _set_gradients(self._weights, gradients)
         settings = _settings(self._members[0].trainer.setup.optimizer)
         self._optimizer.param_groups[0].update(settings)
         self._optimizer.step()
@@ -111,12 +115,11 @@ class _Group:
     def close(self) -> None:
         """Write the state into the optimizers of the members."""
         for place, member in enumerate(self._members):
-            for weight, state in zip(self._weights, _states(member), strict=True):
-                for key, value in self._optimizer.state.get(weight, {}).items():
-                    if not isinstance(value, Tensor):
-                        state[key] = value
-                    else:
-                        state[key].copy_(value[place] if value.dim() else value)
+            setup = member.trainer.setup
+            for weight, stacked in zip(setup.model.parameters(), self._weights, strict=True):
+                for key, value in self._optimizer.state.get(stacked, {}).items():
+                    own = value[place] if value.dim() else value
+                    setup.optimizer.state[weight][key] = own.clone()
 
 
 def _kind(member: Member) -> tuple[Any, ...]:
@@ -141,9 +144,6 @@ def _states(member: Member) -> list[State]:
     return [setup.optimizer.state.get(weight, {}) for weight in setup.model.parameters()]
 
 
-def _stack(values: Sequence[Any]) -> Any:
+def _stack(values: list[Tensor]) -> Tensor:
     """Stack the members' values (K, ...); counts, which are equal, stay one."""
-    first = values[0]
-    if not isinstance(first, Tensor):
-        return first
-    return torch.stack(list(values)) if first.dim() else first.clone()
+    return torch.stack(values) if values[0].dim() else values[0].clone()

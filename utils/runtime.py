@@ -85,10 +85,10 @@ class Precision:
 
     Attributes:
         device_type: "cpu" or "cuda".
-        dtype: of the matrix products; float32 means no autocast.
+        dtype: of the matrix products.
         needs_scaler: float16 gradients underflow without a scaler.
         rounds_factors: only the factors of products are rounded to bfloat16, within the product;
-            all tensors stay float32. On CPUs.
+            all tensors stay float32. On CPUs, and for all threads of the process.
     """
 
     device_type: str
