@@ -10,11 +10,18 @@ import torch
 from conftest import RunScript
 from helpers import Config, assert_identical, read, signal_at, train
 from stacking import THREE, Trained, changed, dataset_of, make, train_alone, train_stacked
-from torch import Tensor
+from torch import Tensor, nn
 
 from base.curves import Curves
 from model import loss, stacked
-from model.dropout import bit_source
+from model.dropout import (
+    LANE,
+    bit_source,
+    fill_draws,
+    keep_lanes,
+    num_draws,
+    rounded_keep_probability,
+)
 from model.stacked import Pass, StackedResMLP
 from trainer.member import Member
 from trainer.stack import Stack
@@ -203,6 +210,44 @@ def test_dropout_zeroes_its_share_of_the_activations_and_keeps_their_mean(
     kept = dropped[~is_zero]
     assert kept.std().item() == pytest.approx(1 / 0.75, abs=0.01)
     assert not torch.equal(is_zero[0], is_zero[1])
+
+
+class SameBits:
+    """Masks (B, F) for a network alone, of the bits that a stack of it takes for a batch."""
+
+    def __init__(self, trained: Trained):
+        modules = trained.trainer.setup.model.modules()
+        norms = [one for one in modules if isinstance(one, nn.BatchNorm1d)]
+        self.num_features = sum(norm.num_features for norm in norms)
+        self.source = bit_source(trained.trainer.config["seed"], torch.device("cpu"))
+        self.lanes = torch.empty(0, dtype=LANE)
+
+    def keep_mask(self, shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
+        num_samples, num_features = shape
+        if len(self.lanes) < shape.numel():
+            draws = torch.empty(num_draws(num_samples * self.num_features), dtype=torch.int64)
+            self.lanes = fill_draws(draws, self.source).view(LANE)
+        lanes, self.lanes = self.lanes[: shape.numel()], self.lanes[shape.numel() :]
+        mask = torch.empty(num_features, num_samples, dtype=dtype)
+        return keep_lanes(lanes.view(mask.shape), p, mask).T / rounded_keep_probability(p)
+
+
+@pytest.mark.parametrize("dropout", [0.05, 0.5])
+def test_with_the_same_masks_dropout_is_that_of_the_training_alone(
+    dropout: float, stack_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float64, members of different seeds, rows, rates and decays."""
+    changes = {"arch.args.dropout": dropout, "arch.args.num_residuals_per_block": 1, BATCH: 32}
+    config = stack_config(**changes)
+    stacked, _ = train_stacked(config, THREE, is_double=True)
+    for got, change in zip(stacked, THREE, strict=True):
+        (alone,) = make(config, [change], is_double=True)
+        with monkeypatch.context() as patch:
+            patch.setattr("model.dropout.keep_mask", SameBits(alone).keep_mask)
+            alone.trainer.train()
+        for log, expected in zip(got.logs, alone.logs, strict=True):
+            assert log["loss"] == pytest.approx(expected["loss"], abs=1e-8, rel=0)
+            assert log["val_loss"] == pytest.approx(expected["val_loss"], abs=1e-8, rel=0)
 
 
 def test_no_two_masks_share_their_bits(
