@@ -91,7 +91,7 @@ def test_a_stack_whose_process_dies_begins_again(cross_val_config: Config, tmp_p
     cross_val_config["trainer"] |= {"epochs": 60, "save_period": 60}
     save_dir = Path(cross_val_config["trainer"]["save_dir"])
     script = Script("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *STACKS)
-    assert wait_until(lambda: any(save_dir.glob(".ray-*/*/models/*/*/model_best.pth")))
+    assert wait_until(lambda: any(save_dir.glob(".ray-*/*/models/*/*/epochs.jsonl")))
     workers = [pid for pid, name in marked_processes(script.mark) if "ray::run_remotely" in name]
     os.kill(workers[0], signal.SIGKILL)
     outcome = script.end()
