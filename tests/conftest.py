@@ -10,6 +10,7 @@ import copy
 import json
 import logging
 import runpy
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,6 +88,14 @@ def _logging_as_it_was() -> Iterator[None]:
     log._console_levels.clear()
     for name in [name for name in logging.root.manager.loggerDict if name.startswith(root.name)]:
         logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """Let SIGHUP have its effect, which under nohup it has not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

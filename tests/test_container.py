@@ -330,6 +330,7 @@ def start_command(folder: Path, port: int) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_container_is_stopped_after_ctrl_c(
     docker: FakeDocker, port: int, tmp_path: Path, number: int

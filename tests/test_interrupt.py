@@ -32,6 +32,7 @@ def _same_handlers_afterwards() -> Iterator[None]:
     assert [signal.getsignal(number) for number in numbers] == before
 
 
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
