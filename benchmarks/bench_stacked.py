@@ -39,7 +39,7 @@ from trainer.check import check  # noqa: E402
 from trainer.cross_val import Engine, run_config, sequential_engine  # noqa: E402
 from trainer.fit import training_loader  # noqa: E402
 from trainer.inputs import read_inputs  # noqa: E402
-from trainer.stacked_engine import most_members, stacked_engine  # noqa: E402
+from trainer.stacked_engine import stacked_engine, stacks_of  # noqa: E402
 from trainer.study_results import Finished, Run  # noqa: E402
 from utils.checkpoint import load_checkpoint  # noqa: E402
 from utils.config import ConfigParser  # noqa: E402
@@ -53,7 +53,6 @@ NUM_ROWS = 17_055
 
 NUM_BARE_MEMBERS = 25
 NUM_BARE_STEPS = 40
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -152,11 +151,14 @@ def report_cpu(data_dir: Path, arguments: argparse.Namespace) -> None:
     times = {"stock": stock}
     for numbers in ["float32"] + ["bfloat16"] * cpu_has_bfloat16():
         config = original_config(data_dir, numbers == "bfloat16", arguments.epochs)
-        size = arguments.stack_size or most_members(config, CPU, read_inputs(config, True))
-        engines = {"sequential": sequential_engine(), "stacked": stacked_engine(stack_size=size)}
-        for name, engine in engines.items():
+        size = arguments.stack_size
+        stacks = stacks_of(config, runs, read_inputs(config, whole=True), size)
+        engines = {
+            "sequential": (sequential_engine(), 1),
+            "stacked": (stacked_engine(stack_size=size), len(stacks[0])),
+        }
+        for name, (engine, width) in engines.items():
             times[f"{name} {numbers}"], finished = run_engine(engine, config, runs)
-            width = min(size, len(runs)) if name == "stacked" else 1
             print_row(f"{name} {numbers}", times[f"{name} {numbers}"], width, num_epochs(finished))
         times[f"bare {numbers}"] = time_bare(config, finished)
         print_row(f"bare {numbers}", times[f"bare {numbers}"], NUM_BARE_MEMBERS)

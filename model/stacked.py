@@ -237,9 +237,8 @@ class _Bits:
     def __init__(self, sources: Sequence[BitSource], num_lanes: int, device: torch.device):
         shape = (len(sources), num_draws(num_lanes))
         draws = torch.empty(shape, dtype=torch.int64, device=device)
-        if num_lanes:
-            for row, source in zip(draws, sources, strict=True):
-                fill_draws(row, source)
+        for row, source in zip(draws, sources, strict=True):
+            fill_draws(row, source)
         self._lanes = draws.view(LANE)
 
     def mask(self, x: Tensor, p: float) -> Tensor:

@@ -85,8 +85,7 @@ def train_stacks(
         stack_size: most runs at once; never more than fit the device.
     """
     device, line = choose_device(config["n_gpu"])
-    size = min(stack_size or len(runs), most_members(config, device, inputs))
-    stacks = split_evenly(by_fold(runs), -(-len(runs) // size))
+    stacks = stacks_of(config, runs, inputs, stack_size)
     precision = precision_of(config, device)
     get_logger("cross-val").info(
         f"{line}, {precision}; runs at once: {len(stacks[0])}, stacks: {len(stacks)}"
@@ -98,6 +97,15 @@ def train_stacks(
                 yield (seed, fold), _finished(member, inputs)
             else:
                 yield (seed, fold), DivergedError(f"seed {seed}, fold {fold}: {member.error}")
+
+
+def stacks_of(
+    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, stack_size: int | None = None
+) -> list[list[Run]]:
+    """Divide runs into stacks, as `train_stacks` does; the first is as large as any."""
+    device, _ = choose_device(config["n_gpu"])
+    size = min(stack_size or len(runs), most_members(config, device, inputs))
+    return split_evenly(by_fold(runs), -(-len(runs) // size))
 
 
 def by_fold(runs: Sequence[Run]) -> list[Run]:
