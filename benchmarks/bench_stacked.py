@@ -149,8 +149,8 @@ def report_cpu(data_dir: Path, arguments: argparse.Namespace) -> None:
     stock = time_stock(config, runs, arguments)
     print_row("stock", stock)
     times = {"stock": stock}
-    for numbers in ["float32"] + ["bfloat16"] * cpu_has_bfloat16():
-        config = original_config(data_dir, numbers == "bfloat16", arguments.epochs)
+    for numbers in ["float32"] + ["amp"] * cpu_has_bfloat16():
+        config = original_config(data_dir, numbers == "amp", arguments.epochs)
         size = arguments.stack_size
         stacks = stacks_of(config, runs, read_inputs(config, whole=True), size)
         engines = {
@@ -187,9 +187,9 @@ def print_ratios(times: dict[str, Timed]) -> None:
         ("stacked float32", "sequential float32", 1.1),
         ("stacked float32", "stock", 0.7),
         ("stacked float32", "bare float32", 1.3),
-        ("stacked bfloat16", "sequential float32", 0.85),
-        ("stacked bfloat16", "stock", 0.5),
-        ("stacked bfloat16", "bare bfloat16", 1.3),
+        ("stacked amp", "sequential float32", 0.85),
+        ("stacked amp", "stock", 0.5),
+        ("stacked amp", "bare amp", 1.3),
     ]
     for name, other, goal in goals:
         if name in times:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,12 @@ from trainer.fit import prepare  # noqa: E402
 from trainer.trainer import Trainer  # noqa: E402
 from utils.config import ConfigParser  # noqa: E402
 from utils.files import read_json  # noqa: E402
-from utils.runtime import cpu_has_bfloat16  # noqa: E402
+from utils.runtime import (  # noqa: E402
+    Precision,
+    choose_precision,
+    cpu_has_bfloat16,
+    cpu_rounds_factors,
+)
 
 NUM_ROWS = 398_251
 """Faces of IMDB and WIKI together after cleaning."""
@@ -99,27 +105,39 @@ def report_loading(data_dir: Path, num_rows: int) -> None:
 
 
 def report_speed(data_dir: Path, epoch_rows: int, num_turns: int) -> None:
-    """Print samples/s of ours, bare and stock by batch size and precision."""
+    """Print samples/s of ours, bare and stock by batch size and precision.
+
+    `utils.runtime.choose_precision` follows this table: what it takes for `amp` is starred.
+    """
     print(
         f"\nsamples/s, median of {num_turns} turns of {epoch_rows:,} rows; ours is a whole epoch,"
     )
     print("with metrics, logging, a checkpoint, and the validation of a ninth more rows")
-    columns = ("batch", "numbers", "ours", "bare", "stock", "bare/ours", "ours/stock")
-    print("".join(f"{column:>11}" for column in columns))
-    cases = [(128, False), (512, False), (2048, False)]
-    cases += [(128, True), (512, True), (2048, True)] if cpu_has_bfloat16() else []
-    for batch_size, amp in cases:
-        setup, ours = our_epoch(data_dir, batch_size, amp, epoch_rows)
+    columns = ("batch", "ours", "bare", "stock", "bare/ours", "ours/stock")
+    print("".join(f"{column:>11}" for column in columns), "  numbers")
+    cases = [(size, numbers) for numbers in cpu_precisions() for size in (64, 128, 256, 512, 2048)]
+    for batch_size, numbers in cases:
+        setup, ours = our_epoch(data_dir, batch_size, numbers, epoch_rows)
         embeddings, labels = rows_of(setup.train_loader, torch.arange(epoch_rows))
         stocks = [stock_epoch(embeddings, labels, batch_size, workers) for workers in (0, 2)]
         rates = take_turns(
-            [ours, bare_epoch(embeddings, labels, batch_size, amp), *stocks], num_turns
+            [ours, bare_epoch(embeddings, labels, batch_size, numbers), *stocks], num_turns
         )
         stock = max(rates[2:])
-        numbers = "bfloat16" if amp else "float32"
-        cells = [f"{batch_size}", numbers, *(f"{rate:,.0f}" for rate in (*rates[:2], stock))]
+        cells = [f"{batch_size}", *(f"{rate:,.0f}" for rate in (*rates[:2], stock))]
         cells += [f"{rates[1] / rates[0]:.2f}", f"{rates[0] / stock:.2f}"]
-        print("".join(f"{cell:>11}" for cell in cells), flush=True)
+        star = " *" if numbers == choose_precision(True, setup.device, batch_size) else ""
+        print("".join(f"{cell:>11}" for cell in cells), f"  {numbers}{star}", flush=True)
+
+
+def cpu_precisions() -> list[Precision]:
+    """List the numbers that this CPU computes with in hardware."""
+    precisions = [Precision("cpu", torch.float32)]
+    if cpu_has_bfloat16():
+        precisions.append(Precision("cpu", torch.bfloat16))
+    if cpu_rounds_factors():
+        precisions.append(Precision("cpu", torch.bfloat16, rounds_factors=True))
+    return precisions
 
 
 def take_turns(epochs: list[Epoch], num_turns: int) -> list[float]:
@@ -128,12 +146,14 @@ def take_turns(epochs: list[Epoch], num_turns: int) -> list[float]:
     return [statistics.median(column) for column in zip(*rates, strict=True)]
 
 
-def our_epoch(data_dir: Path, batch_size: int, amp: bool, num_rows: int) -> tuple[Setup, Epoch]:
+def our_epoch(
+    data_dir: Path, batch_size: int, precision: Precision, num_rows: int
+) -> tuple[Setup, Epoch]:
     """Make a trainer from the shipped config; a turn is one whole epoch of it."""
     config = ConfigParser(
         read_json(ROOT / "train.json"),
         modification={
-            "amp": amp,
+            "amp": False,
             "arch.args": ARCH,
             "data_loader.args.data_dir": str(data_dir),
             "data_loader.args.batch_size": batch_size,
@@ -146,7 +166,7 @@ def our_epoch(data_dir: Path, batch_size: int, amp: bool, num_rows: int) -> tupl
         },
         check=check,
     )
-    setup = prepare(config)
+    setup = replace(prepare(config), precision=precision)
     config.create_run()
     trainer = Trainer(setup, config)
 
@@ -159,7 +179,7 @@ def our_epoch(data_dir: Path, batch_size: int, amp: bool, num_rows: int) -> tupl
     return setup, epoch
 
 
-def bare_epoch(embeddings: Tensor, labels: Tensor, batch_size: int, amp: bool) -> Epoch:
+def bare_epoch(embeddings: Tensor, labels: Tensor, batch_size: int, precision: Precision) -> Epoch:
     """Make the floor: nothing but forward, backward and the fused optimizer."""
     model = network(nn.Dropout)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
@@ -169,10 +189,11 @@ def bare_epoch(embeddings: Tensor, labels: Tensor, batch_size: int, amp: bool) -
         start = time.perf_counter()
         for rows in torch.split(order, batch_size):
             x, y = embeddings.index_select(0, rows), labels.index_select(0, rows)
-            with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+            with precision.autocast():
                 loss = nn.functional.cross_entropy(model(x), y)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            with precision.backward():
+                loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         return len(labels) / (time.perf_counter() - start)
 

@@ -20,7 +20,7 @@ from cluster.code import ROOT, code_version
 from cluster.probe import node_problems
 from utils.errors import ClusterError, ConfigError
 from utils.log import get_logger
-from utils.runtime import usable_cpus
+from utils.runtime import available_cores
 
 SHARE_OF_GPU = 0.25
 """Of a GPU a training takes where nothing else is asked for: so small a network leaves room."""
@@ -156,7 +156,7 @@ def _local_options(folder: Path, store_bytes: int) -> Iterator[dict[str, Any]]:
         os.environ["TMPDIR"] = str(link)
         yield {
             "address": "local",
-            "num_cpus": usable_cpus(),
+            "num_cpus": available_cores(),
             "object_store_memory": store_bytes + STORE_MARGIN_BYTES,
             "_temp_dir": str(link),
         }

@@ -5,7 +5,6 @@ Threads are enough: Pillow decodes and resizes without the interpreter's lock.
 
 import heapq
 import itertools
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from extraction.images import DEFAULT_RESIZE, JPEG_QUALITY, ImageError, picture_
 from extraction.pool import RequestError, ServerPool, StoppedError, Waits
 from extraction.store import answer_path, is_of_one_path, write_answer
 from utils.face_client import DEFAULT_TIMEOUT_S, FaceServer, ServerAwayError
+from utils.runtime import available_cores
 from utils.wire import encode_request
 
 POLL_S = 0.2
@@ -55,9 +55,7 @@ class Settings:
     @property
     def num_workers(self) -> int:
         """Threads that decode."""
-        if hasattr(os, "sched_getaffinity"):
-            return self.workers or len(os.sched_getaffinity(0))
-        return self.workers or os.cpu_count() or 1
+        return self.workers or available_cores()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import MakeConfig, RunScript
 from helpers import TINY, Config, nan_from, read, run_dirs, train
+from processors import ALL, Processor
 from torch.nn import functional
 
 from base.base_data_loader import BaseDataLoader
@@ -18,9 +19,10 @@ from trainer.cross_val import cross_validate
 from trainer.evaluate import evaluate
 from trainer.fit import prepare
 from trainer.testing import evaluate_checkpoint
+from utils import runtime
 from utils.config import ConfigParser
 from utils.errors import CheckpointError, ConfigError, DataError, DivergedError
-from utils.runtime import Precision, cpu_has_bfloat16
+from utils.runtime import Precision
 from utils.scripts import export_model
 
 FLOAT32 = Precision("cpu", torch.float32)
@@ -98,22 +100,18 @@ def test_one_row_can_be_evaluated_for_all_that_batch_norm_learns_from_two(
 # --- the same number everywhere -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "amp",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.skipif(
-                not cpu_has_bfloat16(), reason="this CPU has no bfloat16 arithmetic"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("amp", [False, True])
+@pytest.mark.parametrize("processor", ALL, ids=str)
 @pytest.mark.parametrize("name", ["train.json", "cross-val.json"])
 def test_the_validation_values_are_those_that_training_logged(
-    name: str, amp: bool, small_config: MakeConfig
+    name: str,
+    processor: Processor,
+    amp: bool,
+    small_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    processor.stand_in(monkeypatch)
+    monkeypatch.setattr(runtime, "BFLOAT16_FROM", 1)
     run = train(small_config(name, **{**TINY, "amp": amp}))
     results = results_of(run.fitted.best_path, "val")
     for key, value in run.fitted.best_log.items():

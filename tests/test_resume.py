@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import MakeConfig
 from helpers import TINY, Config, assert_identical, nan_from, read, run_dirs, signal_at, train
+from processors import AMX, AVX512_BF16, Processor
 from resuming import (
     NUM_BATCHES,
     RECIPES,
@@ -16,8 +17,8 @@ from resuming import (
     with_epochs,
 )
 
+from utils import runtime
 from utils.errors import CheckpointError, DivergedError
-from utils.runtime import cpu_has_bfloat16
 from utils.scripts import export_model
 
 
@@ -46,10 +47,12 @@ def test_a_run_interrupted_in_mid_epoch_and_resumed_ends_bit_identical(
     assert_same_end(resumed, whole)
 
 
-@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU has no bfloat16 arithmetic")
+@pytest.mark.parametrize("processor", [AMX, AVX512_BF16], ids=str)
 def test_a_run_in_bfloat16_interrupted_and_resumed_ends_bit_identical(
-    small_config: MakeConfig,
+    processor: Processor, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    processor.stand_in(monkeypatch)
+    monkeypatch.setattr(runtime, "BFLOAT16_FROM", 1)
     config = resumable(small_config, amp=True)
     whole = train(config)
     assert_same_end(train(config, interrupt(config, batch=8)), whole)

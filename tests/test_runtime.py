@@ -1,5 +1,8 @@
 import contextlib
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -7,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
+from processors import ALL, AMX, NEITHER, Processor
 
 from utils.runtime import (
     Precision,
     choose_device,
     choose_precision,
     cpu_has_bfloat16,
+    cpu_rounds_factors,
     generator,
     seed_everything,
 )
@@ -138,16 +144,70 @@ def test_autocast_computes_in_the_precision_chosen_and_float32_opens_none() -> N
         assert not torch.is_autocast_enabled("cpu")
 
 
-def test_small_batches_on_a_cpu_keep_their_tensors_in_float32(
-    monkeypatch: pytest.MonkeyPatch,
+FLOAT32, BFLOAT16 = Precision("cpu", torch.float32), Precision("cpu", torch.bfloat16)
+ROUNDED = Precision("cpu", torch.bfloat16, rounds_factors=True)
+
+
+@pytest.mark.parametrize("batch_size", [1, 127, 128, 256, 257, None])
+@pytest.mark.parametrize("processor", ALL, ids=str)
+def test_a_cpu_takes_the_fastest_numbers_that_it_has_at_a_batch_size(
+    processor: Processor, batch_size: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    processor.stand_in(monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    cpu = torch.device("cpu")
-    assert choose_precision(True, cpu, 256) == Precision("cpu", torch.bfloat16, rounds_factors=True)
-    assert choose_precision(True, cpu, 257) == Precision("cpu", torch.bfloat16)
-    assert choose_precision(False, cpu, 1) == Precision("cpu", torch.float32)
-    assert choose_precision(True, torch.device("cuda"), 1) == Precision("cuda", torch.bfloat16)
+    is_small = batch_size is not None and batch_size <= 256
+    is_tiny = batch_size is not None and batch_size < 128
+    if processor == NEITHER:
+        expected = FLOAT32
+    elif processor == AMX:
+        expected = ROUNDED if is_small else BFLOAT16
+    else:
+        expected = FLOAT32 if is_tiny else BFLOAT16
+    assert choose_precision(True, torch.device("cpu"), batch_size) == expected
+    assert choose_precision(False, torch.device("cpu"), batch_size) == FLOAT32
+    on_gpu = choose_precision(True, torch.device("cuda"), batch_size)
+    assert on_gpu == Precision("cuda", torch.bfloat16)
+
+
+def test_without_onednn_no_factor_is_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu_rounds_factors.cache_clear()
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert cpu_rounds_factors() is False
+    cpu_rounds_factors.cache_clear()
+
+
+TRIAL = """
+import torch
+from utils.runtime import Precision, cpu_rounds_factors
+
+state = torch.get_rng_state()
+probed = cpu_rounds_factors()
+assert torch.equal(torch.get_rng_state(), state)
+assert torch.backends.mkldnn.matmul.fp32_precision != "bf16"
+torch.manual_seed(0)
+layer, x = torch.nn.Linear(512, 256), torch.randn(128, 512)
+plain = layer(x)
+with Precision("cpu", torch.bfloat16, rounds_factors=True).autocast():
+    within = layer(x)
+print(probed, not torch.equal(plain, within) and bool((plain - within).abs().max() > 1e-4))
+"""
+
+
+@pytest.mark.parametrize("widest", ["", "AVX512_CORE_BF16", "AVX2"])
+def test_the_probe_says_what_a_layer_of_the_network_does(widest: str) -> None:
+    """On a processor with AMX the cap makes the other two kinds of it."""
+    output = subprocess.run(  # noqa: S603 - this very Python
+        [sys.executable, "-c", TRIAL],
+        cwd=ROOT,
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": widest},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    probed, rounded = output.split()
+    assert probed == rounded
+    if widest:
+        assert probed == "False"
 
 
 @pytest.mark.parametrize("region", [Precision.autocast, Precision.backward])
@@ -166,7 +226,7 @@ def test_factors_are_rounded_inside_their_region_only(
         assert matmul.fp32_precision == before
 
 
-@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU has no bfloat16 arithmetic")
+@pytest.mark.skipif(not cpu_rounds_factors(), reason="this CPU does not round factors")
 def test_products_of_rounded_factors_are_those_of_bfloat16_numbers() -> None:
     torch.manual_seed(0)
     a, b = torch.randn(256, 256), torch.randn(256, 256)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import save_as_original
 from networks import embed
+from processors import ALL, Processor
 from serving_helpers import (
     config_of,
     network,
@@ -20,7 +21,6 @@ from serving_helpers import (
 from serving.models import choose_mc_dtype, choose_served_device, load_model, load_pair
 from utils.checkpoint import save_checkpoint
 from utils.errors import CheckpointError, ConfigError, UserError
-from utils.runtime import cpu_has_bfloat16
 
 CPU = torch.device("cpu")
 
@@ -192,8 +192,12 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         choose_served_device("cuda")
 
 
-def test_passes_are_in_bfloat16_where_the_processor_multiplies_it() -> None:
-    fast = torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+@pytest.mark.parametrize("processor", ALL, ids=str)
+def test_passes_are_in_bfloat16_where_the_processor_multiplies_it(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor.stand_in(monkeypatch)
+    fast = torch.bfloat16 if processor.has_bfloat16 else torch.float32
     assert choose_mc_dtype("auto", CPU) is fast
     assert choose_mc_dtype("bfloat16", CPU) is torch.bfloat16
     assert choose_mc_dtype("float32", CPU) is torch.float32

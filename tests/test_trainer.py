@@ -2,6 +2,7 @@ import functools
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from helpers import (
     run_dirs,
     train,
 )
+from processors import AMX, AVX512_BF16, NEITHER, Processor
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -222,46 +224,50 @@ def test_the_arguments_of_the_loss_reach_training_and_validation(
 # --- numbers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not runtime.cpu_has_bfloat16(), reason="this CPU has no bfloat16 arithmetic")
-@pytest.mark.parametrize(
-    ("small_batch", "name", "dtype"),
-    [
-        (256, "float32 with bfloat16 products", torch.float32),
-        (1, "bfloat16", torch.bfloat16),
-    ],
-)
-def test_amp_trains_and_validates_in_bfloat16(
-    small_batch: int,
-    name: str,
-    dtype: torch.dtype,
+NUMBERS = {
+    (AMX, 128): "float32 with bfloat16 products",
+    (AMX, 257): "bfloat16",
+    (AVX512_BF16, 127): "float32",
+    (AVX512_BF16, 128): "bfloat16",
+    (NEITHER, 128): "float32",
+}
+
+
+@pytest.mark.parametrize(("processor", "batch_size"), NUMBERS, ids=str)
+def test_amp_trains_and_validates_in_the_numbers_that_it_names(
+    processor: Processor,
+    batch_size: int,
     small_config: MakeConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runtime, "SMALL_BATCH", small_batch)
-    config = small_config(**{**TINY, "amp": True, "trainer.monitor": "off"})
+    """What a stand-in cannot do is left out: the rounding where this processor does not round."""
+    rounds_here = runtime.cpu_rounds_factors()
+    processor.stand_in(monkeypatch)
+    tiny = {**TINY, "trainer.monitor": "off", "data_loader.args.batch_size": batch_size}
+    config = small_config(**{**tiny, "amp": True})
     run, plain = train(config), train({**config, "amp": False})
-    setup = run.fitted.setup
+    setup, name = run.fitted.setup, NUMBERS[processor, batch_size]
     assert str(setup.precision) == name
+    assert read(run.save_dir / "model_best.pth")["environment"]["precision"] == name
     assert {weight.dtype for weight in setup.model.parameters()} == {torch.float32}
-    for key, value in run.logs[-1].items():
-        if key.endswith("loss"):
-            assert value == pytest.approx(plain.logs[-1][key], rel=0.02)
-            assert value != plain.logs[-1][key]
+    if name == "float32":
+        assert run.logs == plain.logs
+    elif name == "bfloat16" or rounds_here:
+        assert_near_but_not_equal(run.logs[-1], plain.logs[-1])
     assert setup.valid_loader is not None
     embeddings, labels = next(iter(setup.valid_loader))
     with torch.no_grad(), setup.precision.autocast():
         logits = setup.model.eval()(embeddings)
         expected = functional.cross_entropy(logits, labels).item()
-    assert logits.dtype == dtype
+    assert logits.dtype == (torch.bfloat16 if name == "bfloat16" else torch.float32)
     assert run.logs[-1]["val_loss"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_amp_is_float32_to_the_bit_on_a_cpu_without_bfloat16(
-    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtime, "cpu_has_bfloat16", lambda: False)
-    config = small_config(**{**TINY, "amp": True})
-    assert train(config).logs == train({**config, "amp": False}).logs
+def assert_near_but_not_equal(log: dict[str, Any], plain: dict[str, Any]) -> None:
+    for key, value in log.items():
+        if key.endswith("loss"):
+            assert value == pytest.approx(plain[key], rel=0.02)
+            assert value != plain[key]
 
 
 def test_a_gpu_that_is_wanted_and_absent_is_told(

@@ -224,8 +224,9 @@ def _load(model: nn.Module, checkpoint: Checkpoint, weights: dict[str, Tensor]) 
 
 
 def _cpu() -> str:
-    """Name what decides the order of a CPU's sums: its kind, and its widest instructions in use."""
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    """Name what decides the order of a CPU's sums: its make, and its widest instructions in use."""
+    make = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+    return f"{make}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def environment(precision: Precision) -> dict[str, Any]:

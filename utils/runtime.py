@@ -1,6 +1,8 @@
 """Seeding, device choice and numeric precision: decided once, in one place."""
 
 import contextlib
+import functools
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -75,8 +77,14 @@ def limited_threads(num_threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-SMALL_BATCH = 256
-"""Samples up to which a CPU takes longer to turn float32 tensors into bfloat16 than it saves."""
+ROUNDED_UP_TO = 256
+"""Samples a batch up to which a CPU that rounds factors is faster so than with bfloat16 tensors."""
+
+BFLOAT16_FROM = 128
+"""Samples a batch from which bfloat16 tensors are faster than float32 on a CPU that has both.
+
+Below it, every step takes longer to turn the weights into bfloat16 than the products save.
+"""
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ def _rounded_factors() -> Iterator[None]:
 
 
 def precision_of(config: Any, device: "torch.device") -> Precision:
-    """Give the numbers that a config asks for on a device."""
+    """Choose the numbers that a config asks for on a device."""
     return choose_precision(config["amp"], device, config["data_loader"]["args"]["batch_size"])
 
 
@@ -150,18 +158,47 @@ def choose_precision(amp: bool, device: "torch.device", batch_size: int | None =
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Precision("cuda", torch.bfloat16)
         return Precision("cuda", torch.float16, needs_scaler=True)
-    if amp and device.type == "cpu" and cpu_has_bfloat16():
-        is_small = batch_size is not None and batch_size <= SMALL_BATCH
-        return Precision("cpu", torch.bfloat16, rounds_factors=is_small)
+    if amp and device.type == "cpu":
+        return _cpu_precision(math.inf if batch_size is None else batch_size)
     return Precision(device.type, torch.float32)
 
 
+def _cpu_precision(batch_size: float) -> Precision:
+    """Choose what `benchmarks/bench_training.py` shows to be the fastest that this CPU has."""
+    import torch
+
+    if batch_size <= ROUNDED_UP_TO and cpu_rounds_factors():
+        return Precision("cpu", torch.bfloat16, rounds_factors=True)
+    if batch_size >= BFLOAT16_FROM and cpu_has_bfloat16():
+        return Precision("cpu", torch.bfloat16)
+    return Precision("cpu", torch.float32)
+
+
 def cpu_has_bfloat16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16)."""
+    """Return whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16)."""
     import torch
 
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+@functools.cache
+def cpu_rounds_factors() -> bool:
+    """Try on small products, single and batched, whether oneDNN rounds factors when it is let to.
+
+    oneDNN takes the permission only where it is faster with it, which today are processors with
+    AMX; no flag of a processor says so.
+    """
+    import torch
+
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    size = 256
+    factor = torch.full((2, size, size), 1 + 2**-9)  # 1 in bfloat16
+    other = torch.ones(2, size, size)
+    with _rounded_factors():
+        products = (factor[0] @ other[0], torch.bmm(factor, other))
+    return all(bool((product == size).all()) for product in products)
 
 
 def usable_cpus() -> int:
