@@ -22,6 +22,9 @@ QUICK = Waits(
 )  # fmt: skip
 SIZE = (GRID_SIZE[0] + 16, GRID_SIZE[1] + 32)
 
+PATIENCE_S = 60
+"""What a test waits for at most, on a slow machine; it never waits so long for nothing."""
+
 
 def vector(seed: int) -> NDArray[np.float32]:
     return unit(np.random.default_rng(seed).standard_normal(512))

@@ -252,7 +252,7 @@ DRIPS: dict[str, tuple[bytes, bytes]] = {
 
 @contextmanager
 def dripping_server(start: bytes, drip: bytes) -> Iterator[str]:
-    """Answer with a start, and then forever a little, until the client has had enough."""
+    """Answer with a start, and then a little for as long as the client listens."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -260,7 +260,7 @@ def dripping_server(start: bytes, drip: bytes) -> Iterator[str]:
         with connection, suppress(OSError):
             read_request(connection)
             connection.sendall(start)
-            for _ in range(1000):
+            while True:
                 connection.sendall(drip)
                 time.sleep(0.005)
 
@@ -273,11 +273,11 @@ def dripping_server(start: bytes, drip: bytes) -> Iterator[str]:
 
 @pytest.mark.parametrize("what", DRIPS)
 def test_the_time_limit_is_of_the_whole_answer(what: str) -> None:
-    with dripping_server(*DRIPS[what]) as url:
-        start = time.monotonic()
-        with pytest.raises(ServerAwayError, match=r"no answer within 0\.1 s") as caught:
-            FaceServer(url, timeout_s=0.1).probe()
-        assert time.monotonic() - start < 2  # the server drips for 5 s
+    with (
+        dripping_server(*DRIPS[what]) as url,
+        pytest.raises(ServerAwayError, match=r"no answer within 0\.1 s") as caught,
+    ):
+        FaceServer(url, timeout_s=0.1).probe()
     assert caught.value.is_silent
 
 

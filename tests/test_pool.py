@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from faces import QUICK, answering, face
+from faces import PATIENCE_S, QUICK, answering, face
 
 from extraction.pool import RequestError, ServerPool, ServersAwayError, StoppedError, Waits
 from extraction.same_network import OtherNetworkError, Reference
@@ -33,7 +33,7 @@ def test_the_server_with_the_fewest_open_requests_is_taken(monkeypatch: pytest.M
     def answer(server: FaceServer, body: bytes) -> Answer:
         if body == b"hold":
             holding[server.url] += 1
-            assert release.wait(5)
+            assert release.wait(PATIENCE_S)
         return Answer([face(1)])
 
     reference = Reference(b"", face(1).embedding)
@@ -50,7 +50,7 @@ def test_the_server_with_the_fewest_open_requests_is_taken(monkeypatch: pytest.M
 
 
 def wait_until(is_so: Any) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -131,7 +131,7 @@ def test_a_second_server_with_another_network_ends_it(monkeypatch: pytest.Monkey
     """Which of the two is first does not matter."""
 
     def ask_for_long(pool: ServerPool) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             pool.ask(BODY)
 
