@@ -161,19 +161,19 @@ def _refuse_foreign(prediction: Prediction) -> None:
         )
 
 
-def create_app(config: Mapping[str, Any] | None = None) -> Server:
+def create_app(config: Mapping[str, Any] | Settings | None = None) -> Server:
     """Load the models and make the application.
 
     Args:
         config: settings by name, see `serving.settings.Settings`; the others come from the
-            environment.
+            environment. Or all settings, as read.
 
     Raises:
         UserError: a setting or a model is wrong or missing; under the `flask` command a
             click.ClickException, which it shows as one line.
     """
     try:
-        server = Server(read_settings(config))
+        server = Server(config if isinstance(config, Settings) else read_settings(config))
     except UserError as error:
         if click.get_current_context(silent=True):
             raise click.ClickException(str(error)) from None
@@ -241,7 +241,7 @@ def main() -> None:
         UserError: a setting or a model is wrong or missing, or the address cannot be listened on.
     """
     settings = settings_from_arguments(None, __doc__)
-    server = create_app(settings.as_dict())
+    server = create_app(settings)
     serve(server, settings, server.close)
 
 

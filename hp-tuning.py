@@ -6,7 +6,7 @@ python hp-tuning.py --resume
 """
 
 from cluster.options import add_address
-from search.options import what_to_search
+from search.options import NEWEST, what_to_search
 from search.run import search_parameters
 from utils.cli import run
 from utils.options import script_parser
@@ -14,7 +14,7 @@ from utils.options import script_parser
 
 def main() -> None:
     """Read the command line and search."""
-    resume = {"nargs": "?", "const": "", "metavar": "FOLDER"}
+    resume = {"nargs": "?", "const": NEWEST, "metavar": "FOLDER"}
     parser = script_parser(
         __doc__,
         "hp-tuning.json",

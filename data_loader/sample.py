@@ -15,7 +15,7 @@ from data_loader.sample_imdb_wiki import write_mat
 from data_loader.sample_people import FaceSpace, Photo
 from data_loader.sample_pictures import picture_bytes
 from utils.errors import DataError
-from utils.files import read_json, write_json
+from utils.files import read_json, refuse_unwritable, write_json
 from utils.sample_image import JPEG_QUALITY
 
 FORMAT = 1
@@ -61,6 +61,7 @@ def make_sample_data(
 
     Raises:
         DataError: the folder holds something else, or a sample made with other arguments.
+        PathError: it cannot be written.
     """
     out_dir = Path(out_dir)
     sizes = {"num_adience": num_adience, "num_imdb": num_imdb, "num_wiki": num_wiki}
@@ -70,6 +71,7 @@ def make_sample_data(
     if _is_complete(out_dir, state):
         print(f"{out_dir}: the synthetic sample is there already")
         return out_dir
+    refuse_unwritable(out_dir)
     write_json(state | {"complete": False}, out_dir / STATE_FILE)
     readme = README.format(seed=seed, **sizes)
     (out_dir / "README.txt").write_text(readme, encoding="utf-8")
@@ -94,7 +96,9 @@ def _is_complete(out_dir: Path, state: dict[str, Any]) -> bool:
                 f"{out_dir} holds files that are not a synthetic sample; name a new folder"
             )
         return False
-    found = dict(read_json(out_dir / STATE_FILE))
+    found = read_json(out_dir / STATE_FILE)
+    if not isinstance(found, dict):
+        raise DataError(f"{out_dir / STATE_FILE} is not that of a sample; name a new folder")
     complete = bool(found.pop("complete", False))
     if found != state:
         raise DataError(

@@ -42,8 +42,9 @@ from extraction.failures import Failures
 from extraction.sorts import choose_extraction, extractions_of, of_sort, refuse_nothing_stored
 from extraction.stats import plot_ages, table
 from utils.errors import DataError
-from utils.files import remove_leftovers
+from utils.files import refuse_unwritable, remove_leftovers
 from utils.log import get_logger
+from utils.pictures import optional_picture
 
 _logger = get_logger("cleaning")
 
@@ -173,6 +174,7 @@ def _clean(source: _Source, options: CleaningOptions) -> Path:
     refuse_nothing_stored(source.records, store, source.extract_command)
     settings = Settings(is_adience, det_score, resize, extractor)
     judge = _Judge(store, det_score, is_adience)
+    refuse_unwritable(source.folder)
     with only_cleaning(source.label_file):
         remove_leftovers(source.paths.data)
         remove_leftovers(source.paths.meta_data)
@@ -188,9 +190,10 @@ def _write(source: _Source, settings: Settings, judge: "_Judge", remove_corrupt:
     except NothingLeftError:
         judge.report(source.corrupt_path, remove_corrupt)
         raise
-    plot_ages(tally, f"{source.name}: ages of the faces kept", source.picture_path)
     _logger.info(table(tally, source.name))
     judge.report(source.corrupt_path, remove_corrupt)
+    with optional_picture(source.picture_path):
+        plot_ages(tally, f"{source.name}: ages of the faces kept", source.picture_path)
     return tally
 
 

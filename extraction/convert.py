@@ -8,7 +8,7 @@ from data_loader.cleaned_files import RowWriter, cleaned_paths, row_dtype, to_di
 from data_loader.faces import holds_objects
 from data_loader.originals import backup_of_original, keep
 from utils.errors import DataError
-from utils.files import atomic_write
+from utils.files import atomic_write, refuse_unwritable
 from utils.legacy import OriginalRecords, read_original_records
 from utils.log import get_logger
 
@@ -44,6 +44,8 @@ def convert(dataset: str, data_dir: Path | str) -> list[Path]:
         _logger.info(
             f"{' and '.join(map(str, there))}: in this project's format already, nothing to convert"
         )
+    if originals:
+        refuse_unwritable(folder)
     for path in originals:
         _convert(path, folder.name)
     return originals

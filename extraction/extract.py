@@ -21,6 +21,7 @@ from extraction.store import Inventory, only_extraction, take_inventory
 from utils.cli import Interrupted
 from utils.errors import DataError
 from utils.face_client import FaceServer
+from utils.files import refuse_unwritable
 from utils.log import get_logger
 
 IMDB_WIKI = ("imdb", "wiki")
@@ -71,8 +72,10 @@ def extract(
 
     Raises:
         DataError: there are no images, or what is there was made with other settings.
+        PathError: a folder with images that have no answer cannot be written.
         ContainerError: no face server answers, and none can be started.
         ServersAwayError, OtherNetworkError: see `ServerPool`; what was done stays.
+        OSError: the disk takes no more; what was done stays.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP came; what was done stays.
     """
     addresses = addresses_of(options.docker_port)
@@ -84,11 +87,15 @@ def extract(
         if not inventory.missing:
             _report(tally, dataset_dir)
             return tally
+        refuse_unwritable(dataset_dir, *_folders(dataset_dir, inventory.missing))
         done = inventory.done or take_inventory(dataset_dir, related_paths, settings.resize).done
         with ready_servers(servers, options.container, settings.waits, stop) as ready:
             pool = _checked_pool(dataset_dir, done, ready, settings)
             try:
                 _send(Pipeline(dataset_dir, pool, settings), inventory.missing, tally, stop)
+            except OSError:
+                logger.warning("what was stored stays; the same command goes on from there")
+                raise
             finally:
                 pool.close()
                 _report(tally, dataset_dir)
@@ -96,6 +103,11 @@ def extract(
     if stop.is_set:
         raise Interrupted("interrupted; the same command goes on from here", stop.exit_code)
     return tally
+
+
+def _folders(dataset_dir: Path, paths: Sequence[str]) -> list[Path]:
+    """List the folders of images, each once: it is where their answers go."""
+    return list(dict.fromkeys((dataset_dir / path).parent for path in paths))
 
 
 def _begin(dataset_dir: Path, inventory: Inventory) -> Tally:

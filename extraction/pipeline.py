@@ -67,12 +67,14 @@ class Outcome:
         reason: why it failed, in few words; None when its answer is stored.
         detail: why it failed, in full.
         is_unusable: the server answered that it cannot use the image, which is stored.
+        is_unread: the image itself cannot be read; nothing was asked.
     """
 
     path: str
     reason: str | None = None
     detail: str = ""
     is_unusable: bool = False
+    is_unread: bool = False
 
 
 def request_for(path: Path, settings: Settings) -> bytes:
@@ -223,7 +225,7 @@ class Pipeline:
         try:
             answer = self._pool.ask(job.request.result(), avoid=job.server)
         except ImageError as error:
-            return Outcome(job.path, error.reason, str(error))
+            return Outcome(job.path, error.reason, str(error), is_unread=True)
         except RequestError as error:
             return self._failed(job, error)
         path = answer_path(self._dataset_dir / job.path, self._settings.resize)

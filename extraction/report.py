@@ -34,6 +34,8 @@ class Tally:
     seconds: float = 0.0
     _num_at_start: int = 0
     _start: float = 0.0
+    _num_tried: int = 0
+    _num_unread: int = 0
 
     def start(self) -> None:
         """Begin to measure the rate."""
@@ -43,6 +45,8 @@ class Tally:
     def add(self, outcome: Outcome) -> None:
         """Count an image that was sent, or could not be."""
         self.seconds = time.monotonic() - self._start
+        self._num_tried += 1
+        self._num_unread += outcome.is_unread
         if outcome.reason is None:
             self.num_now += 1
             self.num_unusable += outcome.is_unusable
@@ -58,6 +62,15 @@ class Tally:
     def num_left(self) -> int:
         """Images that were not come to."""
         return self.num_total - self.num_before - self.num_now - len(self.failed)
+
+    @property
+    def num_tried_in_vain(self) -> int:
+        """Images that failed in a call that stored nothing; 0 where there is no more to be done.
+
+        Images that cannot be read fail again in each call that comes after the others are done.
+        """
+        is_rest = self.num_before > 0 and self._num_tried == self._num_unread
+        return 0 if self.num_now or is_rest else self._num_tried
 
     @property
     def rate(self) -> float:

@@ -9,6 +9,7 @@ from data_loader.cleaned import Tally
 from data_loader.cleaned_files import writing
 from utils.ages import ADIENCE_CENTRES
 from utils.files import atomic_write
+from utils.pictures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,9 +87,7 @@ def plot_ages(tally: Tally, title: str, path: Path) -> None:
 
 
 def _draw_ages(tally: Tally, title: str) -> "Figure":
-    from matplotlib.figure import Figure  # no pyplot: no window, no state beside the figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=200, layout="constrained")
+    figure = new_figure(figsize=(8, 4.5), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     if tally.is_adience:
         _draw_classes(axes, tally)

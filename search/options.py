@@ -8,8 +8,12 @@ from cluster.session import address_of
 from search.run import CONFIG_NAME, find_unfinished
 from search.space import Search, read_search, task_changes
 from utils.errors import ConfigError
-from utils.files import read_json
-from utils.options import parse_assignment, show_only
+from utils.options import parse_assignment, read_object, show_only
+from utils.paths import user_path
+from utils.text import cut
+
+NEWEST = object()
+"""What --resume is without a folder: go on with the newest search of the same config."""
 
 FLAT_KEYS = {"lr": "lr", "bs": "batch_size", "data_dir": "data_dir"}
 """The keys of a search that the named options of all scripts set."""
@@ -24,8 +28,8 @@ def what_to_search(arguments: argparse.Namespace) -> tuple[Search, str | None, P
     if arguments.device is not None:
         show_only(arguments.device)
     address = address_of(arguments.address)
-    if arguments.resume:
-        folder = Path(arguments.resume)
+    if arguments.resume not in (None, NEWEST):
+        folder = user_path(arguments.resume, "--resume")
         return _resumed(arguments, folder), address, folder
     search = read_search(_flat_config(arguments))
     folder_or_none = None if arguments.resume is None else find_unfinished(search.config)
@@ -33,11 +37,7 @@ def what_to_search(arguments: argparse.Namespace) -> tuple[Search, str | None, P
 
 
 def _flat_config(arguments: argparse.Namespace) -> dict[str, Any]:
-    path = arguments.config or arguments.default_config
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a JSON object was expected, got {type(content).__name__}")
-    config: dict[str, Any] = dict(content)
+    config: dict[str, Any] = read_object(arguments.config, arguments.default_config)
     if arguments.task is not None:
         config |= task_changes(arguments.task)
     for name, key in FLAT_KEYS.items():
@@ -52,7 +52,7 @@ def _resumed(arguments: argparse.Namespace, folder: Path) -> Search:
     """Read the search of a folder, whose config is the one to go on with."""
     changes = ["-c"] if arguments.config else []
     changes += ["--task"] if arguments.task else []
-    changes += [f"-o {text}" for text in arguments.option]
+    changes += [f"-o {cut(text)}" for text in arguments.option]
     changes += [f"--{name}" for name in FLAT_KEYS if getattr(arguments, name, None) is not None]
     if changes:
         raise ConfigError(
@@ -60,4 +60,4 @@ def _resumed(arguments: argparse.Namespace, folder: Path) -> Search:
         )
     if not (folder / CONFIG_NAME).is_file():
         raise ConfigError(f"--resume {folder}: no search, it holds no {CONFIG_NAME}")
-    return read_search(read_json(folder / CONFIG_NAME))
+    return read_search(read_object(str(folder / CONFIG_NAME)))

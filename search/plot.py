@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from search.outcome import Outcome
 from search.space import BOUNDS, PARAMETERS, Search
 from utils.files import atomic_write
+from utils.pictures import new_figure
 
 COLOURS = "viridis_r"
 """Dark is good; read alike by all eyes, and in grey."""
@@ -41,12 +42,10 @@ def plot(outcomes: list[Outcome], search: Search, path: Path) -> None:
         search: what was searched.
         path: of the PNG.
     """
-    from matplotlib.figure import Figure
-
     names = search.searched or list(PARAMETERS)
     axes = [_axis(name, search.config[name], outcomes) for name in names]
     losses = np.array([outcome.best["val_loss"] for outcome in outcomes])
-    figure = Figure(figsize=(max(1.9 * len(axes), 7), 8.5), layout="constrained")
+    figure = new_figure(figsize=(max(1.9 * len(axes), 7), 8.5), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.25, 1])  # type: ignore[misc]
     _parallel(top, axes, losses)
     _scatter(bottom, axes, losses)

@@ -1,10 +1,10 @@
 """What a killed search leaves, made whole: Ray copies its state file by file, not at once."""
 
-import json
 import shutil
 from pathlib import Path
 
 from utils.errors import ConfigError
+from utils.files import parse_json
 
 STAGED = "session_*/artifacts/*/*/driver_artifacts/[!.]*state*-*"
 """State of the search, of what draws the values, of the display; a hidden file is half written."""
@@ -41,7 +41,7 @@ def _is_whole(path: Path) -> bool:
     if not path.match(STATE):
         return bool(content)
     try:
-        json.loads(content)
+        parse_json(content)
     except ValueError:
         return False
     return True

@@ -25,8 +25,9 @@ from trainer.inputs import Inputs, read_inputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DataError, SearchError
-from utils.files import only_one, read_json, write_json
+from utils.files import only_one, read_json_or_none, refuse_unwritable, write_json
 from utils.log import get_logger
+from utils.pictures import optional_picture
 
 CONFIG_NAME = "config.json"
 RESULTS_NAME = "results.json"
@@ -56,6 +57,7 @@ def search_parameters(search: Search, address: str | None, folder: Path | None =
         Interrupted: Ctrl-C or SIGTERM came; the search can go on.
     """
     logger = get_logger("search")
+    refuse_unwritable(folder or searches_dir(search.config))
     inputs = [_read_inputs(search)]  # to be handed over: the store alone must hold the data
     if folder is None:
         folder = claim_path(searches_dir(search.config), as_folder=True)
@@ -88,7 +90,8 @@ def find_unfinished(config: dict[str, Any]) -> Path:
     parent = searches_dir(config)
     for folder in sorted(parent.glob("*/"), reverse=True):
         path = folder / CONFIG_NAME
-        if path.is_file() and not (folder / RESULTS_NAME).exists() and read_json(path) == config:
+        is_open = path.is_file() and not (folder / RESULTS_NAME).exists()
+        if is_open and read_json_or_none(path) == config:
             return folder
     raise ConfigError(
         f"--resume: no interrupted search of this config in {parent}; leave --resume out to begin "
@@ -142,7 +145,9 @@ def _fit(ray: Any, search: Search, folder: Path, trainable: Any) -> Any:
         if stop.is_set:  # Ray counts the trials under way as done
             raise Interrupted(f"interrupted; go on with --resume {folder}", stop.exit_code)
         if any(DISK_FULL in str((result.metrics or {}).get(FAILURE)) for result in results):
-            raise OSError(errno.ENOSPC, DISK_FULL, str(folder))
+            raise OSError(
+                errno.ENOSPC, f"{DISK_FULL}; make room, and go on with --resume", str(folder)
+            )
         if not any(isinstance(result.error, ray.exceptions.RayActorError) for result in results):
             break
     return results
@@ -247,7 +252,7 @@ def _heeded_signals() -> Iterator[StopRequest]:
 
 
 def _show(search: Search, outcomes: list[Outcome], folder: Path) -> None:
-    """Print the best trials and write plot and config.
+    """Print the best trials; write the config of the best one, and the plot.
 
     Raises:
         SearchError: no trial finished.
@@ -261,7 +266,8 @@ def _show(search: Search, outcomes: list[Outcome], folder: Path) -> None:
     logger.info(table(finished, search.config["max_num_epochs"]))
     if failed:
         logger.warning(f"{len(failed)} of {len(outcomes)} trials failed: {folder / RESULTS_NAME}")
-    plot(finished, search, folder / PLOT_NAME)
     write_json(search.training_config(finished[0].values), folder / BEST_CONFIG_NAME)
+    with optional_picture(folder / PLOT_NAME):
+        plot(finished, search, folder / PLOT_NAME)
     logger.info(f"All trials: {folder / PLOT_NAME}, {folder / RESULTS_NAME}")
     logger.info(f"Train with the best: python train.py -c {folder / BEST_CONFIG_NAME}")

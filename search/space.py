@@ -12,7 +12,9 @@ from utils.config import ConfigParser
 from utils.errors import ConfigError, UserError
 from utils.files import read_json
 from utils.options import TASKS_PATH, task_settings
-from utils.schema import fits, nearest, type_name
+from utils.paths import expand_paths, path_problems
+from utils.schema import MOST, fits, nearest, type_name
+from utils.text import cut, shown
 
 Config = dict[str, Any]
 
@@ -54,6 +56,7 @@ SETTINGS: dict[str, tuple[Any, Any]] = {
 }
 """Every other key: its type, and its value where a config has none."""
 
+PATH_KEYS = ("data_dir", "save_dir")
 SCHEDULERS = ("asha", "fifo")
 SEARCH_ALGS = ("random", "optuna")
 HELD_OUT_FOLD = 0
@@ -96,12 +99,13 @@ class Search:
 
 
 def read_search(config: Config) -> Search:
-    """Complete and check the flat config of a search.
+    """Complete and check the flat config of a search; in its paths `~` becomes the home folder.
 
     Raises:
         ConfigError: names every problem.
     """
     completed = {key: default for key, (_, default) in SETTINGS.items()} | copy.deepcopy(config)
+    expand_paths(completed, PATH_KEYS)
     for name in PARAMETERS:
         if name in completed and not isinstance(completed[name], list):
             completed[name] = [completed[name]]  # a single value is a fixed one
@@ -118,13 +122,21 @@ def read_search(config: Config) -> Search:
 
 def _flat_problems(config: Config) -> list[str]:
     known = {**PARAMETERS, **SETTINGS}
-    problems = [f"{key}: unknown key, {nearest(key, known)}" for key in config if key not in known]
+    problems = [
+        f"{cut(key)}: unknown key, {nearest(key, known)}" for key in config if key not in known
+    ]
     problems += [f"{name}: missing" for name in PARAMETERS if name not in config]
     problems += [
-        f"{key}: {config[key]!r}, expected {type_name(kind)}"
+        f"{key}: {shown(config[key])}, expected {type_name(kind)}"
         for key, (kind, _) in SETTINGS.items()
         if not fits(config[key], kind)
     ]
+    problems += [
+        f"{key}: {shown(value)}, expected {MOST} or less"
+        for key, value in config.items()
+        if type(value) is int and value > MOST
+    ]
+    problems += path_problems(config, PATH_KEYS)
     problems += [
         problem
         for name in PARAMETERS
@@ -139,16 +151,16 @@ def _values_problems(name: str, values: list[Any]) -> Iterator[str]:
         yield f"{name}: an empty list, expected at least one value"
     elif name in BOUNDS and len(values) > 1:
         if len(values) != 2 or not all(fits(value, float) for value in values):
-            yield f"{name}: {values}, expected two numbers, the lower and the upper bound"
+            yield f"{name}: {shown(values)}, expected two numbers, the lower and the upper bound"
         elif not 0 < values[0] < values[1]:
-            yield f"{name}: {values}, expected a lower bound above 0 and then a higher one"
+            yield f"{name}: {shown(values)}, expected a lower bound above 0 and then a higher one"
     elif len(set(map(str, values))) < len(values):
-        yield f"{name}: {values}, a value occurs twice"
+        yield f"{name}: {shown(values)}, a value occurs twice"
 
 
 def _value_problems(config: Config) -> list[str]:
     problems = [
-        f"{key}: {config[key]}, expected 1 or more"
+        f"{key}: {shown(config[key])}, expected 1 or more"
         for key in ("num_samples", "max_num_epochs")
         if config[key] < 1
     ]
@@ -158,7 +170,7 @@ def _value_problems(config: Config) -> list[str]:
         ("search_alg", SEARCH_ALGS),
     ):
         if config[key].lower() not in known:
-            problems.append(f"{key}: {config[key]!r}, expected {' or '.join(known)}")
+            problems.append(f"{key}: {shown(config[key])}, expected {' or '.join(known)}")
     if not config["validation_split"]:
         problems.append("validation_split: 0, but trials are compared on validation rows")
     try:

@@ -20,7 +20,8 @@ from serving.client_server import AgeGenderServer, RefusedError
 from serving.photo import MAX_SEND_SIDE, Prepared, picture_of, prepare
 from utils.errors import UserError
 from utils.face_client import Answer, AnswerError, Face, FaceServer, ServerAwayError
-from utils.files import atomic_write
+from utils.files import atomic_write, refuse_unwritable
+from utils.paths import user_path, user_text
 
 EXIT_SOME_FAILED = 1
 ANNOTATED_QUALITY = 92
@@ -55,10 +56,10 @@ class Options:
 
 
 def parse_options(description: str | None, arguments: Sequence[str] | None = None) -> Options:
-    """Read the command line.
+    """Read the command line; in its paths `~` becomes the home folder.
 
     Raises:
-        UserError: a number is out of its range.
+        UserError: a number is out of its range, or a path is none.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -70,10 +71,14 @@ def parse_options(description: str | None, arguments: Sequence[str] | None = Non
     add("--url-age-gender", help="age-gender server (default: %(default)s)")
     add("--mc-samples", type=int, help="passes for the uncertainty, or 0 (default: %(default)s)")
     add("--resize", type=int, help="side of the square sent; 0: the file (default: %(default)s)")
-    add("--out-dir", type=Path, help="folder to write to (default: beside the photos)")
+    add("--out-dir", help="folder to write to (default: beside the photos)")
     add("--timeout", type=float, help="seconds a server may take (default: %(default)s)")
     add("--json", action="store_true", help="print JSON, not a table")
-    return Options(**vars(parser.parse_args(arguments)))
+    given = vars(parser.parse_args(arguments))
+    given["image_path"] = [user_text(text, "--image-path") for text in given["image_path"]]
+    if given["out_dir"] is not None:
+        given["out_dir"] = user_path(given["out_dir"], "--out-dir")
+    return Options(**given)
 
 
 class _FailedError(Exception):
@@ -91,10 +96,11 @@ def run_client(options: Options, wait: Callable[[float], None] = time.sleep) -> 
         the exit code: 0, or `EXIT_SOME_FAILED` when photos failed.
 
     Raises:
-        UserError: nothing to do, or a server is away or another one than expected; what was seen
-            before is printed, and written, all the same.
+        UserError: nothing to do, a folder that cannot be written, or a server is away or another
+            one than expected; what was seen before is printed, and written, all the same.
     """
     photos = find_photos(options.image_path, options.out_dir)
+    refuse_unwritable(*(photo.annotated_path.parent for photo in photos))
     with (
         closing(FaceServer(options.url_face, options.timeout)) as face_server,
         closing(AgeGenderServer(options.url_age_gender, options.timeout, wait)) as server,

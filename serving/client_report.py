@@ -96,6 +96,16 @@ def _remarks(results: Sequence[Result]) -> list[str]:
     return remarks
 
 
+def _number_of(character: str) -> str:
+    r"""Write the number of a letter, or the byte that stands in a name that is not UTF-8.
+
+    >>> print(_number_of("\n"), _number_of("\udcff"))
+    \x0a \xff
+    """
+    number = ord(character)
+    return f"\\x{number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number:02x}"
+
+
 def printable(text: str) -> str:
     r"""Write a text in one line that a terminal shows as it is.
 
@@ -103,5 +113,5 @@ def printable(text: str) -> str:
     a\x0ab
     """
     return "".join(
-        character if character.isprintable() else f"\\x{ord(character):02x}" for character in text
+        character if character.isprintable() else _number_of(character) for character in text
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from utils.checkpoint import MEMBERS, Checkpoint, load_members, save_checkpoint
 from utils.errors import CheckpointError
-from utils.files import read_json
+from utils.files import read_json, refuse_unwritable_file
 
 RESULTS_SUFFIX = ".json"
 OF_A_MEMBER = ("arch", "epoch", "state_dict", "config", "temperature")
@@ -28,7 +28,10 @@ def write_ensemble(sources: Sequence[Path | str], out_path: Path | str) -> int:
         CheckpointError: a checkpoint is missing or unfit, or they are not of one task or were
             trained on embeddings of different networks.
         ConfigError: a results file cannot be read.
+        PathError: `out_path` cannot be written.
     """
+    out_path = Path(out_path)
+    refuse_unwritable_file(out_path)
     paths = [path for source in sources for path in _checkpoints_of(Path(source))]
     members = [member for path in paths for member in load_members(path)]
     if not members:
@@ -41,7 +44,7 @@ def write_ensemble(sources: Sequence[Path | str], out_path: Path | str) -> int:
         | {"config": member.config}
         for member in members
     ]
-    save_checkpoint(content, Path(out_path))
+    save_checkpoint(content, out_path)
     return len(members)
 
 

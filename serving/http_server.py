@@ -27,6 +27,7 @@ from serving.answers import error_response
 from serving.settings import Settings
 from utils.errors import ConfigError
 from utils.log import get_logger
+from utils.text import cut
 
 SPARE_THREADS = 4
 """Beside those at work: for requests that are told to wait, and GET /health."""
@@ -204,10 +205,25 @@ def _listen(application: Any, settings: Settings, sockets: Sockets) -> Any:
         )
     except (OSError, ValueError) as error:
         wasyncore.close_all(sockets, ignore_all=True)
-        raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error}") from None
+        raise ConfigError(_not_listening(settings, error)) from None
     for listener in _listeners(sockets):
         listener.channel_class = Channel
     return server
+
+
+def _not_listening(settings: Settings, error: Exception) -> str:
+    """Say why, and what to do about a HOST or PORT that something else put into the environment."""
+    problem = f"cannot listen on {cut(settings.host)}:{settings.port}: {error}"
+    given = [name for name in ("host", "port") if name in settings.from_environment]
+    if not given:
+        return problem
+    variables = " and ".join(
+        f"{name.upper()}={cut(str(getattr(settings, name)))}" for name in given
+    )
+    return (
+        f"{problem}; {variables} came from the environment, where conda and shells set HOST: unset "
+        "it, or name the address with --host 127.0.0.1 and --port 10003"
+    )
 
 
 def _listeners(sockets: Sockets) -> list[BaseWSGIServer]:

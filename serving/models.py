@@ -96,7 +96,9 @@ def choose_served_device(name: str) -> torch.device:
     """
     device, _ = choose_device(0 if name == "cpu" else 1)
     if name == "cuda" and device.type != "cuda":
-        raise ConfigError("device is cuda, but torch finds no GPU; take auto or cpu")
+        raise ConfigError(
+            "device (--device, DEVICE) is cuda, but torch finds no GPU; take auto or cpu"
+        )
     return device
 
 

@@ -8,13 +8,15 @@ import argparse
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, InitVar, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from serving.photo import MAX_SEND_SIDE
 from utils.errors import ConfigError, DataError
 from utils.face_address import server_url
+from utils.paths import user_text
+from utils.text import shown
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -24,16 +26,26 @@ def _setting(default: Any, text: str, least: float | None = None, most: float | 
     return field(default=default, metadata={"help": text, "least": least, "most": most})
 
 
+def _path(default: str, text: str) -> Any:
+    return field(default=default, metadata={"help": text, "is_path": True})
+
+
 @dataclass(frozen=True)
 class Settings:
     """How the server runs; see the help texts.
+
+    Args:
+        variables: names of the settings that environment variables gave.
+
+    Attributes:
+        from_environment: the same.
 
     Raises:
         ConfigError: a value is out of its range.
     """
 
-    age_model: str = _setting("models/age.pth", "file of the age model")
-    gender_model: str = _setting("models/gender.pth", "file of the gender model")
+    age_model: str = _path("models/age.pth", "file of the age model")
+    gender_model: str = _path("models/gender.pth", "file of the gender model")
     face_server_url: str = _setting("http://127.0.0.1:10002/", "face server behind POST /image")
     host: str = _setting("127.0.0.1", "address to listen on; 0.0.0.0 for all")
     port: int = _setting(10003, "port to listen on; 0 takes a free one", 0, 65535)
@@ -56,23 +68,32 @@ class Settings:
         640, "side in pixels of the square sent to the face server", 16, MAX_SEND_SIDE
     )
 
-    def __post_init__(self) -> None:
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            least, most = entry.metadata["least"], entry.metadata["most"]
+    variables: InitVar[frozenset[str]] = frozenset()
+    from_environment: ClassVar[frozenset[str]] = frozenset()  # each object its own: no setting
+
+    def __post_init__(self, variables: frozenset[str]) -> None:
+        object.__setattr__(self, "from_environment", variables)
+        for entry in fields(Settings):
+            value, name = getattr(self, entry.name), self.name_of(entry.name)
+            least, most = entry.metadata.get("least"), entry.metadata.get("most")
             if least is not None and not least <= value < math.inf:
-                raise ConfigError(f"{entry.name} is {value}, expected {least} or more")
+                raise ConfigError(f"{name} is {shown(value)}, expected {least} or more")
             if most is not None and value > most:
-                raise ConfigError(f"{entry.name} is {value}, expected {most} or less")
-        for name, known in (("device", DEVICES), ("mc_precision", PRECISIONS)):
-            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} is {shown(value)}, expected {most} or less")
+        for key, known in (("device", DEVICES), ("mc_precision", PRECISIONS)):
+            if getattr(self, key) not in known:
                 raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}"
+                    f"{self.name_of(key)} is {shown(getattr(self, key))}, expected one of "
+                    f"{', '.join(known)}"
                 )
         try:
             server_url(self.face_server_url)
         except DataError as error:
-            raise ConfigError(f"face_server_url: {error}") from None
+            raise ConfigError(f"{self.name_of('face_server_url')}: {error}") from None
+
+    def name_of(self, setting: str) -> str:
+        """Name a setting as it was given: by the environment variable, or by its own name."""
+        return setting.upper() if setting in self.from_environment else setting
 
     def as_dict(self) -> dict[str, Any]:
         """Give the settings by name."""
@@ -84,32 +105,38 @@ def read_settings(
 ) -> Settings:
     """Take each setting from the config, else from the environment, else the default.
 
+    In paths `~` becomes the home folder. An empty variable counts as not set, unless it is a path.
+
     Args:
         config: setting names to values.
         environment: that of the process, if None.
 
     Raises:
         ConfigError: an unknown name, or a value of the wrong type or range.
+        PathError: no file can have a path.
     """
     given = dict(config or {})
     environment = os.environ if environment is None else environment
     names = [entry.name for entry in fields(Settings)]
     unknown = sorted(given.keys() - set(names))
     if unknown:
-        raise ConfigError(f"unknown setting {unknown[0]!r}, known are {', '.join(names)}")
+        raise ConfigError(f"unknown setting {shown(unknown[0])}, known are {', '.join(names)}")
     values: dict[str, Any] = {}
+    from_environment = set()
     for entry in fields(Settings):
+        variable = entry.name.upper()
         if entry.name in given:
-            values[entry.name] = _typed(entry.name, type(entry.default), given[entry.name])
-        elif environment.get(entry.name.upper()):
-            text = environment[entry.name.upper()]
-            values[entry.name] = _typed(entry.name.upper(), type(entry.default), text)
-    return Settings(**values)
+            values[entry.name] = _typed(entry.name, entry, given[entry.name])
+        elif environment.get(variable) or ("is_path" in entry.metadata and variable in environment):
+            values[entry.name] = _typed(variable, entry, environment[variable])
+            from_environment.add(entry.name)
+    return Settings(**values, variables=frozenset(from_environment))
 
 
-def _typed(name: str, kind: type, value: Any) -> Any:
-    if kind is str and isinstance(value, Path):
-        return str(value)
+def _typed(name: str, entry: "Field[Any]", value: Any) -> Any:
+    kind: Any = type(entry.default)
+    if "is_path" in entry.metadata and isinstance(value, str | Path):
+        return user_text(value, name)
     is_fit = isinstance(value, str | kind) or (kind is float and isinstance(value, int))
     try:
         if not is_fit or isinstance(value, bool):
@@ -117,7 +144,7 @@ def _typed(name: str, kind: type, value: Any) -> Any:
         return kind(value)
     except ValueError:
         noun = {int: "a whole number", float: "a number", str: "text"}[kind]
-        raise ConfigError(f"{name} is {value!r}, expected {noun}") from None
+        raise ConfigError(f"{name} is {shown(value)}, expected {noun}") from None
 
 
 def settings_from_arguments(arguments: Sequence[str] | None, description: str | None) -> Settings:

@@ -33,7 +33,7 @@ def write_model_card(folder: Path) -> Path:
     summary = read_summary(folder) if has_summary else summarise(folder)
     path = folder / CARD_NAME
     with atomic_write(path) as file:
-        file.write(model_card(summary).encode())
+        file.write(model_card(summary).encode(errors="backslashreplace"))
     return path
 
 

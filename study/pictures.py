@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from study import drawings, wording
+from utils.pictures import new_figure, optional_picture
 
 SIZE_INCHES = (5.4, 4.0)
 DOTS_PER_INCH = 160
@@ -51,7 +52,7 @@ class Picture:
 
 
 def draw(entry: Entry) -> list[Picture]:
-    """Draw all pictures that a result has the numbers for.
+    """Draw all pictures that a result has the numbers for; one that fails is left out.
 
     Args:
         entry: of the summary's "results"; `is_run` is true.
@@ -61,7 +62,11 @@ def draw(entry: Entry) -> list[Picture]:
         "split": wording.SPLIT_NAMES[entry["judged"]].lower(),
         "metric": wording.METRIC_NAMES[wording.MAIN[entry["task"]]].lower(),
     }
-    return [Picture(name, _png(name, entry), CAPTIONS[name].format(**words)) for name in _of(entry)]
+    drawn = []
+    for name in _of(entry):
+        with optional_picture(f"{name} of {entry['task']}-{entry['protocol']}"):
+            drawn.append(Picture(name, _png(name, entry), CAPTIONS[name].format(**words)))
+    return drawn
 
 
 def _of(entry: Entry) -> list[str]:
@@ -74,9 +79,7 @@ def _of(entry: Entry) -> list[str]:
 
 
 def _png(name: str, entry: Entry) -> bytes:
-    from matplotlib.figure import Figure  # no pyplot: no window, no state beside the figure
-
-    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    figure = new_figure(figsize=SIZE_INCHES, layout="constrained")
     DRAWINGS[name](figure, entry)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})

@@ -35,7 +35,7 @@ def write_report(folder: Path) -> Summary:
     summary = summarise(folder)
     write_json(summary, folder / SUMMARY_NAME)
     with atomic_write(folder / REPORT_NAME) as file:
-        file.write(render(summary).encode())
+        file.write(render(summary).encode(errors="backslashreplace"))
     return summary
 
 

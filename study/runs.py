@@ -6,7 +6,6 @@ there; within a part, trainings that are done are found again.
 """
 
 import functools
-import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -26,7 +25,7 @@ from trainer.study_results import Plan
 from utils.cli import Interrupted
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError
-from utils.files import only_one, read_json, write_json
+from utils.files import only_one, parse_json, read_json_or_none, write_json
 from utils.log import get_logger
 
 DESCRIPTION = "study.json"
@@ -48,9 +47,12 @@ def run_study(config: StudyConfig, engine_of: EngineOf, engine_name: str = "sequ
 
     Raises:
         DataError: a data set is missing or unfit.
+        PathError: save_dir cannot be written.
         ConfigError: another study is running with the same save_dir.
         Interrupted: Ctrl-C or SIGTERM came. What was done stays.
     """
+    for part in config.parts:
+        config.of(part).refuse_unwritable()
     config.refuse_missing_data()
     root = config.save_dir / "study"
     root.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,7 @@ def run_study(config: StudyConfig, engine_of: EngineOf, engine_name: str = "sequ
 def _find_or_make(root: Path, description: Record) -> Path:
     """Find the newest study of the same configs and data files, or begin one."""
     for path in sorted(root.glob(f"*/{DESCRIPTION}"), reverse=True):
-        if read_json(path) == description:
+        if read_json_or_none(path) == description:
             return path.parent
     folder = claim_path(root, as_folder=True)
     write_json(description, folder / DESCRIPTION)
@@ -117,15 +119,15 @@ class _Study:
         """Give what a part left, if it and its checkpoints are all there."""
         if not self._path(part).is_file():
             return None
-        content: Record = read_json(self._path(part))
-        is_whole = all(Path(run["checkpoint"]).is_file() for run in content["runs"])
+        content = read_json_or_none(self._path(part))
+        runs = content.get("runs") if isinstance(content, dict) else None
+        is_whole = runs is not None and _with_checkpoints(runs) == runs
         return content if is_whole else None
 
     def _train(self, part: Part) -> list[Record]:
         """Train with each of the pre-training seeds; those of an earlier call are not repeated."""
         path = self.folder / "trained" / f"{part.name}.json"
-        trained: list[Record] = read_json(path) if path.is_file() else []
-        trained = [run for run in trained if Path(run["checkpoint"]).is_file()]
+        trained = _with_checkpoints(read_json_or_none(path) if path.is_file() else [])
         for seed in self.config.pretraining_seeds:
             if seed in [run["seed"] for run in trained]:
                 continue
@@ -213,8 +215,24 @@ class _Study:
             raise Interrupted(f"interrupted; {AGAIN}", self.stop.exit_code)
 
 
+def _with_checkpoints(runs: Any) -> list[Record]:
+    """Keep the runs whose checkpoints are there; what something else wrote holds none."""
+    return [
+        run
+        for run in (runs if isinstance(runs, list) else [])
+        if isinstance(run, dict) and "seed" in run and Path(str(run.get("checkpoint"))).is_file()
+    ]
+
+
 def read_epochs(path: Path) -> list[Log]:
-    """Read the losses and metrics of each epoch; none where an older program trained."""
+    """Read the losses and metrics of each epoch; none where an older program trained.
+
+    Raises:
+        ConfigError: a line is no JSON.
+    """
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        return [parse_json(line) for line in path.read_bytes().splitlines()]
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}); train that run again") from None

@@ -230,12 +230,15 @@ def test_json_holds_the_failures_too(ask: Ask, tmp_path: Path) -> None:
     assert len(second["faces"]) == 1
 
 
-def test_a_folder_that_cannot_be_written_fails_the_photo(ask: Ask, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_request(
+    ask: Ask, tmp_path: Path
+) -> None:
     path = save_photo(tmp_path / "photo.jpg", 1)
     (tmp_path / "file").write_text("no folder")
-    outcome = ask(path, options=("--out-dir", tmp_path / "file"))
-    assert outcome.code == 1
-    assert "cannot be written" in outcome.err
+    options = ("--out-dir", tmp_path / "file", "--url-face", "http://127.0.0.1:9/")
+    outcome = ask(path, options=options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"error: {tmp_path / 'file'} cannot be written: ")
 
 
 # --- servers that are away, busy, or others -------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from conftest import RunScript
 from helpers import ROOT, Config
 
-from search.options import what_to_search
+from search.options import NEWEST, what_to_search
 from search.outcome import Outcome, in_order, outcome_of, report_of, table
 from search.plot import plot
 from search.recovery import recover
@@ -154,7 +154,7 @@ def test_all_problems_come_at_once() -> None:
 
 
 def parse(*options: str) -> argparse.Namespace:
-    parser = script_parser("", "hp-tuning.json", resume_options={"nargs": "?", "const": ""})
+    parser = script_parser("", "hp-tuning.json", resume_options={"nargs": "?", "const": NEWEST})
     parser.add_argument("--address")
     return parser.parse_args(options)
 

@@ -1,6 +1,7 @@
 """The check of a whole config before any work: every problem, one line each."""
 
 import itertools
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +13,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from data_loader.faces import DATASETS
 from model.model import ResMLP
 from trainer.parts import PARTS, build_lr_scheduler, build_optimizer
+from utils.paths import path_problem, path_problems
 from utils.schema import MOST, UNKNOWN_KEY, find_problems
 from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
+from utils.text import shown
 
 AGE_METRICS = ("one_off_accuracy", "mae", "cs5")
+MAX_NAME_BYTES = 255
+"""Of the name of a folder, on all usual file systems."""
 
 Config = dict[str, Any]
 
@@ -48,8 +53,8 @@ def _loader_problems(config: Config) -> list[str]:
         problems.append(f"data_loader.args.num_classes: {classes}, {loader} has {wanted}")
     if dataset not in DATASETS:
         problems.append(
-            f"data_loader.args.dataset: unknown dataset {arguments['dataset']!r}, known are "
-            f"{', '.join(DATASETS)}"
+            f"data_loader.args.dataset: unknown dataset {shown(arguments['dataset'])}, known "
+            f"are {', '.join(DATASETS)}"
         )
     fold = arguments.get("test_cross_val")
     if fold is not None and dataset != "adience":
@@ -93,8 +98,8 @@ def _batch_problems(arguments: dict[str, Any]) -> list[str]:
         problems.append("data_loader.args.limit_data: expected 1 or more, or null for all")
     if arguments.get("validation_by", "image") not in ("image", "subject"):
         problems.append(
-            f"data_loader.args.validation_by: {arguments['validation_by']!r}, expected image or "
-            "subject"
+            f"data_loader.args.validation_by: {shown(arguments['validation_by'])}, expected image "
+            "or subject"
         )
     return problems
 
@@ -130,7 +135,9 @@ def _plateau_problems(config: Config) -> list[str]:
     mode = "min" if monitor == "off" else monitor.split(" ")[0]
     given = schedule.get("args", {}).get("mode", "min")
     if schedule.get("type") == "ReduceLROnPlateau" and given != mode:
-        return [f"lr_scheduler.args.mode: {given}, but it follows trainer.monitor, {monitor!r}"]
+        return [
+            f"lr_scheduler.args.mode: {given}, but it follows trainer.monitor, {shown(monitor)}"
+        ]
     return []
 
 
@@ -141,15 +148,17 @@ def _verbosity_problems(config: Config) -> list[str]:
 
 def _name_problems(config: Config) -> list[str]:
     name = config["name"]
-    if name.strip() and not set(name) & set("/\\\0") and name not in (".", ".."):
+    is_path = bool(name.strip()) and path_problem(f"./{name}") is None
+    is_plain = not set(name) & set("/\\") and name not in (".", "..")
+    if is_path and is_plain and len(os.fsencode(name)) <= MAX_NAME_BYTES:
         return []
-    return [f"name: {name!r} names folders, so it must be a plain name"]
+    return [f"name: {shown(name)} names folders, so it must be a plain name"]
 
 
 def _plan_problems(config: Config) -> list[str]:
     problems = []
     seeds, folds = config.get("seeds", [0]), config.get("num_cross_val", 1)
-    if not seeds or not all(type(seed) is int and 0 <= seed <= MOST["seed"] for seed in seeds):
+    if not seeds or not all(type(seed) is int and 0 <= seed <= MOST for seed in seeds):
         problems.append("seeds: expected a list of whole numbers, 0 or more")
     if len(set(map(str, seeds))) < len(seeds):
         problems.append("seeds: a seed occurs twice")
@@ -166,11 +175,10 @@ def _monitor_problems(config: Config) -> list[str]:
         return []
     names = ["loss", *config["metrics"]]
     known = [prefix + name for prefix, name in itertools.product(("", "val_"), names)]
+    choices = ", ".join(known)
     mode, _, name = text.partition(" ")
     if mode not in ("min", "max") or name.strip() not in known:
-        return [
-            f"trainer.monitor: {text!r}, expected off, or min or max and one of {', '.join(known)}"
-        ]
+        return [f"trainer.monitor: {shown(text)}, expected off, or min or max and one of {choices}"]
     return []
 
 
@@ -209,6 +217,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[Config], list[str]]], ...] = (
     (("trainer",), _verbosity_problems),
     (("trainer", "lr_scheduler"), _plateau_problems),
     (("name",), _name_problems),
+    ((), path_problems),
     (("seeds", "num_cross_val"), _plan_problems),
     (("arch",), _arch_problems),
     (("optimizer", "lr_scheduler", "trainer"), _optimizer_problems),

@@ -8,8 +8,8 @@ An engine decides where the runs are trained, and in which order they end.
 """
 
 import argparse
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +96,13 @@ def cross_validate(
 
     Raises:
         ConfigError: the config is not one of a cross-validation, or another process runs it.
+        PathError: its save_dir cannot be written.
         DivergedError: a run diverged; names seed and fold. What was done stays.
         Interrupted: Ctrl-C or SIGTERM came. What was done stays.
     """
     logger = get_logger("cross-val")
     plan = _plan(config, seed, fold)
+    config.refuse_unwritable()
     is_part = seed is not None or fold is not None
     inputs = read_inputs(config, whole=True)  # what is wrong with it shows before files are made
     path, results = open_results(config, plan, anew or is_part)
@@ -109,10 +111,20 @@ def cross_validate(
     with alone(path):
         results = read_results(path)  # what another process wrote until it let go
         if plan.missing(results):
-            _run_missing(config, plan, results, path, engine or sequential_engine(), inputs)
+            with _telling_what_stays():
+                _run_missing(config, plan, results, path, engine or sequential_engine(), inputs)
     logger.info(table(results, plan))
     logger.info(f"Written: {path}")
     return results
+
+
+@contextmanager
+def _telling_what_stays() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        get_logger("cross-val").warning("The runs that are done stay; the same call goes on")
+        raise
 
 
 def _run_missing(

@@ -68,7 +68,11 @@ def fit(
         trainer = begin(config, log, inputs)
         trainer.on_epoch = on_epoch
         keep_on_device(trainer.setup.train_loader, trainer.setup.device)
-        best_log = trainer.train()
+        try:
+            best_log = trainer.train()
+        except OSError:
+            logger.warning(f"What was written before stays in {config.save_dir}")
+            raise
         best_path = config.save_dir / BEST_NAME
         if best_path.is_file():
             logger.info(f"Best epoch: {int(best_log['epoch'])}, saved as {best_path}")
@@ -77,6 +81,7 @@ def fit(
 
 def begin(config: ConfigParser, log: RunLog, inputs: Inputs = NO_INPUTS) -> Trainer:
     """Prepare a training, or one to go on with, and make its folders and its log file."""
+    config.refuse_unwritable()
     resumed = None if config.resume is None else load_checkpoint(config.resume)
     trainer = Trainer(prepare(config, inputs), config)
     if resumed is not None:

@@ -15,7 +15,7 @@ from trainer.fit import draw_embeddings, held_out_loader, metrics_of, training_l
 from utils.checkpoint import Checkpoint, environment, load_checkpoint, load_weights
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DataError
-from utils.files import write_json
+from utils.files import refuse_unwritable, write_json
 from utils.log import get_logger
 from utils.network_check import NetworkCheck
 from utils.runtime import choose_device, precision_of
@@ -48,12 +48,15 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
         ConfigError: no checkpoint was named.
         DataError: the split is empty.
         CheckpointError: the checkpoint is unfit.
+        PathError: save_dir cannot be written.
     """
     logger = config.get_logger("test", verbosity=1)  # silent trainings are evaluated aloud too
     if config.resume is None:
         raise ConfigError(
             "test.py needs a checkpoint: -r saved/models/<name>/<run id>/model_best.pth"
         )
+    save_dir = Path(config["trainer"]["save_dir"])
+    refuse_unwritable(save_dir)
     checkpoint = load_checkpoint(config.resume)
     config = ConfigParser(_without_foreign_fold(config.config), config.resume)
     arguments = config["data_loader"]["args"]
@@ -79,7 +82,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
         "environment": environment(precision),
         "config": config.config,
     }
-    path = claim_path(Path(config["trainer"]["save_dir"]), SUFFIX)
+    path = claim_path(save_dir, SUFFIX)
     write_json(results, path)
     title = dataset_title(arguments["dataset"], extractors)
     logger.info(f"{title}, {split}: {loader.n_samples:,} samples")

@@ -16,10 +16,11 @@ from typing import Any
 
 from utils import options as command_line
 from utils.errors import ConfigError
-from utils.files import write_json
+from utils.files import refuse_unwritable, write_json
 from utils.log import get_logger
 from utils.options import Config, CustomArg, set_by_path
 from utils.original import from_original
+from utils.paths import expand_paths, user_path
 from utils.schema import DEFAULTS, TRAINER_DEFAULTS
 
 Check = Callable[[Config], list[str]]
@@ -29,6 +30,7 @@ class ConfigParser:
     """A checked config, the objects it names, and the folders of its run.
 
     Nothing is written before `create_run`, and the config cannot change: reading gives copies.
+    In paths `~` has become the home folder.
 
     Args:
         config: content of a JSON config.
@@ -40,6 +42,7 @@ class ConfigParser:
 
     Raises:
         ConfigError: the config has problems.
+        PathError: no file can have the checkpoint's path.
     """
 
     def __init__(
@@ -55,8 +58,9 @@ class ConfigParser:
         for path, value in (modification or {}).items():
             if value is not None:
                 set_by_path(changed, path, copy.deepcopy(value))
+        expand_paths(changed)
         self._config = _with_defaults(changed)
-        self.resume = None if resume is None else Path(resume)
+        self.resume = None if resume is None else user_path(resume, "-r")
         self._run_id = run_id
         self.folder = folder
         problems = [] if check is None else check(self.config)
@@ -147,6 +151,18 @@ class ConfigParser:
             self.save_dir.mkdir(parents=True)
         write_json(self._config, self.save_dir / "config.json")
 
+    def refuse_unwritable(self) -> None:
+        """Check, before any work, that a run of this config can be written.
+
+        Raises:
+            PathError: it cannot.
+        """
+        refuse_unwritable(self._root, self.models_dir, self._root / "log" / self._name)
+
+    @property
+    def _name(self) -> str:
+        return str(self._config["name"])
+
     @property
     def _root(self) -> Path:
         return self.folder or Path(self._config["trainer"]["save_dir"])
@@ -154,7 +170,7 @@ class ConfigParser:
     @property
     def models_dir(self) -> Path:
         """Folder of the runs of this name."""
-        return self._root / "models" / str(self._config["name"])
+        return self._root / "models" / self._name
 
     @property
     def run_id(self) -> str:
@@ -171,7 +187,7 @@ class ConfigParser:
     @property
     def log_dir(self) -> Path:
         """Folder of the log and the TensorBoard events."""
-        return self._root / "log" / str(self._config["name"]) / self.run_id
+        return self._root / "log" / self._name / self.run_id
 
 
 def claim_path(parent: Path, suffix: str = "", as_folder: bool = False) -> Path:

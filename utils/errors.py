@@ -9,6 +9,10 @@ class ConfigError(UserError):
     """A config, or an option that changes it, is wrong."""
 
 
+class PathError(UserError):
+    """No file can have a path, or none can be written there."""
+
+
 class ClusterError(UserError):
     """A cluster is out of reach, or a node of it is unfit."""
 

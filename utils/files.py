@@ -4,13 +4,21 @@ import contextlib
 import fcntl
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from utils.errors import ConfigError, UserError
+from utils.errors import ConfigError, PathError, UserError
+from utils.log import get_logger
+from utils.text import shown
+
+MAX_DEPTH = 64
+"""Of JSON; what this project writes is less than a dozen deep."""
+
+TOO_DEEP = f"is nested more than {MAX_DEPTH} deep"
 
 
 @contextmanager
@@ -19,6 +27,9 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
 
     The bytes go to a hidden file in the same folder, reach the disk, and are renamed; a full disk,
     a crash or a kill leaves `path` as it was. Missing folders are made.
+
+    Raises:
+        OSError: it cannot be written; names `path`, not the hidden file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,9 +40,54 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def refuse_unwritable(*folders: Path) -> None:
+    """Check, before any work, that files can be made in folders; missing ones are not made.
+
+    A file is really made, and removed, in each or in the nearest folder above it: root may write
+    what permissions forbid, and nobody may on a read-only disk.
+
+    Raises:
+        PathError: they cannot; the message names the first one, and how many more there are.
+    """
+    problems = [problem for folder in dict.fromkeys(folders) if (problem := _problem_of(folder))]
+    if problems:
+        more = f", and {len(problems) - 1:,} more folders" if problems[1:] else ""
+        raise PathError(f"{problems[0]}{more}; make them writable, or name another place")
+
+
+def refuse_unwritable_file(path: Path) -> None:
+    """Check, before any work, that a file can be written.
+
+    Raises:
+        PathError: it cannot, or a folder has its name.
+    """
+    if path.is_dir():
+        raise PathError(f"{path} is a folder, the name of a file to write was expected")
+    refuse_unwritable(path.parent)
+
+
+def _problem_of(folder: Path) -> str | None:
+    place = next(one for one in (folder, *folder.parents, Path()) if os.path.lexists(one))
+    if not place.is_dir():
+        return f"{folder} cannot be written: {place} is not a folder"
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".probe-", suffix=".tmp", dir=place) as file:
+            file.write(b"\0")
+            file.flush()  # which a full disk does not take
+    except OSError as error:
+        where = "" if place == folder else f"{place}: "
+        return f"{folder} cannot be written: {where}{error.strerror or error}"
+    return None
 
 
 @contextmanager
@@ -66,15 +122,67 @@ def remove_leftovers(path: Path | str) -> None:
         leftover.unlink(missing_ok=True)
 
 
+class RefusedJsonError(ValueError):
+    """JSON that no program here has a use for; the message says what is wrong with it."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that may be hostile; bytes may be UTF-8, UTF-16 or UTF-32, with or without a mark.
+
+    Raises:
+        RefusedJsonError: it is nested deeper than `MAX_DEPTH`, holds a whole number of thousands of
+            digits, or an object names a key twice.
+        json.JSONDecodeError: it is no JSON.
+        UnicodeDecodeError: it is no text.
+    """
+    try:
+        content = json.loads(text, object_pairs_hook=_without_repeats)
+    except (json.JSONDecodeError, UnicodeDecodeError, RefusedJsonError):
+        raise
+    except RecursionError:
+        raise RefusedJsonError(TOO_DEEP) from None
+    except ValueError:
+        raise RefusedJsonError("holds a whole number of thousands of digits") from None
+    if _is_deeper_than(content, MAX_DEPTH):
+        raise RefusedJsonError(TOO_DEEP)
+    return content
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RefusedJsonError(f"names the key {shown(twice)} twice")
+    return content
+
+
+def _is_deeper_than(content: Any, most: int) -> bool:
+    """Go down level by level: what passed the parser may still be too deep to go down in calls."""
+    level = [content]
+    for _ in range(most + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def read_json(path: Path | str) -> Any:
     """Read a JSON file.
 
     Raises:
-        ConfigError: the file is missing or is not JSON; the message names line and column.
+        ConfigError: the file is missing, is not JSON, or is refused as by `parse_json`; the message
+            names line and column.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -85,13 +193,34 @@ def read_json(path: Path | str) -> Any:
         raise ConfigError(
             f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
+    except RefusedJsonError as error:
+        raise ConfigError(f"{path} {error}") from None
+
+
+def read_json_or_none(path: Path | str) -> Any:
+    """Read a JSON file that may be anybody's; None, with a warning, where it is not JSON."""
+    try:
+        return read_json(path)
+    except ConfigError as error:
+        get_logger("files").warning(f"{error}: passed over")
+        return None
+
+
+def json_bytes(content: Any) -> bytes:
+    r"""Write `content` as indented JSON, in which a file name that is not UTF-8 comes back.
+
+    >>> parse_json(json_bytes("/data/\udcff")) == "/data/\udcff"
+    True
+    """
+    text = json.dumps(content, indent=4, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")  # just what JSON writes for half a character
 
 
 def write_json(content: Any, path: Path | str) -> None:
     """Write `content` as indented JSON, whole or not at all."""
-    text = json.dumps(content, indent=4, ensure_ascii=False) + "\n"
+    content_bytes = json_bytes(content)
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(content_bytes)
 
 
 def file_stamps(paths: Iterable[Path]) -> dict[str, list[int]]:

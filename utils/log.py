@@ -3,6 +3,7 @@
 The file of a run gets every line; the console those that the verbosity lets through.
 """
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from tqdm import tqdm
+
+from utils.console import encodable
 
 ROOT = "age_gender"
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
@@ -38,11 +41,14 @@ def is_for_console(record: logging.LogRecord) -> bool:
 
 
 class _Console(logging.Handler):
-    """Prints above the progress bars."""
+    """Prints above the progress bars; a console that is gone ends no work."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+        if sys.stdout is None:
+            return
+        with contextlib.suppress(OSError):
+            tqdm.write(encodable(self.format(record), sys.stdout), file=sys.stdout)
+            sys.stdout.flush()
 
 
 def log_to_console() -> None:
@@ -64,7 +70,7 @@ class RunLog:
     def write_to(self, path: Path) -> None:
         """Write what was kept, and all that comes, to a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, encoding="utf-8")
+        file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._memory.setTarget(file)
         self._memory.capacity = 1  # from now on line by line

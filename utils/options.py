@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from utils.errors import ConfigError
-from utils.files import read_json
+from utils.files import MAX_DEPTH, RefusedJsonError, parse_json, read_json
+from utils.paths import user_path
 from utils.schema import nearest
+from utils.text import cut
 
 TASKS_PATH = Path(__file__).parent.parent / "configs" / "tasks.json"
 Config = dict[str, Any]
@@ -91,7 +93,7 @@ def task_settings(name: str) -> dict[str, Any]:
     """
     content = read_json(TASKS_PATH)
     if name not in content["tasks"]:
-        raise ConfigError(f"--task {name}: unknown task, {nearest(name, content['tasks'])}")
+        raise ConfigError(f"--task {cut(name)}: unknown task, {nearest(name, content['tasks'])}")
     settings: dict[str, Any] = {**content["recipe"], **content["tasks"][name]}
     return settings
 
@@ -102,16 +104,28 @@ def read_config(config_path: str | None, resume: str | None, default: str | None
     Raises:
         ConfigError: there is none, or it is no JSON object.
         CheckpointError: the checkpoint is unfit.
+        PathError: no file can have a path.
     """
     if resume is None:
-        path = config_path or default
-        if path is None:
-            raise ConfigError("nothing to work on: name a checkpoint with -r, or a config with -c")
-        return _object(read_json(path), path)
-    config = _config_of(Path(resume))
+        return read_object(config_path, default)
+    config = _config_of(user_path(resume, "-r"))
     if config_path is not None:
-        config.update(_object(read_json(config_path), config_path))
+        config.update(read_object(config_path))
     return config
+
+
+def read_object(config_path: str | None, default: str | None = None) -> Config:
+    """Read the JSON object of -c, or of the default where -c is not given.
+
+    Raises:
+        ConfigError: there is none, or it is missing, no JSON, or no object.
+        PathError: no file can have the path.
+    """
+    given = default if config_path is None else config_path
+    if given is None:
+        raise ConfigError("nothing to work on: name a checkpoint with -r, or a config with -c")
+    path = user_path(given, "-c")
+    return _object(read_json(path), str(path))
 
 
 def _config_of(checkpoint_path: Path) -> Config:
@@ -134,20 +148,22 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """Split "path.to.key=value"; the value is JSON, and a string where it is none.
 
     Raises:
-        ConfigError: there is no key or no equals sign.
+        ConfigError: there is no key or no equals sign, or the value is JSON that is refused.
 
     >>> parse_assignment("trainer.epochs=3"), parse_assignment("data_loader.args.dataset=wiki")
     (('trainer.epochs', 3), ('data_loader.args.dataset', 'wiki'))
     """
     path, equals, value = text.partition("=")
     if not equals or not path:
-        raise ConfigError(f"-o {text}: expected KEY=VALUE, such as -o trainer.epochs=3")
+        raise ConfigError(f"-o {cut(text)}: expected KEY=VALUE, such as -o trainer.epochs=3")
     try:
-        return path, json.loads(value)
+        return path, parse_json(value)
     except json.JSONDecodeError as error:
         if value[:1] in ("{", "["):
-            raise ConfigError(f"-o {text}: the value is not JSON: {error.msg}") from None
+            raise ConfigError(f"-o {cut(text)}: the value is not JSON: {error.msg}") from None
         return path, value
+    except RefusedJsonError as error:
+        raise ConfigError(f"-o {cut(text)}: the value {error}") from None
 
 
 def show_only(device: str) -> None:
@@ -160,7 +176,7 @@ def show_only(device: str) -> None:
     if device == "cpu":
         indices = ""
     elif not all(index.strip().isdigit() for index in indices.split(",")):
-        raise ConfigError(f"-d {device}: expected cpu, or indices of GPUs such as 0 or 0,1")
+        raise ConfigError(f"-d {cut(device)}: expected cpu, or indices of GPUs such as 0 or 0,1")
     os.environ["CUDA_VISIBLE_DEVICES"] = indices
 
 
@@ -170,9 +186,11 @@ def set_by_path(config: Config, path: str, value: Any) -> None:
     A section given by its bare name, such as "loss": "cse", becomes {"type": "cse", "args": {}}.
 
     Raises:
-        ConfigError: the path leads through something that is not an object.
+        ConfigError: the path leads through something that is not an object, or too deep.
     """
     *parents, last = path.replace(";", ".").split(".")
+    if len(parents) >= MAX_DEPTH:
+        raise ConfigError(f"{cut(path)}: more than {MAX_DEPTH} keys below each other")
     place = config
     for depth, key in enumerate(parents):
         inner = place.get(key)
@@ -181,7 +199,9 @@ def set_by_path(config: Config, path: str, value: Any) -> None:
         elif isinstance(inner, str) and (*parents, last)[depth + 1] in ("type", "args"):
             inner = {"type": inner, "args": {}}
         elif not isinstance(inner, dict):
-            raise ConfigError(f"{path}: {'.'.join(parents[: depth + 1])} has no keys below it")
+            raise ConfigError(
+                f"{cut(path)}: {cut('.'.join(parents[: depth + 1]))} has no keys below it"
+            )
         place[key] = inner
         place = inner
     place[last] = value

@@ -3,6 +3,7 @@
 from typing import Any
 
 from utils.errors import ConfigError
+from utils.text import shown
 
 JULY_2021_KEYS = ("last_activation", "min_bound", "max_bound", "only_MLP")
 
@@ -32,8 +33,8 @@ def _arch_from_july_2021(arguments: dict[str, Any]) -> dict[str, Any]:
         return arguments
     if arguments.get("last_activation") is not None:
         raise ConfigError(
-            f"arch.args.last_activation: {arguments['last_activation']!r} is not supported (it "
-            "belongs to the original's regression trials); set it to null"
+            f"arch.args.last_activation: {shown(arguments['last_activation'])} is not supported "
+            "(it belongs to the original's regression trials); set it to null"
         )
     kept = {key: value for key, value in arguments.items() if key not in JULY_2021_KEYS}
     if isinstance(kept.get("num_blocks"), int):

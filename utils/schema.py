@@ -14,6 +14,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from utils.text import cut, shown
+
 
 class Part(NamedTuple):
     """A type that a section of a config may name.
@@ -96,7 +98,9 @@ LEAST: dict[str, int] = {
     "trainer.verbosity": 0,
     "trainer.early_stop": 0,
 }
-MOST: dict[str, int] = {"seed": 2**63 - 1}
+MOST = 2**63 - 1
+"""Of whole numbers: what torch and numpy can take."""
+
 REQUIRED = ("name", "arch", "data_loader", "optimizer", "loss", "metrics", "trainer")
 REFUSED_LOSSES = {
     "mse": "squared error compares numbers with numbers, the network gives one logit a class",
@@ -149,7 +153,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def _unknown_keys(prefix: str, content: Mapping[str, Any], known: Iterable[str]) -> list[str]:
     return [
-        f"{prefix}{key}: {UNKNOWN_KEY}, {nearest(key, known)}"
+        f"{prefix}{cut(key)}: {UNKNOWN_KEY}, {nearest(key, known)}"
         for key in content
         if key not in known
     ]
@@ -164,9 +168,9 @@ def _wrong_values(
         if key in expected and not fits(value, expected[key]):
             problems.append(f"{path}: {_show(value)}, expected {type_name(expected[key])}")
         elif path in LEAST and value < LEAST[path]:
-            problems.append(f"{path}: {value}, expected {LEAST[path]} or more")
-        elif path in MOST and value > MOST[path]:
-            problems.append(f"{path}: {value}, expected {MOST[path]} or less")
+            problems.append(f"{path}: {shown(value)}, expected {LEAST[path]} or more")
+        elif type(value) is int and abs(value) > MOST:
+            problems.append(f"{path}: {shown(value)}, expected {MOST} or less")
     return problems
 
 
@@ -178,7 +182,7 @@ def _part_problems(section: str, content: dict[str, Any], known: Parts) -> list[
     if section == "loss" and name in REFUSED_LOSSES:
         return [*problems, f"loss: {name} does not fit: {REFUSED_LOSSES[name]}; use cse"]
     if name not in known:
-        return [*problems, f"{section}.type: unknown type {name!r}, known are {_names(known)}"]
+        return [*problems, f"{section}.type: unknown type {shown(name)}, known are {_names(known)}"]
     if not isinstance(arguments, dict):
         return [*problems, f"{section}.args: {_show(arguments)}, expected an object"]
     return problems + _argument_problems(f"{section}.args.", arguments, known[name])
@@ -199,7 +203,7 @@ def _argument_problems(prefix: str, arguments: dict[str, Any], part: Part) -> li
 
 def _list_problems(metrics: list[Any], known: Parts) -> list[str]:
     return [
-        f"metrics: unknown metric {name!r}, known are {_names(known)}"
+        f"metrics: unknown metric {shown(name)}, known are {_names(known)}"
         for name in metrics
         if not isinstance(name, str) or name not in known
     ] + (["metrics: a metric is named twice"] if len(set(map(str, metrics))) < len(metrics) else [])
@@ -282,4 +286,4 @@ def _show(value: Any) -> str:
         return "null"
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value} is not finite"
-    return f"{value!r} is {type(value).__name__}"
+    return f"{shown(value)} is {type(value).__name__}"

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from utils.cli import run
+from utils.errors import DataError
+from utils.files import refuse_unwritable_file
 from utils.log import get_logger, log_to_console
+from utils.paths import user_path
 
 if TYPE_CHECKING:
     from extraction.report import Tally
@@ -41,6 +44,10 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
     return called
 
 
+def _data_dir(data_dir: Path | str) -> Path:
+    return user_path(data_dir, "data_dir")
+
+
 @command
 def make_sample_data(out_dir: Path | str = "data/sample") -> None:
     """Write a small synthetic stand-in for Adience, IMDB and WIKI, in the layout of the downloads.
@@ -49,7 +56,7 @@ def make_sample_data(out_dir: Path | str = "data/sample") -> None:
     """
     from data_loader import sample
 
-    sample.make_sample_data(out_dir)
+    sample.make_sample_data(user_path(out_dir, "out_dir"))
 
 
 @command
@@ -62,13 +69,16 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or foreign.
+        PathError: a path is none, or `out_path` cannot be written.
     """
     from utils.checkpoint import load_checkpoint, save_checkpoint
 
+    checkpoint, out_path = user_path(checkpoint, "checkpoint"), user_path(out_path, "out_path")
+    refuse_unwritable_file(out_path)
     loaded = load_checkpoint(checkpoint)
     kept = {key: value for key, value in loaded.content.items() if key not in TRAINING_ONLY}
-    save_checkpoint({**kept, "config": loaded.config}, Path(out_path))
-    size = Path(out_path).stat().st_size / 2**20
+    save_checkpoint({**kept, "config": loaded.config}, out_path)
+    size = out_path.stat().st_size / 2**20
     get_logger("export").info(f"{out_path}: {size:.1f} MiB, from {checkpoint}")
 
 
@@ -88,14 +98,31 @@ def make_ensemble(
 
     Raises:
         CheckpointError: a checkpoint is missing or unfit, or they do not go together.
+        PathError: a path is none, or `out_path` cannot be written.
     """
     from serving.ensemble import write_ensemble
 
-    sources = [checkpoints] if isinstance(checkpoints, Path | str) else list(checkpoints)
+    given = [checkpoints] if isinstance(checkpoints, Path | str) else list(checkpoints)
+    sources = [user_path(source, "checkpoints") for source in given]
+    out_path = user_path(out_path, "out_path")
     num_models = write_ensemble(sources, out_path)
-    size = Path(out_path).stat().st_size / 2**20
+    size = out_path.stat().st_size / 2**20
     get_logger("export").info(f"{out_path}: {num_models} models, {size:.1f} MiB")
     return num_models
+
+
+def _with_something_stored(tally: "Tally") -> "Tally":
+    """Return what an extraction counted.
+
+    Raises:
+        DataError: it stored nothing, although it tried.
+    """
+    if tally.num_tried_in_vain:
+        raise DataError(
+            f"no answer was stored, all {tally.num_tried_in_vain:,} images that were tried failed: "
+            f"{tally.reasons.most_common(1)[0][0]}; failed.csv lists them"
+        )
+    return tally
 
 
 @command
@@ -125,13 +152,14 @@ def extract_Adience_arcface(
         the counts that are printed.
 
     Raises:
-        UserError: an argument, a label file or the server is wrong or missing.
+        UserError: an argument, a label file or the server is wrong or missing, or no answer could
+            be stored.
     """
     from extraction.extract import extract_adience
     from extraction.options import extraction_options
 
-    options = extraction_options(docker_port, cuda, resize, data_dir, **more)
-    return extract_adience(image_type, options)
+    options = extraction_options(docker_port, cuda, resize, _data_dir(data_dir), **more)
+    return _with_something_stored(extract_adience(image_type, options))
 
 
 @command
@@ -157,13 +185,14 @@ def extract_imdb_wiki_arcface(
         the counts that are printed.
 
     Raises:
-        UserError: an argument, the .mat file or the server is wrong or missing.
+        UserError: an argument, the .mat file or the server is wrong or missing, or no answer could
+            be stored.
     """
     from extraction.extract import extract_imdb_wiki
     from extraction.options import extraction_options
 
-    options = extraction_options(docker_port, cuda, resize, data_dir, **more)
-    return extract_imdb_wiki(dataset, options)
+    options = extraction_options(docker_port, cuda, resize, _data_dir(data_dir), **more)
+    return _with_something_stored(extract_imdb_wiki(dataset, options))
 
 
 @command
@@ -191,7 +220,8 @@ def get_Adience_clean(
     """
     from extraction.cleaning import CleaningOptions, clean_adience
 
-    return clean_adience(image_type, CleaningOptions(resize, det_score, data_dir, remove_corrupt))
+    options = CleaningOptions(resize, det_score, _data_dir(data_dir), remove_corrupt)
+    return clean_adience(image_type, options)
 
 
 @command
@@ -219,7 +249,8 @@ def get_imdb_wiki_clean(
     """
     from extraction.cleaning import CleaningOptions, clean_imdb_wiki
 
-    return clean_imdb_wiki(dataset, CleaningOptions(resize, det_score, data_dir, remove_corrupt))
+    options = CleaningOptions(resize, det_score, _data_dir(data_dir), remove_corrupt)
+    return clean_imdb_wiki(dataset, options)
 
 
 @command
@@ -238,4 +269,4 @@ def convert_original_data(dataset: str, data_dir: Path | str = "data") -> list[P
     """
     from extraction.convert import convert
 
-    return convert(dataset, data_dir)
+    return convert(dataset, _data_dir(data_dir))

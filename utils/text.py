@@ -1,6 +1,33 @@
 """Text laid out for the console."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+MAX_SHOWN = 80
+"""Characters of a value that a message repeats."""
+
+
+def cut(text: str, most: int = MAX_SHOWN) -> str:
+    """Shorten a text for a message.
+
+    >>> cut("a" * 100, 10)
+    'aaaaaaa...'
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def shown(value: Any) -> str:
+    """Write a value as Python does, shortened, for a message; it may be of any size.
+
+    >>> shown("x"), len(shown("x" * 5000)), shown(10**5000)
+    ("'x'", 80, 'a number of thousands of digits')
+    """
+    if isinstance(value, str):
+        return cut(repr(value[: MAX_SHOWN + 1]))
+    try:
+        return cut(repr(value))
+    except ValueError:  # Python writes no number that long
+        return "a number of thousands of digits"
 
 
 def in_columns(
