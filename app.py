@@ -118,7 +118,9 @@ class Server(Flask):
         with self.pictures.entered():
             uploaded: FileStorage | None = request.files.get("image")
             if uploaded is None:
-                raise BodyError("no file in the field 'image'")
+                raise BodyError(
+                    "no file in the field 'image'; names of files in the form must be UTF-8"
+                )
             content = look_at(
                 uploaded.read(), self.face_server, self.engine, query.mc_samples, self.settings
             )

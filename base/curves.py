@@ -23,7 +23,10 @@ class Curves:
         except ImportError:
             get_logger("trainer").warning("tensorboard is not installed: pip install tensorboard")
             return
-        self._writer = SummaryWriter(str(log_dir))
+        try:
+            self._writer = SummaryWriter(str(log_dir))
+        except (OSError, UnicodeEncodeError) as error:  # it takes no names but those in UTF-8
+            get_logger("trainer").warning(f"No curves for TensorBoard in {log_dir}: {error}")
 
     def add(self, log: dict[str, float], lr: float) -> None:
         """Write the values of one epoch."""

@@ -21,6 +21,7 @@ from cluster.probe import node_problems
 from utils.errors import ClusterError, ConfigError
 from utils.log import get_logger
 from utils.runtime import available_cores
+from utils.text import shown
 
 SHARE_OF_GPU = 0.25
 """Of a GPU a training takes where nothing else is asked for: so small a network leaves room."""
@@ -99,9 +100,10 @@ def ray_session(folder: Path, address: str | None, store_bytes: int) -> Iterator
         store_bytes: of the data that will be shared.
 
     Raises:
-        ConfigError: Ray is not installed.
+        ConfigError: Ray is not installed, or takes no folder of this name.
         ClusterError: there is no cluster at the address, or one of its nodes is unfit.
     """
+    _refuse_foreign_letters(folder)
     for name, value in (QUIET | ({} if address else PRIVATE)).items():
         os.environ.setdefault(name, value)
     ray = _import_ray()
@@ -115,6 +117,15 @@ def ray_session(folder: Path, address: str | None, store_bytes: int) -> Iterator
         if address is not None:
             refuse_unfit_nodes(ray)
         yield ray
+
+
+def _refuse_foreign_letters(folder: Path) -> None:
+    try:
+        str(folder.resolve()).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{folder.parent}: Ray takes no folder whose name is not UTF-8; take another save_dir"
+        ) from None
 
 
 def _import_ray() -> Any:
@@ -174,7 +185,10 @@ def _reachable(address: str) -> str:
         return address
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
-        raise ConfigError(f"address {address!r}: expected HOST:PORT, as ray start --head shows it")
+        raise ConfigError(
+            f"--address or RAY_ADDRESS {shown(address)}: expected HOST:PORT, as ray start --head "
+            "shows it"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:

@@ -95,17 +95,18 @@ def read_records(dataset_dir: Path, image_type: str = "aligned") -> list[Record]
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
-    """Read a fold file row by row, as column name to stripped text."""
+    """Read a fold file row by row, as column name to stripped text.
+
+    Names that are not UTF-8 are read as Python reads those of files, so that they are the same.
+    """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             yield from _parsed_rows(file, path)
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; expected the five files fold_0_data.txt to fold_4_data.txt "
             "of Adience there"
         ) from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not a text file, a fold file of Adience was expected") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -114,6 +115,8 @@ def _parsed_rows(file: TextIO, path: Path) -> Iterator[dict[str, str]]:
     lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
     try:
         header = tuple(name.strip() for name in next(lines, ()))
+        if not "".join(header).isascii():
+            raise DataError(f"{path} is not a text file, a fold file of Adience was expected")
         if header[: len(COLUMNS)] != COLUMNS:
             raise DataError(f"{path}: the first line has to name {', '.join(COLUMNS)}")
         for line in lines:

@@ -1,6 +1,5 @@
 """The cleaned data files: one structured array of the kept images, and the counts beside it."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from data_loader.cleaned import Face, Record, Removed, Tally
 from data_loader.originals import backup_of_original, keep
 from utils.errors import DataError
-from utils.files import atomic_write
+from utils.files import atomic_write, json_bytes
 from utils.sizes import EMBEDDING_SIZE
 
 CHUNK_ROWS = 2048
@@ -154,7 +153,7 @@ def _meta_data(counts: dict[str, Any], settings: Settings) -> bytes:
     content = counts | {"det_score": settings.det_score, "resize": settings.resize}
     if settings.extractor is not None:
         content["extractor"] = dict(settings.extractor)
-    return (json.dumps(content, indent=4, ensure_ascii=False) + "\n").encode()
+    return json_bytes(content)
 
 
 @contextmanager

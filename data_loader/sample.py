@@ -14,6 +14,7 @@ from data_loader.sample_adience import write_folds
 from data_loader.sample_imdb_wiki import write_mat
 from data_loader.sample_people import FaceSpace, Photo
 from data_loader.sample_pictures import picture_bytes
+from utils.console import say
 from utils.errors import DataError
 from utils.files import read_json, refuse_unwritable, write_json
 from utils.sample_image import JPEG_QUALITY
@@ -69,7 +70,7 @@ def make_sample_data(
         raise DataError(f"every size has to be 1 or more, got {sizes}")
     state = {"synthetic": True, "format": FORMAT, "seed": seed, **sizes}
     if _is_complete(out_dir, state):
-        print(f"{out_dir}: the synthetic sample is there already")
+        say(f"{out_dir}: the synthetic sample is there already")
         return out_dir
     refuse_unwritable(out_dir)
     write_json(state | {"complete": False}, out_dir / STATE_FILE)
@@ -77,7 +78,7 @@ def make_sample_data(
     (out_dir / "README.txt").write_text(readme, encoding="utf-8")
     num_kept = _write_datasets(out_dir, seed, sizes)
     write_json(state | {"complete": True}, out_dir / STATE_FILE)
-    print(
+    say(
         f"{out_dir}: synthetic sample (no real faces), {sum(sizes.values()):,} pictures, and "
         f"{num_kept:,} faces in ready-made data files"
     )

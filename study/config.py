@@ -21,6 +21,8 @@ from utils.options import (
     show_only,
     task_settings,
 )
+from utils.paths import expand_paths
+from utils.text import cut
 
 CROSS_VALIDATION_KEYS = ("seeds", "num_cross_val")
 OWN_KEYS = ("pretraining_seeds", "protocols", *CROSS_VALIDATION_KEYS)
@@ -61,7 +63,8 @@ class StudyConfig:
         if arguments.resume is not None:
             raise ConfigError("study.py goes on by itself when it is called again; leave -r out")
         if arguments.task is not None:
-            raise ConfigError(f"--task {arguments.task}: use --only {arguments.task} here")
+            task = cut(arguments.task)
+            raise ConfigError(f"--task {task}: use --only {task} here")
         content = read_config(arguments.config, None, arguments.default_config)
         changes = {option.target: getattr(arguments, option.attribute) for option in OPTIONS}
         changes = {key: value for key, value in changes.items() if value is not None}
@@ -129,6 +132,7 @@ class StudyConfig:
         ):
             for path, value in changes.items():
                 set_by_path(config, path, copy.deepcopy(value))
+        expand_paths(config)
         return config
 
     def _refuse_unfit(self, part: Part) -> None:
@@ -164,7 +168,7 @@ def _set_own(content: Config, path: str, value: Any) -> None:
         return
     protocol, _, key = rest.partition(".")
     if protocol not in PROTOCOLS or not key:
-        raise ConfigError(f"-o {path}: expected protocols.<a, b, c or d>.<key of a config>")
+        raise ConfigError(f"-o {cut(path)}: expected protocols.<a, b, c or d>.<key of a config>")
     content.setdefault("protocols", {}).setdefault(protocol, {})[key] = value
 
 

@@ -148,11 +148,12 @@ def _verbosity_problems(config: Config) -> list[str]:
 
 def _name_problems(config: Config) -> list[str]:
     name = config["name"]
-    is_path = bool(name.strip()) and path_problem(f"./{name}") is None
+    problem = path_problem(f"./{name}") if name.strip() else "is empty"
     is_plain = not set(name) & set("/\\") and name not in (".", "..")
-    if is_path and is_plain and len(os.fsencode(name)) <= MAX_NAME_BYTES:
+    if problem is None and is_plain and len(os.fsencode(name)) <= MAX_NAME_BYTES:
         return []
-    return [f"name: {shown(name)} names folders, so it must be a plain name"]
+    reason = f"; it {problem}" if problem else ""
+    return [f"name: {shown(name)} names folders, so it must be a plain name{reason}"]
 
 
 def _plan_problems(config: Config) -> list[str]:

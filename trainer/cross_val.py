@@ -109,7 +109,7 @@ def cross_validate(
     num_missing, num_runs = len(plan.missing(results)), len(plan.runs())
     logger.info(f"Results: {path}, {num_runs - num_missing} of {num_runs} runs done")
     with alone(path):
-        results = read_results(path)  # what another process wrote until it let go
+        results = read_results(path) or results  # what another process wrote until it let go
         if plan.missing(results):
             with _telling_what_stays():
                 _run_missing(config, plan, results, path, engine or sequential_engine(), inputs)

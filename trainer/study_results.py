@@ -14,7 +14,7 @@ from base.base_trainer import Log
 from data_loader.faces import data_path
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError
-from utils.files import file_stamps, only_one, read_json, write_json
+from utils.files import file_stamps, only_one, read_json_or_none, write_json
 from utils.log import get_logger
 
 SPLITS = ("train", "val", "test")
@@ -103,12 +103,11 @@ def alone(path: Path) -> Iterator[None]:
 
 def read_results(path: Path) -> Results:
     """Read a results file; a foreign one, or one that a kill left empty, holds nothing."""
-    try:
-        results = read_json(path)
-    except ConfigError as error:
-        get_logger("cross-val").warning(f"{error}: passed over")
-        return {}
-    return results if isinstance(results, dict) else {}
+    results = read_json_or_none(path)
+    is_whole = isinstance(results, dict) and all(
+        isinstance(results.get(key), dict) for key in ("stats", "checkpoints", "environment")
+    )
+    return results if is_whole else {}
 
 
 def add(results: Results, finished: Finished) -> None:

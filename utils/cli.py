@@ -30,8 +30,9 @@ def run(main: Callable[[], object]) -> None:
     log_to_console()
     with lasting_consoles() as output:
         code = _exit_code(main)
-    if code == 0 and output.loss is not None:
-        code = _code_of_lost_output(output.loss)
+        output.flush()
+        if code == 0 and output.loss is not None:
+            code = _code_of_lost_output(output.loss)
     if code != 0:
         sys.exit(code)
 

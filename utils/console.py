@@ -20,6 +20,11 @@ def encodable(text: str, stream: Any) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def say(text: str) -> None:
+    """Print a line on standard output, in any encoding."""
+    print(encodable(text, sys.stdout))
+
+
 class Console:
     """Standard output or error, which a program can always write to.
 
