@@ -14,7 +14,7 @@ from data_loader.cleaned import Record
 from extraction.options import Options
 from extraction.pipeline import Pipeline, Settings
 from extraction.pool import ServerPool
-from extraction.record import find_reference, new_record, update_record
+from extraction.record import find_reference, new_record, read_record, update_record
 from extraction.report import FAILED_NAME, Tally, write_failed
 from extraction.servers import ReadyServers, addresses_of, ready_servers
 from extraction.store import Inventory, only_extraction, take_inventory
@@ -87,6 +87,7 @@ def extract(
         if not inventory.missing:
             _report(tally, dataset_dir)
             return tally
+        read_record(dataset_dir)  # a damaged one shows before a server is started
         refuse_unwritable(dataset_dir, *_folders(dataset_dir, inventory.missing))
         done = inventory.done or take_inventory(dataset_dir, related_paths, settings.resize).done
         with ready_servers(servers, options.container, settings.waits, stop) as ready:

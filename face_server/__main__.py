@@ -16,6 +16,7 @@ from face_server.app import create_app
 from face_server.body import MAX_BODY_BYTES
 from utils.cli import run
 from utils.errors import UserError
+from utils.paths import user_text
 
 MAX_PORT = 65_535
 NUM_THREADS = 32
@@ -59,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     warnings.filterwarnings("ignore", category=FutureWarning, module="insightface")
     warnings.filterwarnings("error", category=DecompressionBombWarning)  # becomes null
-    model = model_name(options.pack)
-    app = create_app(load_pack(options.pack), model)
+    pack = user_text(options.pack, "--pack")
+    model = model_name(pack)
+    app = create_app(load_pack(pack), model)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is no news here
     with _listener(options.host, options.port) as listener:
         server = create_server(

@@ -213,7 +213,7 @@ def _listen(application: Any, settings: Settings, sockets: Sockets) -> Any:
 
 def _not_listening(settings: Settings, error: Exception) -> str:
     """Say why, and what to do about a HOST or PORT that something else put into the environment."""
-    problem = f"cannot listen on {cut(settings.host)}:{settings.port}: {error}"
+    problem = f"cannot listen on {cut(settings.host)}:{settings.port}: {str(error).rstrip('.')}"
     given = [name for name in ("host", "port") if name in settings.from_environment]
     if not given:
         return problem

@@ -59,10 +59,16 @@ def refuse_unwritable(*folders: Path) -> None:
     Raises:
         PathError: they cannot; the message names the first one, and how many more there are.
     """
-    problems = [problem for folder in dict.fromkeys(folders) if (problem := _problem_of(folder))]
+    places = {_nearest(folder): folder for folder in reversed(folders)}
+    problems = {place: problem for place in reversed(places) if (problem := _problem_of(place))}
     if problems:
-        more = f", and {len(problems) - 1:,} more folders" if problems[1:] else ""
-        raise PathError(f"{problems[0]}{more}; make them writable, or name another place")
+        place, problem = next(iter(problems.items()))
+        where = "" if place == places[place] else f"{place}: "
+        more = f" (and {len(problems) - 1:,} more folders)" if len(problems) > 1 else ""
+        raise PathError(
+            f"{places[place]} cannot be written: {where}{problem}{more}; make it writable, or name "
+            "another place"
+        )
 
 
 def refuse_unwritable_file(path: Path) -> None:
@@ -76,17 +82,20 @@ def refuse_unwritable_file(path: Path) -> None:
     refuse_unwritable(path.parent)
 
 
-def _problem_of(folder: Path) -> str | None:
-    place = next(one for one in (folder, *folder.parents, Path()) if os.path.lexists(one))
+def _nearest(folder: Path) -> Path:
+    return next(one for one in (folder, *folder.parents, Path()) if os.path.lexists(one))
+
+
+def _problem_of(place: Path) -> str | None:
+    """Return why no file can be made in what is there; None where one can."""
     if not place.is_dir():
-        return f"{folder} cannot be written: {place} is not a folder"
+        return "not a folder"
     try:
         with tempfile.NamedTemporaryFile(prefix=".probe-", suffix=".tmp", dir=place) as file:
             file.write(b"\0")
             file.flush()  # which a full disk does not take
     except OSError as error:
-        where = "" if place == folder else f"{place}: "
-        return f"{folder} cannot be written: {where}{error.strerror or error}"
+        return error.strerror or str(error)
     return None
 
 

@@ -47,11 +47,9 @@ def path_problem(path: object) -> str | None:
     try:
         os.fsencode(text)
     except UnicodeEncodeError as error:
+        remedy = "" if error.encoding == "utf-8" else "; set PYTHONUTF8=1"
         letter = ascii(text[error.start])
-        return (
-            f"holds the letter {letter}, which file names here cannot ({error.encoding}); set "
-            "PYTHONUTF8=1"
-        )
+        return f"holds the letter {letter}, which no file name here can ({error.encoding}){remedy}"
     if text.startswith("~") and os.path.expanduser(text) == text:  # noqa: PTH111 - as above
         user = text.partition("/")[0]
         return f"begins with {user!r}, which is nobody's home folder here; write './{user}...'"
