@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,16 @@ def test_a_foreign_fold_file_is_refused(tmp_path: Path, content: bytes, message:
     (write_folds(tmp_path) / "fold_2_data.txt").write_bytes(content)
     with pytest.raises(DataError, match=f"fold_2_data.txt.*{message}"):
         read_records(tmp_path)
+
+
+def test_names_that_are_not_utf_8_are_those_of_the_files(tmp_path: Path) -> None:
+    folder = write_folds(tmp_path, [("7@N01", "a.jpg", "1", "35", "m")])
+    path = folder / "fold_0_data.txt"
+    path.write_bytes(path.read_bytes().replace(b"7@N01", b"caf\xe9").replace(b"a.jpg", b"\xff.jpg"))
+    (record,) = read_records(folder)
+    image = os.fsencode(tmp_path) + b"/aligned/caf\xe9/landmark_aligned_face.1.\xff.jpg"
+    assert os.fsencode(folder / record.image_path) == image
+    assert os.fsencode(record.subject) == b"caf\xe9"
 
 
 def test_a_folder_in_place_of_a_fold_file_is_named(tmp_path: Path) -> None:

@@ -459,6 +459,18 @@ def test_all_problems_are_in_one_message(small_config: MakeConfig) -> None:
         (["-o", "=3"], "expected KEY=VALUE"),
         (["-o", "trainer.epochs=three"], "'three' is str, expected a whole number"),
         (["-o", "optimizer.args.lr=NaN"], "nan is not finite"),
+        (["-o", "optimizer.args.lr=1e999"], "inf is not finite"),
+        (["-o", "name=" + "[" * 100_000], r"-o name=\[.*the value is nested more than 64 deep"),
+        (["-o", "name=" + "[" * 900 + "]" * 900], "the value is nested more than 64 deep"),
+        (["-o", "seed=" + "9" * 5000], "the value holds a whole number of thousands of digits"),
+        (["-o", "seed=" + "9" * 4000], r"seed: 999.*\.\.\., expected 9223372036854775807 or less"),
+        (["-o", "a." * 900 + "b=1"], "more than 64 keys below each other"),
+        (["-o", "x" * 5000], r"-o xxx.*\.\.\.: expected KEY=VALUE"),
+        (["-o", "x" * 5000 + "=1"], r"xxx.*\.\.\.: unknown key"),
+        (["-o", "name=" + "x" * 5000], r"name: 'xxx.*\.\.\. names folders"),
+        (["-o", "trainer.monitor=" + "x" * 5000], r"trainer\.monitor: 'xxx.*\.\.\., expected off"),
+        (["-o", 'loss={"type": "cse", "type": "cse"}'], "the value names the key 'type' twice"),
+        (["--task", "x" * 5000], r"--task xxx.*\.\.\.: unknown task"),
         (["-o", "name=5"], "name: 5 is int, expected a string"),
         (["--task", "age100"], r"--task age100: unknown task, did you mean age101\?"),
         (["--task", "x"], "unknown task, known are age101, age8, gender"),
@@ -472,6 +484,7 @@ def test_a_bad_option_is_one_line(parse: Parse, options: list[str], message: str
     with pytest.raises(ConfigError, match=message) as caught:
         parse(*options)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize(

@@ -259,7 +259,9 @@ def test_results_of_another_config_or_of_other_runs_are_not_gone_on_with(
     assert len(others) == 2
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"stats": 3}', '{"config": {}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"stats": 3}', '{"config": {}}', "[" * 100_000, "9" * 5000]
+)
 def test_a_results_file_that_is_empty_or_foreign_does_not_stand_in_the_way(
     content: str, cross_val_config: Config, program_log: pytest.LogCaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from faces import (
     write_wiki,
 )
 from PIL import Image
+from test_files import read_only
 
 from base.interrupt import StopRequest
 from extraction import pipeline, record
@@ -31,8 +33,9 @@ from extraction.options import Options
 from extraction.pipeline import Pipeline, Settings
 from extraction.pool import ServerPool, ServersAwayError, Waits
 from extraction.report import Tally
+from utils import scripts
 from utils.cli import Interrupted
-from utils.errors import DataError
+from utils.errors import ConfigError, DataError, PathError
 from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError
 from utils.stand_in_server import Behaviour, StandInServer
 
@@ -467,3 +470,83 @@ def test_the_images_are_those_that_the_labels_name(
         )
     assert tally.num_total == 3
     assert len(list(tmp_path.glob("wiki_crop/*/*.pkl"))) == 3
+
+
+def test_an_image_folder_that_cannot_be_written_is_found_before_the_first_request(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", read_only(folder / "01"))
+    with (
+        answering(monkeypatch, lambda *_: Answer([face(1)])) as asked,
+        pytest.raises(PathError, match=r"/01 cannot be written: Read-only file system"),
+    ):
+        extract(folder, PATHS, options("http://a/"))
+    assert asked == []
+    assert not list(folder.glob("*/*.pkl"))
+
+
+def test_a_damaged_record_is_found_before_the_first_request(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "extractor.json").write_text("[" * 100_000)
+    with (
+        answering(monkeypatch, lambda *_: Answer([face(1)])) as asked,
+        pytest.raises(ConfigError, match=r"extractor\.json is nested"),
+    ):
+        extract(folder, PATHS, options("http://a/"))
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "refused", "unread", "in_vain"),
+    [
+        (0, 3, 1, 1, 0),
+        (0, 0, 2, 1, 3),
+        (0, 0, 0, 2, 2),
+        (5, 0, 1, 1, 2),
+        (5, 0, 0, 2, 0),
+        (5, 0, 0, 0, 0),
+    ],
+)
+def test_a_call_that_stored_nothing_although_it_tried_is_told_apart(
+    before: int, now: int, refused: int, unread: int, in_vain: int
+) -> None:
+    tally = Tally(before + now + refused + unread + 1, before)
+    tally.fail("absent.jpg", "no such file")
+    tally.start()
+    for outcome in (
+        *[pipeline.Outcome("a.jpg")] * now,
+        *[pipeline.Outcome("b.jpg", "HTTP 500")] * refused,
+        *[pipeline.Outcome("c.jpg", "not an image", is_unread=True)] * unread,
+    ):
+        tally.add(outcome)
+    assert tally.num_tried_in_vain == in_vain
+
+
+def test_a_command_that_stored_nothing_ends_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wiki(tmp_path / "wiki_crop", 3)
+    for path in PATHS[:3]:
+        (tmp_path / "wiki_crop" / f"{path}.RESIZED.pkl").mkdir()
+    words = r"all 3 images .* failed: answer cannot be stored; failed\.csv lists them"
+    with (
+        answering(monkeypatch, lambda *_: Answer([face(1)])),
+        pytest.raises(DataError, match=words),
+    ):
+        scripts.extract_imdb_wiki_arcface("wiki", "http://a/", data_dir=tmp_path)
+
+
+def test_a_full_disk_says_that_what_was_stored_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, program_log: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pipeline, "write_answer", full)
+    with (
+        answering(monkeypatch, lambda *_: Answer([face(1)])),
+        pytest.raises(OSError, match="No space left"),
+    ):
+        extract(folder, PATHS, options("http://a/"))
+    assert "what was stored stays; the same command goes on" in program_log.text

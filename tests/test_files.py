@@ -1,13 +1,24 @@
+import codecs
 import errno
+import json
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from utils.errors import ConfigError
-from utils.files import atomic_write, read_json, write_json
+from utils.errors import ConfigError, PathError
+from utils.files import (
+    MAX_DEPTH,
+    atomic_write,
+    read_json,
+    read_json_or_none,
+    refuse_unwritable,
+    refuse_unwritable_file,
+    write_json,
+)
 
 
 def full_disk(*_: Any) -> None:
@@ -138,3 +149,139 @@ def test_a_missing_file_and_a_folder_are_config_errors(tmp_path: Path) -> None:
         read_json(tmp_path / "absent.json")
     with pytest.raises(ConfigError, match="is a folder"):
         read_json(tmp_path)
+
+
+def test_a_file_that_cannot_be_written_is_named_and_not_the_hidden_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.json"
+    with pytest.raises(OSError, match="elsewhere") as other, atomic_write(path):
+        raise FileNotFoundError(errno.ENOENT, "gone", "elsewhere")
+    assert other.value.filename == "elsewhere"
+    for place in ("open", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, place, lambda path, *_: full_disk_at(path))
+            with pytest.raises(OSError, match="No space left") as caught:
+                write_json({}, path)
+        assert caught.value.filename == str(path)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left") as unnamed:
+        write_json({}, path)
+    assert unnamed.value.filename == str(path)
+
+
+def full_disk_at(path: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-8"])
+def test_json_with_a_byte_order_mark_is_read(tmp_path: Path, encoding: str) -> None:
+    content = {"name": "Zoë", "年": [1]}
+    (tmp_path / "a.json").write_bytes(json.dumps(content, ensure_ascii=False).encode(encoding))
+    assert read_json(tmp_path / "a.json") == content
+
+
+def test_json_of_utf_16_in_the_other_order_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(codecs.BOM_UTF16_BE + '{"a": 1}'.encode("utf-16-be"))
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+def test_a_path_that_is_not_utf_8_comes_back_from_json(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9 \xff")
+    write_json({"path": str(folder), "name": "Zoë"}, folder / "a.json")
+    assert read_json(folder / "a.json") == {"path": str(folder), "name": "Zoë"}
+    assert json.loads((folder / "a.json").read_text(encoding="utf-8"))["path"] == str(folder)
+
+
+HOSTILE = {
+    "[" * 100_000: f"is nested more than {MAX_DEPTH} deep",
+    '{"a":' * 100_000 + "1" + "}" * 100_000: f"is nested more than {MAX_DEPTH} deep",
+    "[" * 900 + "]" * 900: f"is nested more than {MAX_DEPTH} deep",
+    "[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2): f"is nested more than {MAX_DEPTH} deep",
+    '{"seed": ' + "9" * 5000 + "}": "holds a whole number of thousands of digits",
+    '{"a": {"name": 1, "b": 2, "name": 3}}': "names the key 'name' twice",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_json_that_nobody_has_a_use_for_is_one_line(
+    text: str, tmp_path: Path, program_log: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_json(path)
+    assert str(caught.value) == f"{path} {HOSTILE[text]}"
+    assert read_json_or_none(path) is None
+    assert program_log.messages == [f"{path} {HOSTILE[text]}: passed over"]
+
+
+def test_json_as_deep_as_is_allowed_is_read(tmp_path: Path) -> None:
+    deep = "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)
+    (tmp_path / "deep.json").write_text(deep)
+    assert json.dumps(read_json(tmp_path / "deep.json")) == deep
+
+
+def test_a_folder_that_can_be_written_passes_and_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    refuse_unwritable(tmp_path / "there", tmp_path / "to" / "come")
+    refuse_unwritable_file(tmp_path / "there" / "a.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_file_or_a_broken_link_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        for folder in (tmp_path / name, tmp_path / name / "a" / "b"):
+            with pytest.raises(PathError, match="not a folder") as refusal:
+                refuse_unwritable(folder)
+            assert str(refusal.value).startswith(f"{folder} cannot be written: ")
+    with pytest.raises(PathError, match="is a folder, the name of a file"):
+        refuse_unwritable_file(tmp_path)
+
+
+def read_only(*folders: Path) -> Any:
+    """Make files as on a disk that some folders of are read-only, whoever asks."""
+    real = tempfile.NamedTemporaryFile
+
+    def make(*arguments: Any, **options: Any) -> Any:
+        if options["dir"] in folders:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(*arguments, **options)
+
+    return make
+
+
+def test_folders_that_cannot_be_written_are_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", read_only(*folders[1:]))
+    refuse_unwritable(folders[0])
+    with pytest.raises(PathError) as refusal:
+        refuse_unwritable(*folders, folders[1] / "below" / "it")
+    assert str(refusal.value) == (
+        f"{folders[1]} cannot be written: Read-only file system (and 1 more); make it "
+        "writable, or name another place"
+    )
+
+
+def test_a_full_disk_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        write = staticmethod(full_disk)
+
+        def __enter__(self) -> "Full":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", lambda **_: Full())
+    with pytest.raises(PathError, match=r"a cannot be written: .*No space left on device"):
+        refuse_unwritable(tmp_path / "a")

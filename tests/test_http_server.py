@@ -32,7 +32,7 @@ from serving_helpers import (
 )
 
 from serving import http_server
-from serving.settings import Settings
+from serving.settings import Settings, read_settings
 from utils.errors import ConfigError
 
 
@@ -391,6 +391,16 @@ def test_an_address_that_is_not_of_this_machine_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="cannot listen on") as refusal:
         http_server.serve(echo, Settings(host=host), lambda: None)
     assert "\n" not in str(refusal.value)
+    assert "HOST" not in str(refusal.value)
+
+
+def test_an_address_that_a_shell_has_set_is_told_by_its_variable() -> None:
+    for variables, words in (
+        ({"HOST": "256.1.1.1"}, "HOST=256.1.1.1 came from the environment"),
+        ({"HOST": "256.1.1.1", "PORT": "1"}, "HOST=256.1.1.1 and PORT=1 came from"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{words}.*unset .* --host 127\.0\.0\.1"):
+            http_server.serve(echo, read_settings({}, variables), lambda: None)
 
 
 # --- as a process ---------------------------------------------------------------------------------

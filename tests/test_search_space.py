@@ -1,5 +1,6 @@
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from search.options import NEWEST, what_to_search
 from search.outcome import Outcome, in_order, outcome_of, report_of, table
 from search.plot import plot
 from search.recovery import recover
+from search.run import find_unfinished
 from search.space import PARAMETERS, read_search
 from trainer.check import check
 from utils.errors import ConfigError
@@ -236,6 +238,24 @@ def test_data_that_are_not_there_are_told_before_anything_is_made(
     assert not (tmp_path / "saved").exists()
 
 
+def test_a_damaged_search_does_not_hide_the_one_to_go_on_with(
+    tmp_path: Path, program_log: pytest.LogCaptureFixture
+) -> None:
+    folder = begun(tmp_path)
+    other = folder.with_name("99990101_000000")
+    other.mkdir()
+    (other / "config.json").write_text("[" * 100_000)
+    assert find_unfinished(json.loads((folder / "config.json").read_text())) == folder
+    assert "passed over" in program_log.text
+
+
+def test_a_search_with_numbers_that_cannot_be_is_refused_in_short_lines() -> None:
+    for changes in ({"num_samples": 10**4000}, {"lr": [math.inf, math.nan]}, {"seed": math.inf}):
+        with pytest.raises(ConfigError) as refusal:
+            read_search(shipped(**changes))
+        assert len(str(refusal.value)) < 200
+
+
 # --- what it found -------------------------------------------------------------------------------
 
 
@@ -348,8 +368,9 @@ def test_the_pickled_states_of_a_killed_search_are_made_whole_too(
     assert sorted(path.name for path in state.parent.iterdir()) == sorted([state.name, name])
 
 
-def test_a_state_of_which_no_whole_copy_is_left_is_refused(tmp_path: Path) -> None:
-    killed_search(tmp_path, "", '{"tri')
+@pytest.mark.parametrize("state", ['{"tri', "[" * 100_000, "9" * 5000])
+def test_a_state_of_which_no_whole_copy_is_left_is_refused(state: str, tmp_path: Path) -> None:
+    killed_search(tmp_path, "", state)
     with pytest.raises(ConfigError, match="cut short"):
         recover(tmp_path, "tune")
 

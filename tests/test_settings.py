@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from serving.settings import Settings, read_settings, settings_from_arguments
-from utils.errors import ConfigError
+from utils.errors import ConfigError, UserError
 
 NAMES = [entry.name for entry in fields(Settings)]
 
@@ -94,3 +94,37 @@ def test_a_wrong_variable_of_the_environment_is_named_as_it_stands_there() -> No
 def test_an_option_with_a_wrong_value_is_refused() -> None:
     with pytest.raises(ConfigError, match="max_faces is 'x'"):
         settings_from_arguments(["--max-faces", "x"], None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("PORT", "99999", "PORT is 99999, expected 65535 or less"),
+        ("PORT", "tcp://10.0.0.1:80", "PORT is 'tcp://10.0.0.1:80', expected a whole number"),
+        ("THREADS", "-1", "THREADS is -1, expected 0 or more"),
+        ("DEVICE", "gpu", "DEVICE is 'gpu', expected one of auto, cpu, cuda"),
+        ("MC_PRECISION", "x", "MC_PRECISION is 'x'"),
+        ("FACE_SERVER_URL", "x", "FACE_SERVER_URL: 'x' is no address"),
+        ("REQUEST_TIMEOUT_S", "inf", "REQUEST_TIMEOUT_S is inf"),
+        ("GENDER_MODEL", " ", "GENDER_MODEL is empty, expected a path"),
+        ("AGE_MODEL", "~nobody-of-this-name/a", "AGE_MODEL begins with '~nobody-of-this-name'"),
+    ],
+)
+def test_a_wrong_variable_is_named(variable: str, value: str, complaint: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        read_settings({}, {variable: value})
+    assert str(refusal.value).startswith(complaint)
+
+
+def test_a_long_value_is_cut_in_the_message() -> None:
+    for value in ("9" * 5000, "9" * 4000):
+        with pytest.raises(ConfigError) as refusal:
+            read_settings({}, {"PORT": value})
+        assert len(str(refusal.value)) < 150
+
+
+def test_settings_know_which_variables_they_are_from() -> None:
+    settings = read_settings({"port": 1}, {"HOST": "x86_64-conda-linux-gnu", "PORT": "5"})
+    assert settings.from_environment == {"host"}
+    assert (settings.name_of("host"), settings.name_of("port")) == ("HOST", "port")
+    assert Settings().from_environment == frozenset()

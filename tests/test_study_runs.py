@@ -16,6 +16,7 @@ from studies import options, run_small, study_config, write_data
 from base.base_trainer import Log
 from data_loader.faces import read_faces
 from study.protocols import Part, select
+from study.runs import read_epochs
 from utils.ages import ages_to_classes
 from utils.errors import ConfigError, DataError
 
@@ -332,3 +333,26 @@ def test_a_missing_data_set_is_told_before_any_work(faces_dir: Path, tmp_path: P
     assert not (tmp_path / "saved").exists()
     folder = run_small(study_config(data_dir, tmp_path / "saved", "gender,d"))
     assert [path.name for path in folder.glob("*-d.json")] == ["gender-d.json"]
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"runs": 3}', "[]", '{"runs": [{"seed": 0}]}'])
+def test_damaged_files_of_a_study_are_made_again(
+    content: str, faces_dir: Path, tmp_path: Path, program_log: pytest.LogCaptureFixture
+) -> None:
+    config = study_config(faces_dir, tmp_path, "gender,a")
+    folder = run_small(config)
+    expected = part_file(folder, Part("gender", "a"))
+    other = folder.with_name("99990101_000000")
+    other.mkdir()
+    for path in (folder / "gender-a.json", folder / "trained" / "gender-a.json"):
+        path.write_text(content)
+    (other / "study.json").write_text(content)
+    assert run_small(config) == folder
+    assert without_places(part_file(folder, Part("gender", "a"))) == without_places(expected)
+
+
+@pytest.mark.parametrize("line", ['{"epoch": 1, "lo', "[" * 100_000, "9" * 5000])
+def test_a_damaged_log_of_epochs_is_one_line(line: str, tmp_path: Path) -> None:
+    (tmp_path / "epochs.jsonl").write_text(f'{{"epoch": 1}}\n{line}\n')
+    with pytest.raises(ConfigError, match=r"epochs\.jsonl is damaged .*; train that run again"):
+        read_epochs(tmp_path / "epochs.jsonl")

@@ -59,12 +59,14 @@ def refuse_unwritable(*folders: Path) -> None:
     Raises:
         PathError: they cannot; the message names the first one, and how many more there are.
     """
-    places = {_nearest(folder): folder for folder in reversed(folders)}
-    problems = {place: problem for place in reversed(places) if (problem := _problem_of(place))}
+    places: dict[Path, Path] = {}
+    for folder in folders:
+        places.setdefault(_nearest(folder), folder)
+    problems = {place: problem for place in places if (problem := _problem_of(place))}
     if problems:
         place, problem = next(iter(problems.items()))
         where = "" if place == places[place] else f"{place}: "
-        more = f" (and {len(problems) - 1:,} more folders)" if len(problems) > 1 else ""
+        more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
         raise PathError(
             f"{places[place]} cannot be written: {where}{problem}{more}; make it writable, or name "
             "another place"
