@@ -242,8 +242,10 @@ class Pipeline:
         problem, waits_s = error.problem, self._settings.waits.retries_s
         if not problem.is_temporary or job.num_failures >= len(waits_s):
             return Outcome(job.path, problem.reason, str(problem))
-        is_away = isinstance(problem, ServerAwayError)  # then the pool does the waiting
-        wait_s = 0.0 if is_away else waits_s[job.num_failures]
+        if isinstance(problem, ServerAwayError):
+            wait_s = 0.0  # the pool does the waiting
+        else:
+            wait_s = max(waits_s[job.num_failures], problem.wait_s)
         job.num_failures += 1
         job.server = error.server
         return _Later(job, wait_s)

@@ -91,8 +91,9 @@ def _found_or_started(
             )
     local = [server for server in servers if server.is_port]
     if not local:
-        urls = ", ".join(server.url for server in servers)
-        raise ContainerError(f"no face server answers at {urls}; start it, or correct the URL")
+        away = zip((server.url for server in servers), looks, strict=True)
+        reasons = ", ".join(f"{url} ({reason})" for url, reason in away)
+        raise ContainerError(f"no face server answers at {reasons}; start it, or correct the URL")
     with containers(local, options, stop) as answers:
         yield _ready(servers, options.image_name, answers)
 

@@ -16,7 +16,7 @@ from serving.annotate import annotated
 from serving.client_face import SeenFace, max_uncertainty, uncertainty_of
 from serving.client_inputs import Photo, find_photos
 from serving.client_report import Result, printable, report
-from serving.client_server import AgeGenderServer, RefusedError
+from serving.client_server import AgeGenderServer, RefusedError, away_message
 from serving.photo import MAX_SEND_SIDE, Prepared, picture_of, prepare
 from utils.errors import UserError
 from utils.face_client import Answer, AnswerError, Face, FaceServer, ServerAwayError
@@ -190,12 +190,12 @@ class Client:
                 wait_s = next(waits, None) if error.is_temporary else None
                 if wait_s is None:
                     raise
+                wait_s = max(wait_s, error.wait_s)
             self._wait(wait_s)
 
     def _away(self, error: ServerAwayError) -> UserError:
         return UserError(
-            f"the face server at {self._face_server.url} is away ({error}); start it, or give its "
-            "address with --url-face"
+            away_message("face server", self._face_server.url, error, "start it", "--url-face")
         )
 
     def _guesses(self, faces: Sequence[Face], prepared: Prepared) -> list[SeenFace]:

@@ -3,23 +3,32 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
-import requests
 
-from utils.errors import DataError, UserError
+from utils.errors import UserError
 from utils.face_address import server_url
+from utils.http_client import HttpServer
+from utils.http_reply import AnswerError, Reply, Request, ServerAwayError
 
 NUM_TRIES = 5
-LONGEST_WAIT_S = 30.0
+WAIT_S = 1.0
+"""Before the next try, where the server does not say how long."""
+
 MAX_ANSWER_BYTES = 16 * 2**20
-BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+MAX_REASON = 500
+BUSY = {
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.BAD_GATEWAY,  # a proxy in front of a server that starts, or works for long
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
 MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
 """What reading an answer of another form raises."""
 
@@ -55,34 +64,30 @@ class Answer:
 
 
 class AgeGenderServer:
-    """One server of ages and genders; not for several threads.
+    """One server of ages and genders.
 
     Args:
-        address: its URL.
-        timeout_s: seconds that it may be silent.
+        address: its URL; may have a path, below which a proxy has the server.
+        timeout_s: seconds that an answer may take.
         wait: how to wait some seconds.
 
     Raises:
-        DataError: the address is no URL, or names a user.
+        DataError: the address is no URL, or names a user; or a variable of the environment names
+            certificates, which https needs, that are none.
     """
 
     def __init__(
         self, address: str, timeout_s: float = 60.0, wait: Callable[[float], None] = time.sleep
     ) -> None:
-        try:
-            self.url = server_url(address).removesuffix("/") + "/"
-        except DataError:
-            raise DataError(
-                f"{address!r} is no address of an age-gender server; expected a URL without user "
-                "and password, such as 'http://127.0.0.1:10003/'"
-            ) from None
-        self._timeout_s, self._wait = timeout_s, wait
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy or .netrc of the shell is not for this server
+        parts = urlsplit(server_url(address, "an age-gender server", 10003))
+        self._path = parts.path.removesuffix("/") + "/"
+        self.url = parts._replace(path=self._path, query="").geturl()
+        self._wait = wait
+        self._http = HttpServer(self.url, timeout_s)
 
     def close(self) -> None:
         """Close the connection."""
-        self._session.close()
+        self._http.close()
 
     def models(self) -> Models:
         """Ask what is served.
@@ -130,47 +135,45 @@ class AgeGenderServer:
 
     def _exchange(self, method: str, path: str, body: bytes | None = None) -> Any:
         """Send and read JSON; while the server is busy, wait as long as it says and try again."""
+        headers = BINARY if body is not None else {}
+        request = Request(method, self._path + path, MAX_ANSWER_BYTES, body, headers)
         for attempt in range(NUM_TRIES):
-            status, headers, content = self._once(method, urljoin(self.url, path), body)
-            if status not in BUSY:
+            reply = self._once(request)
+            if reply.status not in BUSY:
                 break
             if attempt < NUM_TRIES - 1:
-                self._wait(_wait_s(headers))
+                self._wait(WAIT_S if reply.retry_after_s is None else reply.retry_after_s)
         try:
-            answer = json.loads(content)
+            answer = json.loads(reply.content)
         except (ValueError, RecursionError):
-            raise self._foreign("answer is not JSON") from None
-        if status == HTTPStatus.OK:
+            answer = None
+        if reply.status == HTTPStatus.OK:
+            if answer is None:
+                raise self._foreign("answer is not JSON")
             return answer
-        reason = answer.get("error") if isinstance(answer, dict) else None
-        raise RefusedError(status, str(reason or "no reason given"))
+        raise self._refusal(reply, answer)
 
-    def _once(
-        self, method: str, url: str, body: bytes | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    def _once(self, request: Request) -> Reply:
         try:
-            with self._session.request(
-                method,
-                url,
-                data=body,
-                headers=BINARY if body is not None else {},
-                timeout=self._timeout_s,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                content = b""
-                for part in response.iter_content(2**16):
-                    content += part
-                    if len(content) > MAX_ANSWER_BYTES:
-                        raise self._foreign(f"more than {MAX_ANSWER_BYTES} bytes")
-                return response.status_code, response.headers, content
-        except requests.Timeout:
-            reason = f"silent for {self._timeout_s:g} s"
-        except requests.RequestException as error:
-            reason = _reason(error)
-        raise UserError(
-            f"the age-gender server at {self.url} is away ({reason}); start it with "
-            "`python app.py`, or give its address with --url-age-gender"
+            return self._http.ask(request)
+        except AnswerError as error:
+            raise self._foreign(str(error)) from None
+        except ServerAwayError as error:
+            start = "start it with `python app.py`"
+            raise UserError(
+                away_message("age-gender server", self.url, error, start, "--url-age-gender")
+            ) from None
+
+    def _refusal(self, reply: Reply, answer: Any) -> Exception:
+        """Word a status that is an error, by the reason if the server gives one as ours does."""
+        reason = answer.get("error") if isinstance(answer, dict) else None
+        if isinstance(reason, str) and reason:
+            return RefusedError(reply.status, reason[:MAX_REASON])
+        if reply.status in BUSY:
+            return RefusedError(reply.status, reply.phrase)
+        return UserError(
+            f"{reply.status} {reply.phrase}, from {reply.url}: is this the age-gender server? Give "
+            "its address with --url-age-gender"
         )
 
     def _foreign(self, what: str) -> UserError:
@@ -180,22 +183,11 @@ class AgeGenderServer:
         )
 
 
-def _reason(error: requests.RequestException) -> str:
-    """Tell in few words why there is no answer."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionRefusedError):
-            return "nothing listens there"
-        inner = getattr(cause, "reason", None)
-        nested = inner if isinstance(inner, BaseException) else None
-        cause = nested or cause.__cause__ or cause.__context__
-    return "connection lost"
-
-
-def _wait_s(headers: Mapping[str, str]) -> float:
-    """Read Retry-After in seconds, 1 without it, up to LONGEST_WAIT_S."""
-    text = headers.get("Retry-After", "")
-    return min(float(text), LONGEST_WAIT_S) if text.isdecimal() else 1.0
+def away_message(kind: str, url: str, error: ServerAwayError, start: str, option: str) -> str:
+    """Word in one line that a server gives no answer, and what to do."""
+    if error.has_remedy:
+        return f"the {kind} at {url} cannot be asked: {error}; or give its address with {option}"
+    return f"the {kind} at {url} is away ({error}); {start}, or give its address with {option}"
 
 
 def _read_answer(content: Any, num_faces: int, with_uncertainty: bool) -> Answer:

@@ -18,6 +18,7 @@ from served import NOWHERE, place_of, running, running_app, save_models, save_ph
 from serving import client_server
 from serving.client_server import AgeGenderServer, RefusedError
 from utils.errors import DataError, UserError
+from utils.http_reply import LONGEST_WAIT_S
 from utils.stand_in_server import Behaviour, StandInServer
 
 Ask = Callable[..., Outcome]
@@ -266,7 +267,7 @@ def test_servers_that_are_swapped_are_told_apart(
 ) -> None:
     path = save_photo(tmp_path / "photo.jpg", 1)
     swapped = ask(path, options=("--url-age-gender", face_url))
-    assert (swapped.code, "is no age-gender server" in swapped.err) == (2, True)
+    assert (swapped.code, "is this the age-gender server?" in swapped.err) == (2, True)
     swapped = ask(path, options=("--url-face", url))
     assert (swapped.code, "is no face server" in swapped.err) == (2, True)
 
@@ -306,7 +307,7 @@ def test_a_busy_server_is_waited_for_as_long_as_it_says(serve: Callable[[Any], s
     server = AgeGenderServer(serve(answering(*busy, (200, GOOD, {}))), wait=waits.append)
     assert server.guess(ONE, 8).ages == [30.0]
     server.close()
-    assert waits == [2, client_server.LONGEST_WAIT_S, 1]
+    assert waits == [2, LONGEST_WAIT_S, client_server.WAIT_S]
 
 
 def test_a_server_that_is_busy_from_the_start_is_not_taken_for_another(
@@ -375,11 +376,50 @@ def test_the_proxy_of_the_shell_is_not_asked(
     server.close()
 
 
-def test_a_redirect_is_not_followed(serve: Callable[[Any], str]) -> None:
-    application = answering((302, {}, {"Location": "/health"}))
-    server = AgeGenderServer(serve(application))
-    with pytest.raises(RefusedError, match="HTTP 302"):
+STATUSES: list[tuple[int, dict[str, str], str]] = [
+    (404, {}, "404 Not Found, from http://127.0.0.1:PORT/: is this the age-gender server?"),
+    (401, {}, "401 Unauthorized, from"),
+    (407, {}, "407 Proxy Authentication Required, from"),
+    (302, {"Location": "/health"}, "302 Found, to http://127.0.0.1:PORT/health; give that address"),
+    (308, {"Location": "https://a/faces/"}, "308 Permanent Redirect, to https://a/faces/; give"),
+    (301, {"Location": "http://user:secret@a/"}, "301 Moved Permanently, from"),
+    (301, {"Location": "http://a/" + "x" * 999}, "301 Moved Permanently, from"),
+    (599, {}, "599 unknown status, from"),
+]
+
+
+@pytest.mark.parametrize(("status", "headers", "message"), STATUSES)
+@pytest.mark.parametrize("content", ["<html>hello</html>", {"detail": "Not Found"}, {"error": ""}])
+def test_any_other_status_is_named_and_no_redirect_is_followed(
+    serve: Callable[[Any], str], status: int, headers: dict[str, str], message: str, content: Any
+) -> None:
+    url = serve(answering((status, content, headers)))
+    server = AgeGenderServer(url)
+    with pytest.raises(UserError) as caught:
         server.guess(ONE, 0)
+    server.close()
+    assert str(caught.value).startswith(message.replace("http://127.0.0.1:PORT/", url))
+    assert "--url-age-gender" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_server_or_proxy_that_is_busy_for_now_is_asked_again(
+    serve: Callable[[Any], str], status: int
+) -> None:
+    waits: list[float] = []
+    busy: tuple[int, Any, dict[str, str]] = (status, "<html>Bad Gateway</html>", {})
+    server = AgeGenderServer(serve(answering(busy, busy, (200, GOOD, {}))), wait=waits.append)
+    assert server.guess(ONE, 8).ages == [30.0]
+    server.close()
+    assert waits == [client_server.WAIT_S] * 2
+
+
+def test_a_proxy_whose_server_stays_away_is_named(serve: Callable[[Any], str]) -> None:
+    server = AgeGenderServer(serve(answering((502, "<html>", {}))), wait=lambda _: None)
+    with pytest.raises(RefusedError, match="HTTP 502: Bad Gateway"):
+        server.guess(ONE, 8)
     server.close()
 
 
@@ -405,11 +445,27 @@ def test_an_address_below_a_path_works(serve: Callable[[Any], str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["localhost:10003", "ftp://a/", "http://user:secret@a/", "http://", "100030"]
+    "address",
+    [
+        *("localhost", "localhost:port", "ftp://a/", "http://", "100030", "http://[::1/"),
+        *("http://user:secret@a/", "user:secret@a:7", "http://user:secret@[a/", "//u:secret@a/"),
+    ],
 )
 def test_a_wrong_address_is_an_error_that_shows_a_right_one(address: str) -> None:
-    with pytest.raises(DataError, match=r"such as .http://127\.0\.0\.1:10003/"):
+    with pytest.raises(DataError, match=r"such as .http://127\.0\.0\.1:10003/") as caught:
         AgeGenderServer(address)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["faces", "faces/", "faces/?x=1"])
+def test_an_address_may_lack_its_scheme_and_have_a_path(
+    serve: Callable[[Any], str], path: str
+) -> None:
+    application = Flask("below")
+    application.add_url_rule("/faces/health", "health", lambda: HEALTH)
+    server = AgeGenderServer(serve(application).removeprefix("http://") + path)
+    assert server.models().num_ages == 101
+    server.close()
 
 
 # --- the command line -----------------------------------------------------------------------------

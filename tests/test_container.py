@@ -230,7 +230,8 @@ def test_without_docker_it_says_so(port: int, monkeypatch: pytest.MonkeyPatch) -
 
 def test_no_container_is_started_for_a_url(docker: FakeDocker, port: int) -> None:
     url = f"http://127.0.0.1:{port}/"
-    with pytest.raises(ContainerError, match=f"no face server answers at {url}"), ready(url):
+    words = rf"no face server answers at {url} \(nothing listens there\); start it"
+    with pytest.raises(ContainerError, match=words), ready(url):
         pass
     assert docker.calls == []
 
@@ -248,7 +249,7 @@ def test_a_port_that_something_else_has_is_one_line(docker: FakeDocker, port: in
 
     with HTTPServer(("127.0.0.1", port), Other) as other:
         threading.Thread(target=other.serve_forever, args=(0.01,), daemon=True).start()
-        words = r"is no face server \(HTTP 404\); stop it, or"
+        words = r"is no face server \(HTTP 404: Not Found\); stop it, or"
         with pytest.raises(ContainerError, match=words), ready(port):
             pass
         other.shutdown()

@@ -1,4 +1,4 @@
-"""Addresses of face servers: ports of this machine, and URLs."""
+"""Addresses of servers: ports of this machine, and URLs."""
 
 import ipaddress
 import re
@@ -9,11 +9,17 @@ from utils.errors import DataError
 
 _PRINTABLE = re.compile("[!-~]+")
 _LABEL = re.compile("(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
+_HOST_AND_PORT = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+):[0-9]{1,5}(/.*)?", re.IGNORECASE)
 _MAX_HOST = 253
 
 
-def server_url(address: int | str) -> str:
-    """Make the URL of a port on this machine, or check a URL.
+def server_url(address: int | str, kind: str = "a face server", port: int = 10002) -> str:
+    """Make the URL of a port on this machine, or of a host and its port, or check a URL.
+
+    Args:
+        address: what was given.
+        kind: what should be there, for the error.
+        port: that such a server has, for the error.
 
     Raises:
         DataError: it is neither a port nor a URL that starts with http:// or https://, is in ASCII
@@ -21,28 +27,38 @@ def server_url(address: int | str) -> str:
 
     >>> server_url(10002), server_url("10002"), server_url("http://gpu-box:10002")
     ('http://127.0.0.1:10002/', 'http://127.0.0.1:10002/', 'http://gpu-box:10002/')
+    >>> server_url("gpu-box:10002"), server_url("[::1]:7/faces")
+    ('http://gpu-box:10002/', 'http://[::1]:7/faces')
     """
-    is_number = isinstance(address, int) and not isinstance(address, bool)
-    is_port = is_number or (isinstance(address, str) and address.isdecimal())
-    has_password = False
     with suppress(ValueError):
-        url = f"http://127.0.0.1:{address}/" if is_port else str(address)
+        url = _with_scheme(address)
         parts = urlsplit(url)
-        has_password = "@" in parts.netloc
-        if _PRINTABLE.fullmatch(url) and _is_complete(parts) and not has_password:
+        if _PRINTABLE.fullmatch(url) and _is_complete(parts):
             return parts._replace(path=parts.path or "/", fragment="").geturl()
-    if has_password:
-        raise DataError("the URL of a face server names a user; give it without user and password")
+    if "@" in str(address):  # not shown: there may be a password in front of it
+        raise DataError(
+            f"the URL of {kind} names a user; give it without user and password, such as "
+            f"'http://127.0.0.1:{port}/'"
+        )
     raise DataError(
-        f"{address!r} is no address of a face server; expected a port from 1 to 65535, such as "
-        "10002, or a URL, such as 'http://127.0.0.1:10002/'"
+        f"{address!r} is no address of {kind}; expected a port from 1 to 65535, such as {port}, or "
+        f"a URL, such as 'http://127.0.0.1:{port}/'"
     )
 
 
+def _with_scheme(address: int | str) -> str:
+    is_number = isinstance(address, int) and not isinstance(address, bool)
+    if is_number or (isinstance(address, str) and address.isdecimal()):
+        return f"http://127.0.0.1:{address}/"
+    text = str(address)
+    return f"http://{text}" if _HOST_AND_PORT.fullmatch(text) else text
+
+
 def _is_complete(parts: SplitResult) -> bool:
-    """Tell whether a URL names a host that can be; raises ValueError for a bad port."""
+    """Tell whether a URL names a host that can be, and no user; ValueError for a bad port."""
     return (
         parts.scheme in ("http", "https")
+        and "@" not in parts.netloc
         and parts.port != 0
         and parts.hostname is not None
         and _is_host(parts.hostname)

@@ -1,0 +1,118 @@
+"""TLS of the clients: whom they trust, and why a connection fails, with what to do about it."""
+
+import os
+import socket
+import ssl
+from contextlib import suppress
+from pathlib import Path
+
+from utils.errors import DataError
+
+BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables that name files, or folders, of certificates to trust beside those of the system."""
+
+USE_HTTP = "write http:// in place of https:// if it speaks no TLS"
+USE_HTTPS = "write https:// in place of http://"
+_SELF_SIGNED = {18}
+_UNKNOWN_AUTHORITY = {2, 19, 20, 21}
+_NOT_OF_NOW = {9: "is not valid yet", 10: "has expired"}
+_OTHER_HOST = {62, 64}
+_NO_TLS = {
+    *("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"),
+    *("PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE", "BAD_RECORD_TYPE"),
+}
+_OTHER_VERSION = {
+    *("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"),
+}
+_ASKS_FOR_CERTIFICATE = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+
+
+def client_context() -> ssl.SSLContext:
+    """Make what verifies servers: by the system's authorities and those that variables name.
+
+    OpenSSL itself heeds SSL_CERT_FILE and SSL_CERT_DIR; where the system has no authorities at
+    all, those of the package certifi count, if it is installed.
+
+    Raises:
+        DataError: a variable names a file that holds no certificates.
+    """
+    context = ssl.create_default_context()
+    named = {name: os.environ[name] for name in BUNDLES if os.environ.get(name)}
+    for name, path in named.items():
+        _trust(context, name, path)
+    if not named and not _has_authorities():
+        with suppress(ImportError):
+            import certifi
+
+            context.load_verify_locations(certifi.where())
+    return context
+
+
+def _trust(context: ssl.SSLContext, name: str, text: str) -> None:
+    path = Path(text).expanduser()
+    try:
+        if path.is_dir():
+            context.load_verify_locations(capath=path)
+        else:
+            context.load_verify_locations(cafile=path)
+    except OSError as error:
+        reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise DataError(
+            f"{name} is {text!r}: {reason}; expected a file of certificates in PEM form"
+        ) from None
+
+
+def _has_authorities() -> bool:
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
+        return True
+    with suppress(OSError):
+        return bool(paths.capath) and any(Path(paths.capath).iterdir())
+    return False
+
+
+def failure_of(error: ssl.SSLError, host: str) -> tuple[str, str]:
+    """Word why TLS failed, and what to do about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _refusal_of(error, host)
+    reason = error.reason or ""
+    if reason in _NO_TLS:
+        return "it does not speak TLS", USE_HTTP
+    if reason in _OTHER_VERSION:
+        return "it speaks another version of TLS", "let it speak TLS 1.2 or 1.3"
+    if reason == _ASKS_FOR_CERTIFICATE:
+        return "it asks for a certificate of the client", "this program has none to show"
+    if isinstance(error, ssl.SSLEOFError) or not reason:
+        return "the connection broke within TLS", USE_HTTP
+    return f"TLS failed: {reason.replace('_', ' ').lower()}", "look into the server's own log"
+
+
+def _refusal_of(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, str]:
+    code = error.verify_code
+    name_it = "name a file with {} in the variable SSL_CERT_FILE if you trust it"
+    if code in _SELF_SIGNED:
+        return "its certificate is self-signed", name_it.format("it")
+    if code in _UNKNOWN_AUTHORITY:
+        return (
+            "its certificate is signed by an authority that is not known here",
+            name_it.format("the authority's certificate"),
+        )
+    if code in _NOT_OF_NOW:
+        return f"its certificate {_NOT_OF_NOW[code]}", "renew it, or set this machine's clock"
+    if code in _OTHER_HOST:
+        return f"its certificate is not for {host}", "use the name that it was made for"
+    return f"its certificate is refused: {error.verify_message}", "give it another one"
+
+
+def speaks_tls(address: tuple[str, int], timeout_s: float) -> bool:
+    """Find out whether a server speaks TLS, whoever it says it is; nothing is sent to it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(address, timeout_s) as connection,
+            context.wrap_socket(connection, server_hostname=address[0]),
+        ):
+            return True
+    except OSError:
+        return False
