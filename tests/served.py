@@ -1,5 +1,6 @@
 """What the tests of client and page share: photos with faces, and the server running."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -65,13 +66,13 @@ def save_models(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def running(application: Any) -> Iterator[str]:
+def running(application: Any, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve a WSGI application on a free port, and give its URL."""
-    server = make_server("127.0.0.1", 0, application, threaded=True)
+    server = make_server("127.0.0.1", 0, application, threaded=True, ssl_context=tls)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http{'s' * (tls is not None)}://127.0.0.1:{server.server_port}/"
     finally:
         server.shutdown()
         thread.join()

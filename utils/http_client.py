@@ -141,10 +141,10 @@ class HttpServer:
             return
         except TimeoutError:
             problem = ServerAwayError(f"no TLS within {limit_s:g} s", True, remedy=USE_HTTP)
+        except (ConnectionError, ssl.SSLEOFError):
+            problem = ServerAwayError("the connection broke within TLS", True, remedy=USE_HTTP)
         except ssl.SSLError as error:
             problem = self._problem(error)
-        except ConnectionError:
-            problem = ServerAwayError("the connection broke within TLS", True, remedy=USE_HTTP)
         connection.close()
         raise problem
 
@@ -180,6 +180,8 @@ class HttpServer:
 
     def _problem(self, error: OSError) -> ServerAwayError:
         """Say why there is no answer, and what to do where that is known."""
+        if isinstance(error, ssl.SSLEOFError):
+            return ServerAwayError("the connection broke before an answer")
         if isinstance(error, ssl.SSLError):
             reason, remedy = failure_of(error, self._host)
             return ServerAwayError(reason, is_final=True, remedy=remedy)

@@ -82,9 +82,8 @@ def failure_of(error: ssl.SSLError, host: str) -> tuple[str, str]:
         return "it speaks another version of TLS", "let it speak TLS 1.2 or 1.3"
     if reason == _ASKS_FOR_CERTIFICATE:
         return "it asks for a certificate of the client", "this program has none to show"
-    if isinstance(error, ssl.SSLEOFError) or not reason:
-        return "the connection broke within TLS", USE_HTTP
-    return f"TLS failed: {reason.replace('_', ' ').lower()}", "look into the server's own log"
+    words = reason.replace("_", " ").lower() or "no reason given"
+    return f"TLS failed: {words}", "the server's own log may say more"
 
 
 def _refusal_of(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, str]:
