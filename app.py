@@ -14,19 +14,22 @@ from typing import IO, Any
 import click
 import numpy as np
 from flask import Flask, Request, Response, request
-from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException
 
 from serving.answers import NO_FACES, answer, error_response, json_response
 from serving.bodies import BodyError, read_embeddings
 from serving.engine import ClosedError, Engine
+from serving.form import check_form, read_picture
 from serving.guess import Prediction
+from serving.headers import with_headers
 from serving.http_server import serve
 from serving.limits import BusyError, Gate
 from serving.models import choose_mc_dtype, choose_served_device, load_pair
+from serving.origins import CrossOrigin
 from serving.pictures import FaceServerError, look_at
 from serving.query import IMAGE_QUERY, Query, check_passes, read_query
 from serving.settings import Settings, read_settings, settings_from_arguments
+from utils.body_encoding import refusal_of_encoding
 from utils.cli import run
 from utils.errors import UserError
 from utils.face_client import FaceServer
@@ -37,14 +40,8 @@ from utils.sizes import EMBEDDING_SIZE
 IMAGE_MC_SAMPLES = 64
 HEALTH_TIMEOUT_S = 10.0
 RETRY_AFTER = {"Retry-After": "1"}
+ADDRESSES = "POST / takes embeddings, POST /image a picture, GET /health tells the models"
 DUMMY = np.full((1, EMBEDDING_SIZE), EMBEDDING_SIZE**-0.5, np.float32)
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 
 logger = get_logger("server")
 
@@ -73,8 +70,13 @@ class Server(Flask):
         self.requests, self.pictures = Gate(settings.max_queue), Gate(settings.max_images)
         self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
         self.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
-        self.url_map.merge_slashes = False  # a redirection would be a page, not JSON
+        self.url_map.merge_slashes = self.url_map.strict_slashes = False  # no redirects
         atexit.register(self.close)
+
+    def wsgi_app(self, environ: Any, start_response: Any) -> Any:
+        """Take //image for /image, and nothing for /: what proxies make of a prefix."""
+        environ["PATH_INFO"] = "/" + environ.get("PATH_INFO", "").lstrip("/")
+        return super().wsgi_app(environ, start_response)
 
     def close(self) -> None:
         """Finish what is under way, and stop the threads; the program's end does so too."""
@@ -113,16 +115,11 @@ class Server(Flask):
         most = self.settings.max_mc_samples
         default = Query(min(IMAGE_MC_SAMPLES, most))
         query = read_query(request.args, most, IMAGE_QUERY, default)
-        if request.mimetype != "multipart/form-data":
-            raise BodyError("expected multipart/form-data with a file in the field 'image'", 415)
+        check_form(request)
         with self.pictures.entered():
-            uploaded: FileStorage | None = request.files.get("image")
-            if uploaded is None:
-                raise BodyError(
-                    "no file in the field 'image'; names of files in the form must be UTF-8"
-                )
+            picture = read_picture(request)
             content = look_at(
-                uploaded.read(), self.face_server, self.engine, query.mc_samples, self.settings
+                picture, self.face_server, self.engine, query.mc_samples, self.settings
             )
         return json_response(content)
 
@@ -142,6 +139,12 @@ class Server(Flask):
                 "face_server_url": settings.face_server_url,
             }
         )
+
+
+def _refuse_encoding() -> None:
+    refusal = refusal_of_encoding(request.content_encoding)
+    if refusal is not None:
+        raise BodyError(refusal, 415)
 
 
 def _body() -> bytes:
@@ -186,14 +189,10 @@ def create_app(config: Mapping[str, Any] | Settings | None = None) -> Server:
     server.add_url_rule("/image", "picture", server.answer_picture, methods=["POST"])
     server.add_url_rule("/health", "health", server.answer_health)
     _add_errors(server)
-    server.after_request(_with_headers)
+    server.before_request(_refuse_encoding)
+    cross_origin = CrossOrigin(server.settings.allowed_origins)
+    server.after_request(lambda response: with_headers(response, cross_origin))
     return server
-
-
-def _with_headers(response: Response) -> Response:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
 
 
 def _add_errors(server: Server) -> None:
@@ -210,6 +209,8 @@ def _add_errors(server: Server) -> None:
         if status == 413:
             limit = server.settings.max_body_bytes
             message = f"the body is too large, at most {limit:,} bytes and 1,000 parts of a form"
+        if status == 404:
+            message = f"there is no {request.path[:100]!r} here; {ADDRESSES}"
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
         return error_response(message, status, headers)
 

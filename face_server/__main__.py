@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             channel_timeout=IDLE_TIMEOUT_S,
             ident=None,
         )
-        url = f"http://{options.host}:{server.effective_port}/"
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        url = f"http://{host}:{server.effective_port}/"
         print(f"face server with the model pack {model} on {url}", flush=True)
         server.run()
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import IO
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from extraction.images import ImageError
 from face_server.analysis import Analysis, find_faces
 from face_server.body import MAX_BODY_BYTES, BodyError, image_of
 from face_server.square import Square, square_of
+from utils.body_encoding import refusal_of_encoding
 from utils.log import get_logger
 from utils.wire import encode_faces
 
@@ -31,6 +32,12 @@ def create_app(analysis: Analysis, model: str) -> Flask:
     # One picture is decoded at a time, always by the same thread: memory that another one freed
     # may stay with that one. The networks use all processors, and are not made for two calls.
     reader, analysing = ThreadPoolExecutor(1), threading.Lock()
+
+    @app.before_request
+    def refuse_encoding() -> None:
+        refusal = refusal_of_encoding(request.content_encoding)
+        if refusal is not None:
+            raise UnsupportedMediaType(refusal)
 
     @app.post("/")
     def analyse() -> Response:

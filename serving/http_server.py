@@ -17,13 +17,10 @@ from typing import Any
 
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.receiver import ChunkedReceiver
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ErrorTask
-from waitress.utilities import BadRequest, Error
 
-from serving.answers import error_response
+from serving.http_parser import JsonErrorTask, Parser, RequestTimeout
+from serving.origins import CrossOrigin
 from serving.settings import Settings
 from utils.errors import ConfigError
 from utils.log import get_logger
@@ -33,8 +30,6 @@ SPARE_THREADS = 4
 """Beside those at work: for requests that are told to wait, and GET /health."""
 
 MAX_HEADER_BYTES = 2**14
-MAX_CHUNK_LINE_BYTES = 2**10
-MAX_UNREAD_BYTES = 2**28
 RECEIVED_BYTES = 2**18
 """Read at a time; the 8 KiB that waitress takes make large bodies slow."""
 
@@ -46,75 +41,11 @@ LAST_ARRIVAL_S = 3.0
 """Seconds that a request may take to arrive, at the end."""
 
 M_ARENA_MAX, NUM_HEAPS = -8, 2
-STATUS = {500: 503, 501: 400}
-"""What waitress calls an error of the server is one of the request, or passes."""
 
 Sockets = dict[int, Any]
 """What is open, by file descriptor: connections, and what listens."""
 
 logger = get_logger("server")
-
-
-class RequestTimeout(Error):  # noqa: N818 - waitress names its errors so
-    """A request did not arrive in time."""
-
-    code = 408
-    reason = "Request Timeout"
-
-
-class JsonErrorTask(ErrorTask):
-    """Answers what never reached the application, as the application answers its errors."""
-
-    def execute(self) -> None:
-        """Write the error."""
-        error = self.request.error
-        message = f"{error.reason}: {error.body}"
-        response = error_response(
-            " ".join(message.split())[:500], STATUS.get(error.code, error.code)
-        )
-        self.status = response.status
-        self.response_headers.append(("Content-Type", "application/json"))
-        self.set_close_on_finish()
-        body = response.get_data()
-        self.content_length = len(body)
-        self.write(body)
-
-
-class Parser(HTTPRequestParser):
-    """Reads a request to its end even when its body is too large.
-
-    A client that finds the connection closed while it sends does not look for an answer.
-    """
-
-    error: Any = None
-    expect_continue: bool = False
-    num_unread = 0
-
-    def received(self, data: bytes) -> int:
-        """Take bytes, and tell how many of them belonged to the request."""
-        if self.num_unread:
-            num_taken = min(len(data), self.num_unread)
-            self.num_unread -= num_taken
-            self.completed = self.num_unread == 0
-            return num_taken
-        consumed: int = super().received(data)
-        body = self.body_rcv
-        if isinstance(body, ChunkedReceiver):
-            if len(body.control_line) + len(body.trailer) > MAX_CHUNK_LINE_BYTES:
-                self.error = BadRequest("a chunk of the body has an endless header")
-                self.completed = True
-        elif self.error and body is not None and not self.expect_continue:
-            self.num_unread = self.content_length
-            self.completed = self.num_unread > MAX_UNREAD_BYTES
-        self.expect_continue = self.expect_continue and not self.error
-        return consumed
-
-    def parse_header(self, header_plus: bytes) -> None:
-        """Parse the header; waitress lets some errors of addresses and numbers through."""
-        try:
-            super().parse_header(header_plus)
-        except ValueError:
-            raise ParsingError("the address or a number in the header is not valid") from None
 
 
 class Channel(HTTPChannel):
@@ -206,8 +137,10 @@ def _listen(application: Any, settings: Settings, sockets: Sockets) -> Any:
     except (OSError, ValueError) as error:
         wasyncore.close_all(sockets, ignore_all=True)
         raise ConfigError(_not_listening(settings, error)) from None
+    cross_origin = CrossOrigin(settings.allowed_origins)
     for listener in _listeners(sockets):
         listener.channel_class = Channel
+        listener.cross_origin = cross_origin
     return server
 
 

@@ -12,6 +12,7 @@ from dataclasses import Field, InitVar, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from serving.origins import read_origins
 from serving.photo import MAX_SEND_SIDE
 from utils.errors import ConfigError, DataError
 from utils.face_address import server_url
@@ -64,6 +65,9 @@ class Settings:
     max_connections: int = _setting(128, "most connections open at once", 1)
     request_timeout_s: float = _setting(30.0, "seconds that a request may take to arrive", 0.1)
     face_timeout_s: float = _setting(20.0, "seconds that the face server may take", 0.1)
+    allowed_origins: str = _setting(
+        "", "origins whose pages may ask, such as https://faces.example, separated by commas"
+    )
     image_size: int = _setting(
         640, "side in pixels of the square sent to the face server", 16, MAX_SEND_SIDE
     )
@@ -86,6 +90,7 @@ class Settings:
                     f"{self.name_of(key)} is {shown(getattr(self, key))}, expected one of "
                     f"{', '.join(known)}"
                 )
+        read_origins(self.allowed_origins)
         try:
             server_url(self.face_server_url)
         except DataError as error:
@@ -164,6 +169,6 @@ def settings_from_arguments(arguments: Sequence[str] | None, description: str | 
             f"--{entry.name.replace('_', '-')}",
             metavar="X",
             default=argparse.SUPPRESS,
-            help=f"{entry.metadata['help']} (default: {entry.default})",
+            help=f"{entry.metadata['help']} (default: {entry.default or 'none'})",
         )
     return read_settings(vars(parser.parse_args(arguments)))

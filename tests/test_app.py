@@ -343,7 +343,6 @@ def test_the_page_and_its_parts_are_there(server: Server) -> None:
     "path",
     [
         "/none",
-        "/health/",
         "/static//page.js",
         "/static/../app.py",
         "/static/none.js",

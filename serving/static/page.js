@@ -56,7 +56,7 @@ async function post(photo, signal) {
   const form = new FormData();
   form.append("image", photo, "photo");
   for (let tries = 1; ; tries++) {
-    const response = await fetch("/image", { method: "POST", body: form, signal });
+    const response = await fetch("image", { method: "POST", body: form, signal });
     if (response.status !== 429 || tries === NUM_TRIES) return response;
     const asked = Number.parseInt(response.headers.get("Retry-After") ?? "1", 10) || 1;
     const seconds = Math.min(Math.max(asked, 1), LONGEST_WAIT_S);
@@ -106,10 +106,12 @@ function problemOf(status, detail) {
       return new Problem("This photo is too large.", detail);
     case 429:
       return new Problem("The server is busy. Wait a little, then try again.", detail);
+    case 502: // of a proxy in front of the server
     case 503:
+    case 504:
       return detail.includes("face server")
         ? new Problem(AWAY, `${AWAY_REMEDY} (${detail})`)
-        : new Problem("The server cannot answer just now.", detail);
+        : new Problem("The server cannot answer just now.", detail || `HTTP ${status}`);
     default:
       return new Problem("The server gave no answer that can be shown.", detail || `HTTP ${status}`);
   }
