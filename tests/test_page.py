@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from PIL import Image
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
@@ -15,7 +16,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from served import NOWHERE, place_of, running_app, save_models, save_photo
+from served import NOWHERE, place_of, running, running_app, save_models, save_photo
+from stripping_proxy import StrippingProxy
 
 from serving.bodies import BodyError
 from serving.limits import BusyError
@@ -69,6 +71,13 @@ for (const element of document.querySelectorAll("body *")) {
   found.push([(Math.max(...levels) + 0.05) / (Math.min(...levels) + 0.05), text[0].data.trim()]);
 }
 return found;
+"""
+
+ASK_FROM_ELSEWHERE = """
+const [url, done] = arguments;
+fetch(url, { method: "POST", headers: { "Content-Type": "text/x" }, body: "x" })
+  .then(async (answer) => (await answer.json()).error && done(answer.status))
+  .catch((error) => done(error.name));
 """
 
 COUNT_URLS = """
@@ -619,6 +628,48 @@ def test_it_loads_nothing_from_elsewhere_and_has_three_files(page: Page, url: st
         "static/page.css",
         "static/page.js",
     }
+
+
+@pytest.fixture
+def proxy(url: str) -> Iterator[tuple[str, StrippingProxy]]:
+    """Give the URL of a proxy that has the server below /faces, and the proxy."""
+    application = StrippingProxy("/faces", url)
+    with running(application) as address:
+        yield address, application
+
+
+@pytest.mark.parametrize("path", ["faces/", "faces", "faces?x=1"])
+def test_it_works_below_a_prefix_with_a_slash_at_the_end_and_without(
+    driver: webdriver.Chrome, proxy: tuple[str, StrippingProxy], tmp_path: Path, path: str
+) -> None:
+    address, application = proxy
+    page = Page(driver, address + path)
+    driver.get(page.url)
+    page.until(lambda: driver.current_url.startswith(f"{address}faces/"))
+    page.until(lambda: page.run(HAS_ITS_FILES) and page.run("return 'startAnew' in window"))
+    assert driver.current_url == f"{address}{path.replace('faces?', 'faces/?')}".rstrip("/") + (
+        "" if "?" in path else "/"
+    )
+    picture = save_photo(tmp_path / "photo.jpg", 2)
+    page.choose(picture)
+    with Image.open(picture) as opened:
+        assert_faces_are_shown(page, 2, opened.size)
+    assert application.asked[-1] == "/faces/image"
+    page.console()  # takes what it says of files that were asked for before the slash was there
+
+
+def test_a_page_of_an_allowed_origin_may_ask_and_read_errors_and_one_of_another_may_not(
+    driver: webdriver.Chrome, settings: dict[str, Any]
+) -> None:
+    elsewhere = Flask("elsewhere")
+    elsewhere.add_url_rule("/", "page", lambda: "<!doctype html><title>elsewhere</title>")
+    with running(elsewhere) as foreign:
+        origin = foreign.removesuffix("/")
+        for allowed, expected in ((origin, 415), ("https://other.example", "TypeError")):
+            with running_app({**settings, "allowed_origins": allowed}, NOWHERE) as url:
+                driver.get(foreign)
+                assert driver.execute_async_script(ASK_FROM_ELSEWHERE, url) == expected
+    driver.get_log("browser")  # type: ignore[no-untyped-call]
 
 
 def test_it_says_that_nothing_is_stored_and_what_it_is_for(page: Page) -> None:
