@@ -29,5 +29,5 @@ USER server
 ENV HOST=0.0.0.0 PORT=10003 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 EXPOSE 10003
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=8)"]
+    CMD ["python", "-c", "import os, sys; from http.client import HTTPConnection as C; c = C('127.0.0.1', os.environ['PORT'], timeout=8); c.request('GET', '/health'); sys.exit(c.getresponse().status != 200)"]
 CMD ["python", "app.py"]

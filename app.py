@@ -40,7 +40,10 @@ from utils.sizes import EMBEDDING_SIZE
 IMAGE_MC_SAMPLES = 64
 HEALTH_TIMEOUT_S = 10.0
 RETRY_AFTER = {"Retry-After": "1"}
-ADDRESSES = "POST / takes embeddings, POST /image a picture, GET /health tells the models"
+ADDRESSES = (
+    "POST / takes embeddings, POST /image a picture, GET /health tells the models; "
+    "a proxy must strip its prefix"
+)
 DUMMY = np.full((1, EMBEDDING_SIZE), EMBEDDING_SIZE**-0.5, np.float32)
 
 logger = get_logger("server")

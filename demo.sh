@@ -51,7 +51,7 @@ done
 step "$((++number)). Serve both models, and look at a picture through the server"
 serving=$(free_port)
 AGE_MODEL=models/sample/age.pth GENDER_MODEL=models/sample/gender.pth python app.py --port "$serving" &
-health="import urllib.request as r; r.urlopen('http://127.0.0.1:$serving/health')"
+health="from http.client import HTTPConnection as C; C('127.0.0.1', $serving).request('GET', '/health')"
 until python -c "$health" 2>/dev/null; do kill -0 $! || exit 1; sleep 0.2; done
 picture=$(find "$data/Adience/aligned" -name '*.jpg' -print -quit)
 python client.py --image-path "$picture" --out-dir saved/demo \

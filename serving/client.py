@@ -138,6 +138,10 @@ class Client:
         try:
             self._asked(face_server.probe)
         except AnswerError as error:
+            if error.is_busy:
+                raise UserError(
+                    f"the face server at {face_server.url} stays busy ({error}); try again later"
+                ) from None
             raise UserError(
                 f"what answers at {face_server.url} is no face server ({error}); give its address "
                 "with --url-face"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from utils.errors import UserError
 from utils.face_address import server_url
 from utils.http_client import HttpServer
-from utils.http_reply import AnswerError, Reply, Request, ServerAwayError
+from utils.http_reply import BUSY, AnswerError, Reply, Request, ServerAwayError
 
 NUM_TRIES = 5
 WAIT_S = 1.0
@@ -23,12 +23,6 @@ WAIT_S = 1.0
 
 MAX_ANSWER_BYTES = 16 * 2**20
 MAX_REASON = 500
-BUSY = {
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    HTTPStatus.BAD_GATEWAY,  # a proxy in front of a server that starts, or works for long
-    HTTPStatus.GATEWAY_TIMEOUT,
-}
 MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
 """What reading an answer of another form raises."""
 

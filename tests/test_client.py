@@ -16,10 +16,12 @@ from PIL import Image
 from served import NOWHERE, place_of, running, running_app, save_models, save_photo
 
 from serving import client_server
+from serving.client import Options, run_client
 from serving.client_server import AgeGenderServer, RefusedError
 from utils.errors import DataError, UserError
 from utils.http_reply import LONGEST_WAIT_S
 from utils.stand_in_server import Behaviour, StandInServer
+from utils.wire import encode_faces
 
 Ask = Callable[..., Outcome]
 HEALTH = {
@@ -414,6 +416,34 @@ def test_a_server_or_proxy_that_is_busy_for_now_is_asked_again(
     assert server.guess(ONE, 8).ages == [30.0]
     server.close()
     assert waits == [client_server.WAIT_S] * 2
+
+
+def test_a_face_server_that_stays_busy_is_not_taken_for_another(
+    run_script: RunScript,
+    url: str,
+    serve: Callable[[Any], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.client.FACE_WAITS_S", (0.0,))
+    face_url = serve(answering((504, "<html>", {"Retry-After": "0"})))
+    path = save_photo(tmp_path / "photo.jpg", 1)
+    outcome = run_script(
+        "client.py", "--image-path", path, "--url-face", face_url, "--url-age-gender", url
+    )
+    assert outcome.code == 2
+    assert f"the face server at {face_url} stays busy (HTTP 504: Gateway Timeout)" in outcome.err
+
+
+def test_the_face_server_is_waited_for_as_long_as_it_says(
+    serve: Callable[[Any], str], url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[float] = []
+    busy: tuple[int, Any, dict[str, str]] = (503, "", {"Retry-After": "7"})
+    face_url = serve(answering(busy, (200, encode_faces([]), {})))
+    options = Options([str(save_photo(tmp_path / "photo.jpg", 1))], face_url, url)
+    assert run_client(options, waits.append) == 0
+    assert waits == [7]
 
 
 def test_a_proxy_whose_server_stays_away_is_named(serve: Callable[[Any], str]) -> None:

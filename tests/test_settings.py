@@ -46,6 +46,7 @@ def test_every_setting_has_an_option_that_the_help_explains(
     for name in NAMES:
         assert f"--{name.replace('_', '-')} X" in text
     assert "AGE_MODEL" in text
+    assert " ".join(text.split()).count("separated by commas (default: none)") == 1
     assert "\nrun it   so\n" in text
 
 
@@ -76,6 +77,8 @@ def test_settings_read_again_are_the_same() -> None:
         ({"mc_precision": "float16"}, "mc_precision is 'float16', expected one of auto"),
         ({"face_server_url": "ftp://x"}, "face_server_url: "),
         ({"face_server_url": ""}, "face_server_url: "),
+        ({"allowed_origins": "*"}, "allowed_origins holds '[*]', expected scheme://host"),
+        ({"allowed_origins": ["http://a"]}, "allowed_origins is .*, expected text"),
         ({"image_size": 3}, "image_size is 3, expected 16 or more"),
         ({"image_size": 100_000}, "image_size is 100000, expected 2048 or less"),
     ],

@@ -4,7 +4,10 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -18,6 +21,7 @@ from helpers import ROOT
 from serving_helpers import (
     BINARY,
     JSON,
+    NOWHERE,
     Listening,
     error_of,
     form_of,
@@ -354,6 +358,35 @@ def test_a_body_may_begin_as_tls_does(server: Server, monkeypatch: pytest.Monkey
         connection.sock.sendall(head)
         connection.sock.sendall(b"\x16\x03\x01\x02")
         assert b"expected a multiple of 2,048" in read_all(connection)
+
+
+# --- the shell's proxy ----------------------------------------------------------------------------
+
+
+def health_command(dockerfile: str) -> list[str]:
+    (line,) = re.findall(
+        r"HEALTHCHECK [^\n]*\\\n +CMD (.*)", (ROOT / dockerfile).read_text("utf-8")
+    )
+    command: list[str] = json.loads(line)
+    return command
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "Dockerfile-cuda"])
+def test_the_health_check_of_an_image_asks_no_proxy(
+    dockerfile: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, *code = health_command(dockerfile)
+    with listening(server, monkeypatch) as running:
+        for port, expected in ((running.port, True), (9, False)):
+            environment = {**os.environ, "PORT": str(port), "http_proxy": NOWHERE}
+            done = subprocess.run(  # noqa: S603 - this interpreter
+                [sys.executable, *code], env=environment, capture_output=True, check=False
+            )
+            assert (done.returncode == 0) is expected
+
+
+def test_neither_does_that_of_the_face_server() -> None:
+    assert "urllib" not in " ".join(health_command("face_server/Dockerfile"))
 
 
 # --- the page -------------------------------------------------------------------------------------

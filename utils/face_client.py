@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import cache
+from http import HTTPStatus
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from utils.face_address import port_of, server_url, target_of
 from utils.http_client import HttpServer
-from utils.http_reply import AnswerError, Request, ServerAwayError
+from utils.http_reply import BUSY, AnswerError, Request, ServerAwayError
 from utils.wire import encode_request
 from utils.wire_decode import MAX_ANSWER_BYTES, Answer, Face, WireError, decode_answer
 
@@ -18,8 +19,7 @@ __all__ = ["Answer", "AnswerError", "Face", "FaceServer", "ServerAwayError", "pr
 
 DEFAULT_TIMEOUT_S = 60.0
 HEADERS = {"Content-Type": "application/json"}
-OK = 200
-WORTH_ANOTHER_TRY = {429, 500, 502, 503, 504}
+WORTH_ANOTHER_TRY = {*BUSY, HTTPStatus.INTERNAL_SERVER_ERROR}
 _PROBE_SIZE = 64
 
 
@@ -85,10 +85,14 @@ class FaceServer:
         """
         target = target_of(self._parts)
         reply = self._http.ask(Request("POST", target, MAX_ANSWER_BYTES, body, HEADERS))
-        if reply.status != OK:
-            is_temporary = reply.status in WORTH_ANOTHER_TRY
-            wait_s = reply.retry_after_s or 0.0
-            raise AnswerError(f"HTTP {reply.status}", reply.phrase, is_temporary, wait_s)
+        if reply.status != HTTPStatus.OK:
+            raise AnswerError(
+                f"HTTP {reply.status}",
+                reply.phrase,
+                is_temporary=reply.status in WORTH_ANOTHER_TRY,
+                wait_s=reply.retry_after_s or 0.0,
+                is_busy=reply.status in BUSY,
+            )
         try:
             return decode_answer(reply.content)
         except WireError as error:

@@ -8,6 +8,12 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urljoin
 
+BUSY = {
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.BAD_GATEWAY,  # a proxy in front of a server that starts, or works for long
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
 LONGEST_WAIT_S = 30.0
 _MAX_LOCATION = 200
 
@@ -40,14 +46,20 @@ class AnswerError(Exception):
         reason: in few words, the same for all answers of this sort.
         is_temporary: the same request may well be answered later.
         wait_s: seconds to wait before, if the server says so.
+        is_busy: it is a server, or the proxy in front of it, that asks to come again.
     """
 
     def __init__(
-        self, reason: str, detail: str = "", is_temporary: bool = True, wait_s: float = 0.0
+        self,
+        reason: str,
+        detail: str = "",
+        is_temporary: bool = True,
+        wait_s: float = 0.0,
+        is_busy: bool = False,
     ):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
-        self.is_temporary, self.wait_s = is_temporary, wait_s
+        self.is_temporary, self.wait_s, self.is_busy = is_temporary, wait_s, is_busy
 
 
 @dataclass(frozen=True, slots=True)
