@@ -1,4 +1,5 @@
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from flask import Flask, Response
 from helpers import ROOT, Outcome
 from PIL import Image
 from served import NOWHERE, place_of, running, running_app, save_models, save_photo
+from serving_helpers import listening
 
 from serving import client_server
 from serving.client import Options, run_client
@@ -496,6 +498,25 @@ def test_an_address_may_lack_its_scheme_and_have_a_path(
     server = AgeGenderServer(serve(application).removeprefix("http://") + path)
     assert server.models().num_ages == 101
     server.close()
+
+
+@pytest.mark.parametrize("form", ["http://[::1]:{}", "[::1]:{}/", "HTTP://[0:0::1]:{}/"])
+def test_servers_on_ipv6_are_asked(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_ipv6():
+        pytest.skip("needs the address ::1")
+    with listening(answering((200, GOOD, {})), monkeypatch, host="::1") as listener:
+        server = AgeGenderServer(form.format(listener.port))
+        assert server.models().num_ages == 101
+        assert server.guess(ONE, 8).ages == [30.0]
+        server.close()
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 # --- the command line -----------------------------------------------------------------------------

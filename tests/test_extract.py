@@ -211,6 +211,25 @@ def test_a_request_that_fails_is_tried_again_with_growing_waits_and_then_counted
     assert not list(folder.glob("*/*.pkl"))
 
 
+def test_a_server_that_says_how_long_to_wait_is_given_that_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+
+    def answer(_: Any, body: bytes) -> Answer:
+        if len(body) > 2000:
+            times.append(time.monotonic())
+            if len(times) == 1:
+                raise AnswerError("HTTP 503", wait_s=0.1)
+        return Answer([])
+
+    waits = Waits(retries_s=(0.001,), probes_s=(0,), give_up_s=1)
+    with answering(monkeypatch, answer):
+        tally = extract(folder, PATHS[:1], options("http://a/", waits=waits))
+    assert tally.num_now == 1
+    assert times[1] - times[0] >= 0.1
+
+
 def test_images_that_wait_for_another_try_do_not_hold_up_the_others(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -300,6 +300,8 @@ def test_a_request_under_way_can_be_broken_off() -> None:
         ("http://localhost:1", "http://localhost:1/"),
         ("http://[::1]:7", "http://[::1]:7/"),
         ("http://face_server:7/#top", "http://face_server:7/"),
+        *(("gpu-box:7", "http://gpu-box:7/"), ("[::1]:7/a", "http://[::1]:7/a")),
+        ("http://a/b@c?d@e", "http://a/b@c?d@e"),
         ("https://gpu.example/faces?x=1", "https://gpu.example/faces?x=1"),
     ],
 )
@@ -325,3 +327,12 @@ BAD_URLS = [
 def test_what_is_no_address_is_one_error(address: Any) -> None:
     with pytest.raises(DataError, match="no address of a face server"):
         FaceServer(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://u:secret@a/", "u:secret@a:7", "http://u:secret@[a/", "http://u:secret@a b/"]
+)
+def test_a_password_in_an_address_is_refused_and_not_shown(address: str) -> None:
+    with pytest.raises(DataError, match="names a user; give it without user and") as caught:
+        FaceServer(address)
+    assert "secret" not in str(caught.value)

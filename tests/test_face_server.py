@@ -5,7 +5,8 @@ import sys
 import threading
 import zlib
 from collections.abc import Sequence
-from types import ModuleType
+from contextlib import nullcontext
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -312,3 +313,18 @@ def test_a_port_in_use_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*in use"):
             program.main(["--port", str(port)])
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:7/"), ("::1", "http://[::1]:7/")]
+)
+def test_the_address_is_told_as_clients_take_it(
+    host: str, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(program, "load_pack", lambda _: FAKE)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(program, "_listener", lambda *_: nullcontext())
+    stopped = SimpleNamespace(effective_port=7, run=lambda: None)
+    monkeypatch.setattr(program, "create_server", lambda *_, **__: stopped)
+    program.main(["--host", host])
+    assert capsys.readouterr().out.endswith(f"on {url}\n")
