@@ -76,11 +76,6 @@ class Server(Flask):
         self.url_map.merge_slashes = self.url_map.strict_slashes = False  # no redirects
         atexit.register(self.close)
 
-    def wsgi_app(self, environ: Any, start_response: Any) -> Any:
-        """Take //image for /image, and nothing for /: what proxies make of a prefix."""
-        environ["PATH_INFO"] = "/" + environ.get("PATH_INFO", "").lstrip("/")
-        return super().wsgi_app(environ, start_response)
-
     def close(self) -> None:
         """Finish what is under way, and stop the threads; the program's end does so too."""
         atexit.unregister(self.close)
