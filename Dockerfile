@@ -19,7 +19,7 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then index="--index-url $TORCH_INDEX_URL"; fi 
     && useradd --uid 10001 --no-create-home --home-dir /app server
 
 COPY base base
-COPY extraction extraction
+COPY faces faces
 COPY model model
 COPY serving serving
 COPY utils utils

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from data_loader.cleaned import Face
-from extraction.images import DAMAGED, FORMATS
+from faces.errors import ImageError
+from faces.pictures import Limits, opened, read_file
 from utils.errors import DataError
 from utils.legacy import load_pickle
 from utils.sizes import EMBEDDING_SIZE
@@ -178,10 +178,10 @@ def _floats(face: dict[Any, Any], name: str) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def _middle(image_path: Path) -> tuple[float, float]:
-    """Give the middle of an image, in its own pixels; only its header is read."""
+    """Return the middle of an image, in its own pixels; only its header is looked at."""
     try:
-        with Image.open(image_path, formats=FORMATS) as image:
-            return image.width / 2, image.height / 2
-    except (*DAMAGED, Image.DecompressionBombError) as error:
+        with opened(read_file(image_path), Limits()) as picture:
+            return picture.stored.width / 2, picture.stored.height / 2
+    except ImageError as error:
         reason = f"shows several faces, and its size cannot be read: {error}"
         raise UnusableError(image_path, reason, is_corrupt=False) from None

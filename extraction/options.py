@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from extraction.container import START_TIMEOUT_S, ContainerOptions
-from extraction.images import DEFAULT_RESIZE, JPEG_QUALITY
 from extraction.pipeline import Settings
 from extraction.pool import Waits
+from faces.squares import DEFAULT_RESIZE, JPEG_QUALITY
 from utils.errors import DataError
 from utils.face_client import DEFAULT_TIMEOUT_S
 

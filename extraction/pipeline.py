@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from extraction.images import DEFAULT_RESIZE, JPEG_QUALITY, ImageError, picture_to_send
+from extraction.images import picture_to_send
 from extraction.pool import RequestError, ServerPool, StoppedError, Waits
 from extraction.store import answer_path, is_of_one_path, write_answer
+from faces.errors import ImageError, one_picture
+from faces.squares import DEFAULT_RESIZE, JPEG_QUALITY
 from utils.face_client import DEFAULT_TIMEOUT_S, FaceServer, ServerAwayError
 from utils.runtime import available_cores
 from utils.wire import encode_request
@@ -79,7 +81,8 @@ class Outcome:
 
 def request_for(path: Path, settings: Settings) -> bytes:
     """Read an image and make the request for it; raises `ImageError`."""
-    return encode_request(picture_to_send(path, settings.resize, settings.jpeg_quality))
+    with one_picture():
+        return encode_request(picture_to_send(path, settings.resize, settings.jpeg_quality))
 
 
 @dataclass(slots=True, eq=False)

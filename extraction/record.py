@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from extraction.embeddings import EmbeddingStore, MissingError, UnusableError
-from extraction.images import ImageError
 from extraction.pipeline import Settings, request_for
 from extraction.same_network import OtherNetworkError, Reference
+from faces.errors import ImageError
 from utils.errors import DataError
 from utils.files import read_json, write_json
 from utils.log import get_logger

@@ -9,10 +9,10 @@ from typing import IO
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
-from extraction.images import ImageError
 from face_server.analysis import Analysis, find_faces
 from face_server.body import MAX_BODY_BYTES, BodyError, image_of
 from face_server.square import Square, square_of
+from faces.errors import ImageError
 from utils.body_encoding import refusal_of_encoding
 from utils.log import get_logger
 from utils.wire import encode_faces

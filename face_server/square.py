@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from extraction.images import ImageError, on_square, plain, resized
-from serving.photo import within_limits
+from faces.modes import plain
+from faces.pictures import MAX_JPEG_PIXELS, MAX_PIXELS, Limits, opened
+from faces.squares import on_square, resized
 
 SIDE = 640
 """Side in pixels of what the detector sees, as in the container."""
 
-MAX_SIDE = 8192
-"""Widest picture that is read, in pixels: its square takes 270 MB, that of 1 x 60,000 15 GB."""
+LIMITS = Limits(side=8192, jpeg_pixels=MAX_JPEG_PIXELS, pixels=MAX_PIXELS)
+"""The widest square takes 270 MB, that of 1 x 60,000 would take 15 GB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,12 +42,10 @@ def square_of(content: bytes) -> Square:
     Raises:
         ImageError: the bytes are no picture, or a damaged or a huge one.
     """
-    with within_limits(content) as picture:
-        width, height = picture.size
-        longest = max(width, height)
-        if longest > MAX_SIDE:
-            raise ImageError("image too large", f"{width} x {height}")
-        picture.load()  # in this block, which knows the errors of damaged files
-        square = resized(on_square(plain(picture)), SIDE)
+    with opened(content, LIMITS) as picture:
+        width, height = picture.stored.size
+        picture.stored.load()  # in this block, which knows the errors of damaged files
+        square = resized(on_square(plain(picture.stored)), SIDE)
+    longest = max(width, height)
     offset = np.array([(longest - width) // 2, (longest - height) // 2], np.float64)
     return Square(np.asarray(square), longest / SIDE, offset)

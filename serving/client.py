@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -11,9 +12,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from extraction.images import DEFAULT_RESIZE, ImageError, picture_to_send
+from faces.errors import ImageError
+from faces.pictures import read_file
+from faces.squares import DEFAULT_RESIZE, compressed
 from serving.annotate import annotated
 from serving.client_face import SeenFace, max_uncertainty, uncertainty_of
+from serving.client_folders import in_words
 from serving.client_inputs import Photo, find_photos
 from serving.client_report import Result, printable, report
 from serving.client_server import AgeGenderServer, RefusedError, away_message
@@ -82,7 +86,15 @@ def parse_options(description: str | None, arguments: Sequence[str] | None = Non
 
 
 class _FailedError(Exception):
-    """One photo failed; the others go on."""
+    """One photo failed; the others go on.
+
+    Attributes:
+        reason: in few words, the same for all photos of this sort.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
 
 
 def run_client(options: Options, wait: Callable[[float], None] = time.sleep) -> int:
@@ -99,7 +111,10 @@ def run_client(options: Options, wait: Callable[[float], None] = time.sleep) -> 
         UserError: nothing to do, a folder that cannot be written, or a server is away or another
             one than expected; what was seen before is printed, and written, all the same.
     """
-    photos = find_photos(options.image_path, options.out_dir)
+    left_out: Counter[str] = Counter()
+    photos = find_photos(options.image_path, options.out_dir, left_out)
+    if left_out:
+        print(printable(in_words(left_out)), file=sys.stderr)
     refuse_unwritable(*(photo.annotated_path.parent for photo in photos))
     with (
         closing(FaceServer(options.url_face, options.timeout)) as face_server,
@@ -154,14 +169,18 @@ class Client:
             UserError: a server is away.
         """
         try:
-            content = picture_to_send(photo.path, None)
+            content = read_file(photo.path)
             prepared = prepare(content, self._options.resize)
             faces, face_model = self._faces(prepared)
             guesses = self._guesses(faces, prepared)
             self._write(content, guesses, photo.annotated_path)
         except (ImageError, RefusedError, _FailedError) as error:
-            tqdm.write(printable(f"{photo.path}: {error}"), file=sys.stderr)
-            return Result(photo, error=str(error))
+            return _failed(photo, error.reason, str(error))
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 - counted by its kind; the others go on
+            kind = f"cannot be annotated ({type(error).__name__})"
+            return _failed(photo, kind, f"{kind}: {error}")
         return Result(photo, (prepared.width, prepared.height), guesses, face_model)
 
     def _faces(self, prepared: Prepared) -> tuple[list[Face], str | None]:
@@ -169,10 +188,10 @@ class Client:
         try:
             answer = self._asked(lambda: self._face_server.ask(prepared.jpeg))
         except AnswerError as error:
-            raise _FailedError(f"the face server: {error}") from None
+            raise _FailedError("the face server", str(error)) from None
         if answer.faces is None:
-            hint = "" if self._options.resize else "; --resize 640 sends it as a colour JPEG"
-            raise _FailedError(f"the face server cannot use the picture{hint}")
+            hint = "" if self._options.resize else "--resize 640 sends it as a colour JPEG"
+            raise _FailedError("the face server cannot use the picture", hint)
         return sorted(answer.faces, key=lambda face: float(face.bbox[0])), answer.model
 
     def _asked(self, ask: Callable[[], Answer]) -> Answer:
@@ -225,10 +244,16 @@ class Client:
 
     def _write(self, content: bytes, guesses: Sequence[SeenFace], path: Path) -> None:
         """Write the annotated photo, without the metadata of the photo."""
-        drawn = annotated(picture_of(content), guesses)
-        drawn.info.clear()
+        jpeg = compressed(annotated(picture_of(content), guesses), ANNOTATED_QUALITY)
         try:
             with atomic_write(path) as file:
-                drawn.save(file, "JPEG", quality=ANNOTATED_QUALITY)
-        except OSError as error:
-            raise _FailedError(f"{path} cannot be written: {error.strerror or error}") from None
+                file.write(jpeg)
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            why = getattr(error, "strerror", None) or str(error)
+            raise _FailedError("cannot be written", f"{path}, {why}") from None
+
+
+def _failed(photo: Photo, reason: str, error: str) -> Result:
+    """Tell that a photo failed, at once and in the result."""
+    tqdm.write(printable(f"{photo.path}: {error}"), file=sys.stderr)
+    return Result(photo, error=error, reason=reason)

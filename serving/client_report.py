@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +18,14 @@ NOTHING = "-"
 
 @dataclass(slots=True)
 class Result:
-    """What became of a photo: its faces, or why it failed."""
+    """What became of a photo: its faces, or why it failed; `reason` is why in few words."""
 
     photo: Photo
     size: tuple[int, int] = (0, 0)
     guesses: list[SeenFace] = field(default_factory=list)
     face_model: str | None = None
     error: str | None = None
+    reason: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Give what --json prints of a photo."""
@@ -92,7 +94,9 @@ def _remarks(results: Sequence[Result]) -> list[str]:
             "are not of the network that the models were trained on"
         )
     if num_failed:
-        remarks.append(f"{num_failed} of {len(results)} photos failed")
+        kinds = Counter(result.reason for result in results if result.error is not None)
+        words = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common())
+        remarks.append(f"{num_failed} of {len(results)} photos failed ({words})")
     return remarks
 
 

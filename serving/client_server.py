@@ -34,7 +34,7 @@ class RefusedError(Exception):
 
     def __init__(self, status: int, reason: str):
         super().__init__(f"HTTP {status}: {reason}")
-        self.status = status
+        self.status, self.reason = status, f"HTTP {status}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,40 +1,23 @@
 """Photos of people who may mean harm: opened with bounds, sent as a square, boxes mapped back."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from PIL import Image
 
-from extraction.images import (
-    JPEG_QUALITY,
-    ORIENTATION_TAG,
-    TOO_LARGE,
-    UPRIGHT,
-    ImageError,
-    compressed,
-    on_square,
-    opened,
-    plain,
-    resized,
-    upright,
-)
+from faces.modes import plain
+from faces.pictures import MAX_JPEG_PIXELS, MAX_PIXELS, Limits, Picture, opened
+from faces.squares import JPEG_QUALITY, compressed, on_square, resized
 
-MAX_JPEG_PIXELS = 2**26
-"""Most pixels of a JPEG: 67 million, more than the photos of most telephones have."""
-
-MAX_PIXELS = 25_000_000
-"""Most pixels in the other formats, which cannot be made smaller while they are decoded: so many
-take up to 600 MB (JPEG 2000), of a file of some hundred bytes."""
-
+LIMITS = Limits(jpeg_pixels=MAX_JPEG_PIXELS, pixels=MAX_PIXELS)
 BIG_SIDE = 4096
 """Pictures up to this side become exactly the square that extraction sends. Larger ones are made
 smaller first, one at a time, so that neither picture nor square takes much memory."""
 
 MAX_SEND_SIDE = 2048
 FULL_QUALITY = 95
-_JPEGS = ("JPEG", "MPO")
 _AVERAGEABLE = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _turn_of_the_big = threading.Lock()
 
@@ -74,26 +57,24 @@ def prepare(content: bytes, side: int) -> Prepared:
     """Make what is sent of the bytes of a photo: a square as extraction makes it, turned upright.
 
     Args:
-        content: a file in one of `extraction.images.FORMATS`.
+        content: a file in one of `faces.pictures.FORMATS`.
         side: of the square in pixels, up to `MAX_SEND_SIDE`; 0 sends the file as it is, unless
             its EXIF turns it.
 
     Raises:
         ImageError: the bytes are no picture, or a damaged one, or (`TOO_LARGE`) one of more than
-            `MAX_JPEG_PIXELS` or `MAX_PIXELS`.
+            pixels than `LIMITS` allow.
     """
-    with within_limits(content) as picture:
-        is_upright = picture.getexif().get(ORIENTATION_TAG, UPRIGHT) == UPRIGHT
-        if not side and is_upright:
+    with opened(content, LIMITS) as picture:
+        if not side and picture.is_upright:
             return Prepared(content, *picture.size)
         if not side:
-            turned = plain(upright(picture)).convert("RGB")
-            return Prepared(compressed(turned, FULL_QUALITY), *turned.size)
-        size = picture.size
-        is_big = max(size) > BIG_SIDE
+            return Prepared(compressed(_coloured(picture), FULL_QUALITY), *picture.size)
+        is_big = max(picture.size) > BIG_SIDE
         with _turn_of_the_big if is_big else nullcontext():
-            small = plain(upright(_smaller(picture, 2 * side) if is_big else picture))
-            return _on_square(small, side, _as_it_lies(size, small))
+            size = picture.size  # before it is decoded, and smaller
+            small = picture.upright(_smaller(picture.stored, 2 * side) if is_big else None)
+            return _on_square(small, side, size)
 
 
 def picture_of(content: bytes) -> Image.Image:
@@ -102,29 +83,12 @@ def picture_of(content: bytes) -> Image.Image:
     Raises:
         ImageError: as of `prepare`.
     """
-    with within_limits(content) as picture:
-        return plain(upright(picture)).convert("RGB")
+    with opened(content, LIMITS) as picture:
+        return _coloured(picture)
 
 
-@contextmanager
-def within_limits(content: bytes) -> Iterator[Image.Image]:
-    """Open a picture as `opened` does, if it has not too many pixels.
-
-    Raises:
-        ImageError: as of `prepare`.
-    """
-    with opened(content) as picture:
-        limit = MAX_JPEG_PIXELS if picture.format in _JPEGS else MAX_PIXELS
-        if picture.width * picture.height > limit:
-            size = f"{picture.width} x {picture.height} pixels"
-            raise ImageError(TOO_LARGE, f"{size}, expected at most {limit:,}")
-        yield picture
-
-
-def _as_it_lies(size: tuple[int, int], turned: Image.Image) -> tuple[int, int]:
-    """Give the size of a photo that may have been turned, as `turned` was."""
-    was_wide, is_wide = size[0] > size[1], turned.width > turned.height
-    return size if was_wide == is_wide else (size[1], size[0])
+def _coloured(picture: Picture) -> Image.Image:
+    return picture.upright().convert("RGB")
 
 
 def _smaller(picture: Image.Image, side: int) -> Image.Image:
@@ -133,10 +97,7 @@ def _smaller(picture: Image.Image, side: int) -> Image.Image:
     width, height = (max(1, round(length * share)) for length in picture.size)
     picture.draft(None, (width, height))  # heeded by JPEGs alone
     even = picture if picture.mode in _AVERAGEABLE else plain(picture)
-    small = even.reduce(max(1, max(picture.size) // side))
-    # Not before: decoding turns a TIFF. And not left to Pillow: a 16-bit copy has no metadata.
-    small.getexif()[ORIENTATION_TAG] = picture.getexif().get(ORIENTATION_TAG, UPRIGHT)
-    return small
+    return even.reduce(max(1, max(picture.size) // side))
 
 
 def _on_square(small: Image.Image, side: int, size: tuple[int, int]) -> Prepared:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from extraction.images import TOO_LARGE, ImageError
+from faces.errors import TOO_LARGE, ImageError
 from serving.bodies import BodyError
 from serving.engine import Engine
 from serving.photo import Prepared, prepare

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from faces import vector
+from face_helpers import vector
 from PIL import Image
 from werkzeug.serving import make_server
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faces import answering, face
+from face_helpers import answering, face
 from PIL import Image
 from serving_helpers import (
     NOWHERE,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import RunScript
-from faces import vector
+from face_helpers import vector
 from flask import Flask, Response
 from helpers import ROOT, Outcome
 from PIL import Image

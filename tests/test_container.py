@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faces import QUICK, options, write_images, write_wiki
+from face_helpers import QUICK, options, write_images, write_wiki
 from helpers import ROOT
 
 from base.interrupt import StopRequest

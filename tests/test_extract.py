@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faces import (
+from face_helpers import (
     PATIENCE_S,
     answering,
     face,

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faces import stored, write_wiki
+from face_helpers import stored, write_wiki
 from helpers import ROOT
 
 from utils import scripts

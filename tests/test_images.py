@@ -8,10 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from extraction import images
-from extraction.images import ImageError, picture_to_send, square_jpeg
+from extraction.images import LIMITS, picture_to_send, square_jpeg
+from faces import pictures
+from faces.errors import ImageError
 
 RED, GREEN = (220, 30, 20), (20, 200, 40)
+MAX_SIDE = LIMITS.side or 0
 TOLERANCE = 12  # levels that JPEG may move a plain area
 
 
@@ -189,9 +191,9 @@ UNREADABLE: list[tuple[str, bytes, str]] = [
     ("text", b"this is no image", "not an image"),
     ("page", b"<!doctype html><html></html>", "not an image"),
     ("postscript", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
-    ("long and thin", png_of_size(images.MAX_SIDE + 1, 1), "image too large"),
+    ("long and thin", png_of_size(MAX_SIDE + 1, 1), "image too large"),
     ("100 megapixels of square", png_of_size(1, 10_001), "image too large"),
-    ("bomb", png_of_size(images.MAX_SIDE, images.MAX_SIDE * 2), "image too large"),
+    ("bomb", png_of_size(MAX_SIDE, MAX_SIDE * 2), "image too large"),
 ]
 
 
@@ -233,7 +235,7 @@ def test_a_file_is_read_and_resized(tmp_path: Path) -> None:
 def test_files_that_are_missing_empty_or_huge_have_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(pictures, "MAX_FILE_BYTES", 10)
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "huge.jpg").write_bytes(b"x" * 11)
     (tmp_path / "folder.jpg").mkdir()

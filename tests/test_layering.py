@@ -1,4 +1,4 @@
-"""Imports go down only: utils <- base <- data_loader, model, trainer, extraction <- scripts."""
+"""Imports go down only: utils <- faces, base <- data_loader, model, trainer, extraction <- scripts."""
 
 import ast
 import subprocess
@@ -12,18 +12,11 @@ BELOW = {
     "utils": {"utils"},
     "base": {"utils", "base"},
     "data_loader": {"utils", "base", "data_loader"},
-    "extraction": {"utils", "base", "data_loader", "extraction"},
+    "extraction": {"utils", "faces", "base", "data_loader", "extraction"},
+    "faces": {"utils", "faces"},
     "model": {"utils", "base", "model"},
-    "face_server": {
-        "utils",
-        "base",
-        "data_loader",
-        "extraction",
-        "model",
-        "serving",
-        "face_server",
-    },
-    "serving": {"utils", "base", "data_loader", "extraction", "model", "serving"},
+    "face_server": {"utils", "faces", "face_server"},
+    "serving": {"utils", "faces", "base", "data_loader", "model", "serving"},
     "trainer": {"utils", "base", "data_loader", "model", "trainer"},
     "cluster": {"utils", "base", "data_loader", "model", "trainer", "cluster"},
     "search": {"utils", "base", "data_loader", "model", "trainer", "cluster", "search"},

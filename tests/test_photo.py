@@ -8,7 +8,9 @@ import pytest
 from PIL import Image, ImageDraw
 from served import noise
 
-from extraction.images import ImageError, square_jpeg
+from extraction.images import square_jpeg
+from faces.errors import ImageError
+from faces.pictures import Limits
 from serving import photo
 from serving.photo import Prepared, picture_of, prepare
 
@@ -164,8 +166,7 @@ def test_a_bad_file_is_refused_with_its_reason(
 
 
 def test_the_pixel_limits_are_those_stated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo, "MAX_JPEG_PIXELS", 200)
-    monkeypatch.setattr(photo, "MAX_PIXELS", 100)
+    monkeypatch.setattr(photo, "LIMITS", Limits(jpeg_pixels=200, pixels=100))
     assert prepare(encoded(noise((20, 10)), "JPEG"), SIDE).width == 20
     assert prepare(encoded(noise((10, 10))), SIDE).width == 10
     for content in (encoded(noise((21, 10)), "JPEG"), encoded(noise((20, 10)))):

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from faces import PATIENCE_S, QUICK, answering, face
+from face_helpers import PATIENCE_S, QUICK, answering, face
 
 from extraction.pool import RequestError, ServerPool, ServersAwayError, StoppedError, Waits
 from extraction.same_network import OtherNetworkError, Reference

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faces import answering, face, options, picture_file, stored, vector, write_images
+from face_helpers import answering, face, options, picture_file, stored, vector, write_images
 
 from data_loader import adience
 from extraction.extract import extract, extract_adience

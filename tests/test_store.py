@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faces import face, stored
+from face_helpers import face, stored
 from helpers import ROOT
 
 from extraction.embeddings import EmbeddingStore
@@ -127,7 +127,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-from faces import face
+from face_helpers import face
 from extraction.store import write_answer
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
