@@ -27,8 +27,9 @@ MAX_PIXELS = 25_000_000
 take up to 600 MB (JPEG 2000), of a file of some hundred bytes."""
 
 _ALL_FORMATS = (
-    *("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "PPM", "AVIF", "DIB"),
-)  # fmt: skip
+    *("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"),
+    *("JPEG2000", "PPM", "AVIF", "DIB"),
+)
 _FEATURES = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 _BEGINNINGS: dict[str, bytes | tuple[bytes, ...]] = {
     "JPEG": jpeg.START,

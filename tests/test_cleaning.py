@@ -34,6 +34,7 @@ from test_files import full_disk
 from data_loader.adience import read_records
 from data_loader.faces import read_faces
 from data_loader.sample import make_sample_data
+from faces.pictures import read_file
 from utils.errors import ConfigError, DataError
 from utils.files import write_json
 from utils.sample_image import find_faces
@@ -216,13 +217,12 @@ def test_images_sent_as_they_were_are_opened_only_for_several_faces(
         store(path, [make_face(0.9, (320, 320)), make_face(0.99, (800, 90))], AS_IT_WAS)
     Image.new("RGB", (1600, 200)).save(two)
     opened: list[Path] = []
-    original = Image.open
 
-    def noted(path: Path, **options: Any) -> Image.Image:
+    def noted(path: Path) -> bytes:
         opened.append(path)
-        return original(path, **options)
+        return read_file(path)
 
-    monkeypatch.setattr(Image, "open", noted)
+    monkeypatch.setattr("extraction.embeddings.read_file", noted)
     array = load(get_Adience_clean("aligned", resize=resize, data_dir=tmp_path))
     assert array["det_score"].tolist() == pytest.approx([0.95, 0.99])
     assert opened == [two, gone]

@@ -1,4 +1,4 @@
-"""Imports go down only: utils <- faces, base <- data_loader, model, trainer, extraction <- scripts."""
+"""Imports go down only: utils <- faces, base <- data_loader, model, trainer <- scripts."""
 
 import ast
 import subprocess
