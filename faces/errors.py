@@ -16,9 +16,9 @@ DAMAGED: Final = "truncated or damaged image"
 
 _OF_DAMAGED_FILES = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError),
-    *(struct.error, zlib.error, OverflowError),
+    *(struct.error, zlib.error, OverflowError, UserWarning),
 )
-"""What Pillow raises for a damaged file."""
+"""What Pillow raises for a damaged file; warnings, where they are made errors."""
 
 _LONGEST = 200
 

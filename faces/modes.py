@@ -66,7 +66,4 @@ def _levels(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 def _from_lab(picture: Image.Image) -> Image.Image:
     profiles = (ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"))
-    transform = ImageCms.buildTransform(*profiles, "LAB", "RGB")
-    converted = ImageCms.applyTransform(picture, transform)
-    assert converted is not None  # noqa: S101
-    return converted
+    return ImageCms.buildTransform(*profiles, "LAB", "RGB").apply(picture)

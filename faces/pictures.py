@@ -35,6 +35,7 @@ _BEGINNINGS: dict[str, bytes | tuple[bytes, ...]] = {
     "JPEG": jpeg.START,
     "PNG": png.SIGNATURE,
     "TIFF": tiff.PREFIXES,
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
 }
 _OTHER_SUFFIXES = (".pjpeg", ".pjp")
 
@@ -55,10 +56,7 @@ SUFFIXES: Final = frozenset(_OTHER_SUFFIXES) | {
 
 HEIC_SUFFIXES: Final = frozenset((".heic", ".heif", ".hif"))
 HEIC_REMEDY: Final = "convert it to JPEG"
-_NOT_READ = {
-    "HEIC": HEIC_REMEDY,
-    "AVIF": f"update Pillow to 11.3 or later, or {HEIC_REMEDY}",
-}
+_REMEDIES = {"AVIF": f"update Pillow to 11.3 or later, or {HEIC_REMEDY}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +152,32 @@ def _identified(content: bytes) -> Image.Image:
     try:
         return Image.open(BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
-        kind = boxes.kind_of(content)
-        if kind in _NOT_READ and kind not in FORMATS:
-            detail = f"this format cannot be read here; {_NOT_READ[kind]}"
-            raise ImageError(f"{kind} image", detail) from None
-        raise ImageError(NO_IMAGE, _complaint(content)) from None
+        kind = _kind_of(content)
+        if kind is None:
+            raise ImageError(NO_IMAGE) from None
+        if kind in FORMATS:
+            detail = f"it begins as {kind}, but {_complaint(kind, content)}"
+            raise ImageError(NO_IMAGE, detail) from None
+        detail = f"this format cannot be read here; {_REMEDIES.get(kind, HEIC_REMEDY)}"
+        raise ImageError(f"{kind} image", detail) from None
 
 
-def _complaint(content: bytes) -> str:
-    """Tell what the decoder of a format says of a file that begins as one of its own."""
+def _kind_of(content: bytes) -> str | None:
+    """Tell the format by how a file begins, of those that users bring often."""
     for name, prefixes in _BEGINNINGS.items():
         if content.startswith(prefixes):
-            try:
-                with one_picture():
-                    Image.OPEN[name][0](BytesIO(content), "")
-            except ImageError as error:
-                return f"it begins as {name}, but {error.detail or error.reason}"
-    return ""
+            return name
+    return boxes.kind_of(content)
+
+
+def _complaint(name: str, content: bytes) -> str:
+    """Return what the decoder of a format says of a file that it does not take for its own."""
+    try:
+        with one_picture(), Image.OPEN[name][0](BytesIO(content), ""):
+            return "its kind is not known"
+    except ImageError as error:
+        said = error.detail or error.reason
+    return "it has no pixels of a known kind" if "not identified" in said else said
 
 
 def read_file(path: Path) -> bytes:
