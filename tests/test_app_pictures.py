@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from face_helpers import answering, face
+from picture_files import entry, exif, in_jpeg
 from PIL import Image
 from serving_helpers import (
     NOWHERE,
@@ -186,6 +187,36 @@ def test_what_is_no_picture_or_a_damaged_one_is_400(name: str, server: Server) -
 
 def test_text_that_unfolds_is_passed_over(server: Server) -> None:
     assert_faces(send_picture(server, text_bomb(), "?mc_samples=2"), 0)
+
+
+def test_odd_metadata_is_passed_over(server: Server) -> None:
+    numbers = exif(entry(0x010F, 5, 1, b"\0\0\0\x26"), entry(0x0112, 3, 1, b"\0\6\0\0"))
+    turned = encoded(grids(1).transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95)
+    odd = in_jpeg(turned, b"Exif\0\0" + numbers + bytes(8))
+    response = send_picture(server, odd, "?mc_samples=2")
+    assert_faces(response, 1)
+    assert (response.get_json()["width"], response.get_json()["height"]) == grids(1).size
+    assert_faces(send_picture(server, odd[:-2], "?mc_samples=2"), 1)
+
+
+@pytest.mark.parametrize("error", [AttributeError("x"), RuntimeError("x"), OSError("x")])
+def test_whatever_a_picture_raises_is_400(
+    error: Exception, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", fail)
+        error_of(send_picture(server, encoded(grids(1))), 400)
+    assert_faces(send_picture(server, encoded(grids(1)), "?mc_samples=2"), 1)
+
+
+def test_heic_is_named_with_the_remedy(server: Server) -> None:
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50)
+    text = error_of(send_picture(server, heic), 400)
+    assert "HEIC image" in text
+    assert "convert it to JPEG" in text
 
 
 HUGE = {

@@ -2,7 +2,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from conftest import RunScript
 from face_helpers import vector
 from flask import Flask, Response
 from helpers import ROOT, Outcome
+from picture_files import entry, exif, in_jpeg
 from PIL import Image
 from served import NOWHERE, place_of, running, running_app, save_models, save_photo
 from serving_helpers import listening
 
-from serving import client_server
+from serving import annotate, client_server
 from serving.client import Options, run_client
+from serving.client_face import SeenFace
 from serving.client_server import AgeGenderServer, RefusedError
 from utils.errors import DataError, UserError
 from utils.http_reply import LONGEST_WAIT_S
@@ -223,6 +225,63 @@ def test_a_photo_that_fails_is_reported_and_the_others_go_on(ask: Ask, tmp_path:
     assert sum(" failed " in line for line in outcome.out.splitlines()) == 2
     assert len(list(tmp_path.glob("*.ANNOTATED.jpg"))) == 3
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_photo_whose_metadata_is_odd_is_annotated(ask: Ask, tmp_path: Path) -> None:
+    whole = save_photo(tmp_path / "a.jpg", 1).read_bytes()
+    numbers = exif(entry(0x010F, 5, 1, b"\0\0\0\x26"), entry(0x0112, 3, 1, b"\0\1\0\0"))
+    (tmp_path / "a.jpg").write_bytes(in_jpeg(whole, b"Exif\0\0" + numbers + bytes(8)))
+    (tmp_path / "b.jpg").write_bytes(whole[:-2])
+    outcome = ask(tmp_path)
+    assert outcome.code == 0
+    assert [row.split()[1] for row in outcome.out.splitlines()[1:]] == ["1", "1"]
+
+
+def test_failures_are_counted_by_their_kind_and_files_that_are_left_out_by_why(
+    ask: Ask, tmp_path: Path
+) -> None:
+    whole = save_photo(tmp_path / "a.jpg", 1).read_bytes()
+    for name, content in (("b.jpg", whole[:500]), ("c.jpg", whole[:600]), ("d.jpg", b"no picture")):
+        (tmp_path / name).write_bytes(content)
+    for name in ("e.heic", "f.txt", "g\x1b[31m.t\x1b"):
+        (tmp_path / name).write_bytes(b"x")
+    outcome = ask(tmp_path)
+    assert outcome.code == 1
+    assert "3 of 4 photos failed (2 truncated or damaged image, 1 not an image)" in outcome.err
+    assert "1 HEIC (convert it to JPEG)" in outcome.err
+    assert "1 not a picture by its name (.txt)" in outcome.err
+    assert "\x1b" not in outcome.err
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), MemoryError(), OSError("broken")])
+def test_whatever_drawing_raises_fails_one_photo_and_the_others_go_on(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        save_photo(tmp_path / name, 2 if name == "b.jpg" else 1)
+
+    def annotated(photo: Image.Image, guesses: Sequence[SeenFace]) -> Image.Image:
+        if len(guesses) == 2:
+            raise error
+        return annotate.annotated(photo, guesses)
+
+    monkeypatch.setattr("serving.client.annotated", annotated)
+    outcome = ask(tmp_path)
+    kind = f"cannot be annotated ({type(error).__name__})"
+    assert outcome.code == 1
+    assert f"b.jpg: {kind}" in outcome.err
+    assert f"1 of 3 photos failed (1 {kind})" in outcome.err
+    assert len(list(tmp_path.glob("*.ANNOTATED.jpg"))) == 2
+
+
+def test_a_name_that_is_too_long_for_the_annotated_photo_fails_the_photo(
+    ask: Ask, tmp_path: Path
+) -> None:
+    save_photo(tmp_path / f"{'x' * 250}.jpg", 1)
+    save_photo(tmp_path / "y.jpg", 1)
+    outcome = ask(tmp_path)
+    assert outcome.code == 1
+    assert "1 of 2 photos failed (1 cannot be written)" in outcome.err
 
 
 def test_json_holds_the_failures_too(ask: Ask, tmp_path: Path) -> None:

@@ -23,12 +23,14 @@ from face_helpers import (
     write_images,
     write_wiki,
 )
+from picture_files import entry, exif, in_jpeg
 from PIL import Image
 from test_files import read_only
 
 from base.interrupt import StopRequest
 from extraction import pipeline, record
 from extraction.extract import extract, extract_imdb_wiki
+from extraction.images import picture_to_send
 from extraction.options import Options
 from extraction.pipeline import Pipeline, Settings
 from extraction.pool import ServerPool, ServersAwayError, Waits
@@ -569,3 +571,38 @@ def test_a_full_disk_says_that_what_was_stored_stays(
     ):
         extract(folder, PATHS, options("http://a/"))
     assert "what was stored stays; the same command goes on" in program_log.text
+
+
+@pytest.mark.parametrize("resize", [None, 256])
+def test_whatever_one_picture_raises_is_counted_by_its_kind_and_the_others_go_on(
+    folder: Path, resize: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = {"00/0.jpg": AttributeError("no 'encode'"), "01/1.jpg": RuntimeError("x"),
+              "00/2.jpg": AttributeError("y"), "01/3.jpg": MemoryError()}  # fmt: skip
+
+    def prepared(path: Path, *arguments: Any) -> bytes:
+        if error := errors.get(path.relative_to(folder).as_posix()):
+            raise error
+        return picture_to_send(path, *arguments)
+
+    monkeypatch.setattr("extraction.pipeline.picture_to_send", prepared)
+    with StandInServer() as server:
+        tally = extract(folder, PATHS, options(server.url, resize=resize))
+    assert tally.num_now == NUM_IMAGES - len(errors)
+    assert dict(tally.reasons) == {
+        "cannot be decoded (AttributeError)": 2,
+        "cannot be decoded (RuntimeError)": 1,
+        "image too large": 1,
+    }
+    assert "no 'encode' at test_extract.py" in failures(folder)["00/0.jpg"]
+
+
+def test_odd_metadata_fails_no_picture(folder: Path) -> None:
+    numbers = exif(entry(0x010F, 5, 1, b"\0\0\0\x26"), entry(0x0112, 3, 1, b"\0\1\0\0"))
+    for path in PATHS[:5]:
+        odd = in_jpeg((folder / path).read_bytes(), b"Exif\0\0" + numbers + bytes(8))
+        (folder / path).write_bytes(odd[:-2])  # and without its end marker
+    with StandInServer() as server:
+        tally = extract(folder, PATHS, options(server.url, resize=256))
+    assert (tally.num_now, tally.failed) == (NUM_IMAGES, [])
+    assert seeds_of(folder, PATHS, ".RESIZED.pkl") == list(range(NUM_IMAGES))

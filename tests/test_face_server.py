@@ -6,6 +6,7 @@ import threading
 import zlib
 from collections.abc import Sequence
 from contextlib import nullcontext
+from io import BytesIO
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 from werkzeug.test import TestResponse
 
 from face_server import __main__ as program
@@ -119,6 +121,31 @@ def test_a_picture_that_cannot_be_used_is_answered_with_null(image: bytes) -> No
     answer = post(client_of(analysis), image)
     assert (answer.status_code, decode_answer(answer.data).faces) == (200, None)
     assert analysis.seen == []
+
+
+@pytest.mark.parametrize("error", [AttributeError("x"), RuntimeError("x"), MemoryError()])
+def test_whatever_a_picture_raises_is_answered_with_null(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    client = client_of(FAKE)
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", fail)
+        answer = post(client, png())
+        assert (answer.status_code, decode_answer(answer.data).faces) == (200, None)
+    assert decode_answer(post(client, png()).data).faces
+
+
+def test_boxes_of_a_tiff_that_its_metadata_turns_are_of_the_file_as_it_lies() -> None:
+    stream = BytesIO()
+    options = Image.Exif()
+    options[0x0112] = 6
+    Image.new("RGB", (1280, 640)).save(stream, "TIFF", exif=options)
+    answer = post(client_of(FakeAnalysis([fake_face(0)])), stream.getvalue())
+    (face,) = decode_answer(answer.data).faces or []
+    np.testing.assert_allclose(face.bbox, [200, 400 - 320, 600, 800 - 320])
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,16 @@ def test_a_jpeg_is_read_as_the_whole_one_or_refused_wherever_it_is_cut(
     assert outcomes.count(DAMAGED) > 0.8 * len(places)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_pixels_that_are_missing_in_one_unit_of_blocks_are_seen(seed: int) -> None:
+    """Let only the last of two units miss pixels, of which the decoder gives up the whole."""
+    noise = np.random.default_rng(seed).integers(0, 256, (9, 17, 3), np.uint8)
+    whole = encoded(Image.fromarray(noise), "JPEG")
+    expected = pixels_of(whole)
+    outcomes = [outcome_of(whole[:place]) for place in range(first_scan(whole), len(whole) - 2)]
+    assert set(outcomes) <= {expected, DAMAGED}
+
+
 def outcome_of(content: bytes) -> bytes | str:
     """Return the pixels, or the reason why there are none."""
     try:
