@@ -14,8 +14,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65_535
 
 
-def read_origins(text: str) -> frozenset[str]:
+def read_origins(text: str, name: str = "allowed_origins") -> frozenset[str]:
     """Read origins, separated by commas or spaces, into the form in which browsers send them.
+
+    Args:
+        text: as given.
+        name: of the setting, for the error.
 
     Raises:
         ConfigError: one of them is none, or "*" or "null", which would let any page in.
@@ -23,14 +27,14 @@ def read_origins(text: str) -> frozenset[str]:
     >>> sorted(read_origins("https://Faces.example:443, http://localhost:3000"))
     ['http://localhost:3000', 'https://faces.example']
     """
-    return frozenset(_origin(part) for part in text.replace(",", " ").split())
+    return frozenset(_origin(part, name) for part in text.replace(",", " ").split())
 
 
-def _origin(text: str) -> str:
+def _origin(text: str, name: str) -> str:
     parts = _ORIGIN.fullmatch(text.lower())
     if parts is None or int(parts[3] or 0) > _MAX_PORT:
         raise ConfigError(
-            f"allowed_origins holds {_shown(text)}, expected scheme://host or scheme://host:port, "
+            f"{name} holds {_shown(text)}, expected scheme://host or scheme://host:port, "
             "such as https://faces.example, without path or slash at the end, separated by commas; "
             "each one is named, there is no * for all"
         )

@@ -90,7 +90,7 @@ class Settings:
                     f"{self.name_of(key)} is {shown(getattr(self, key))}, expected one of "
                     f"{', '.join(known)}"
                 )
-        read_origins(self.allowed_origins)
+        read_origins(self.allowed_origins, self.name_of("allowed_origins"))
         try:
             server_url(self.face_server_url)
         except DataError as error:

@@ -131,3 +131,8 @@ def test_settings_know_which_variables_they_are_from() -> None:
     assert settings.from_environment == {"host"}
     assert (settings.name_of("host"), settings.name_of("port")) == ("HOST", "port")
     assert Settings().from_environment == frozenset()
+
+
+def test_origins_that_are_none_are_named_as_they_were_given() -> None:
+    with pytest.raises(ConfigError, match="ALLOWED_ORIGINS holds 'a', expected scheme://host"):
+        read_settings({}, {"ALLOWED_ORIGINS": "a"})

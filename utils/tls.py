@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from utils.errors import DataError
+from utils.paths import user_path
 
 BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Variables that name files, or folders, of certificates to trust beside those of the system."""
@@ -35,6 +36,7 @@ def client_context() -> ssl.SSLContext:
 
     Raises:
         DataError: a variable names a file that holds no certificates.
+        PathError: no file can have the path.
     """
     context = ssl.create_default_context()
     named = {name: os.environ[name] for name in BUNDLES if os.environ.get(name)}
@@ -49,7 +51,7 @@ def client_context() -> ssl.SSLContext:
 
 
 def _trust(context: ssl.SSLContext, name: str, text: str) -> None:
-    path = Path(text).expanduser()
+    path = user_path(text, name)
     try:
         if path.is_dir():
             context.load_verify_locations(capath=path)
