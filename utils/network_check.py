@@ -4,7 +4,7 @@ A face network leaves part of its embedding space little used, and each network 
 `NetworkCheck` keeps the half of all directions in which training rows vary least, and measures how
 much of an embedding lies in that half. Unlike the Mahalanobis distance this is not ruled by the few
 smallest variances, which are badly known and grow most on photographs of another kind.
-docs/data.md has the figures, docs/data.md has the figures.
+docs/data.md has the figures.
 """
 
 import functools
