@@ -77,11 +77,13 @@ def test_avif_without_its_decoder_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         pixels_of(heic(b"avif", b"mif1"))
 
 
-@pytest.mark.parametrize("name", ["photo.avif", "photo.j2k", "photo.jfif"])
-def test_the_shared_cases_of_formats_are_read(name: str) -> None:
-    path = ROOT.parent / "shared" / "cases" / "formats" / name
+@pytest.mark.parametrize("suffix", ["avif", "j2k", "jfif"])
+def test_the_shared_cases_of_formats_are_read(suffix: str) -> None:
+    path = ROOT.parent / "shared" / "cases" / "formats" / f"photo.{suffix}"
     if not path.exists():
         pytest.skip(f"needs {path}")
+    if KINDS[suffix] not in FORMATS:
+        pytest.skip(f"this Pillow has no decoder for {suffix}")
     assert len(pixels_of(path.read_bytes())) == 64 * 48 * 3
 
 
