@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from base.monitor import Monitor
-from utils.checkpoint import Checkpoint, environment, load_checkpoint, load_weights
+from utils.checkpoint import Checkpoint, environment, load_checkpoint
 from utils.errors import CheckpointError, UserError
+from utils.weights import load_weights
 
 if TYPE_CHECKING:
     from base.base_trainer import BaseTrainer

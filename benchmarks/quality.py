@@ -14,8 +14,9 @@ from benchmarks import recipes
 from benchmarks.stock import stock_training
 from trainer.fit import prepare, training_loader
 from trainer.trainer import Trainer
-from utils.checkpoint import load_checkpoint, load_weights
+from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
+from utils.weights import load_weights
 
 COLUMNS = ("task", "original", "its time", "ours", "its time", "to equal", "share")
 

@@ -18,7 +18,8 @@ from werkzeug.serving import make_server
 
 from benchmarks.stock import with_stock_layers
 from model.model import ResMLP
-from utils.checkpoint import load_checkpoint, load_weights
+from utils.checkpoint import load_checkpoint
+from utils.weights import load_weights
 
 
 def load(path: str) -> ResMLP:

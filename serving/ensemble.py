@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import MEMBERS, Checkpoint, load_members, save_checkpoint
+from serving.arch import arguments_of, network_check
+from utils.checkpoint import MAX_MEMBERS, MEMBERS, Checkpoint, load_members, save_checkpoint
 from utils.errors import CheckpointError
 from utils.files import read_json, refuse_unwritable_file
 
@@ -34,6 +35,8 @@ def write_ensemble(sources: Sequence[Path | str], out_path: Path | str) -> int:
     refuse_unwritable_file(out_path)
     paths = [path for source in sources for path in _checkpoints_of(Path(source))]
     members = [member for path in paths for member in load_members(path)]
+    if len(members) > MAX_MEMBERS:
+        raise CheckpointError(f"{len(members):,} models, an ensemble has at most {MAX_MEMBERS:,}")
     if not members:
         raise CheckpointError("an ensemble needs at least one checkpoint")
     _check_alike(members)
@@ -66,7 +69,9 @@ def _num_rows(member: Checkpoint) -> int:
 
 def _check_alike(members: Sequence[Checkpoint]) -> None:
     first = members[0]
-    for member in members[1:]:
+    for member in members:
+        arguments_of(member)
+        network_check(member)
         for name, one, other in (
             ("classes", _num_classes(first), _num_classes(member)),
             ("networks behind their embeddings", _networks(first), _networks(member)),
@@ -79,7 +84,7 @@ def _check_alike(members: Sequence[Checkpoint]) -> None:
 
 
 def _num_classes(member: Checkpoint) -> Any:
-    return member.config["arch"]["args"].get("num_classes")
+    return member.config["arch"]["args"]["num_classes"]
 
 
 def _networks(member: Checkpoint) -> list[str]:

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.inference import FoldedNet, layers_of
+from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
 from model.model import ResMLP
+from serving.arch import arguments_of, network_check
 from utils.ages import NUM_AGE_CLASSES, class_years
-from utils.checkpoint import Checkpoint, load_members, load_weights
+from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
-from utils.files import read_json
 from utils.network_check import NetworkCheck
-from utils.original import from_original
 from utils.runtime import choose_device, choose_precision
 from utils.sizes import EMBEDDING_SIZE, NUM_GENDERS
+from utils.weights import load_weights
 
 KINDS = {"age": NUM_AGE_CLASSES, "gender": (NUM_GENDERS,)}
 
@@ -149,77 +149,28 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
             f"the original project's published {kind}.pth works too"
         )
     members = load_members(path)
-    nets = [_load_net(member, device) for member in members]
-    counts = {_count_classes(kind, path, net) for net in nets}
+    counts = {_num_classes(kind, member) for member in members}
     if len(counts) > 1:
         raise CheckpointError(f"{path}: its models have different numbers of classes: {counts}")
+    nets = [_load_net(member, device) for member in members]
     return ServedModel(
         path=path,
         version=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
         nets=tuple(FoldedNet(net) for net in nets),
         sampled=tuple(SampledNet(net, mc_dtype) for net in nets),
         num_classes=counts.pop(),
-        check=_network_check(members[0]),
+        check=network_check(members[0]),
         extractor=members[0].content.get("extractor") or {},
     )
 
 
-def _network_check(checkpoint: Checkpoint) -> NetworkCheck | None:
-    try:
-        return NetworkCheck.from_checkpoint(checkpoint.content)
-    except CheckpointError as error:
-        raise CheckpointError(f"{checkpoint.path}: {error}") from None
-
-
-def _load_net(checkpoint: Checkpoint, device: torch.device) -> ResMLP:
-    """Make a network with its weights, for evaluation."""
-    net = _build(checkpoint)
-    load_weights(net, checkpoint)
-    if not all(bool(value.isfinite().all()) for value in net.state_dict().values()):
-        raise CheckpointError(
-            f"{checkpoint.path}: holds weights that are no finite numbers; train it again"
-        )
-    return net.to(device).eval()
-
-
-def _build(checkpoint: Checkpoint) -> ResMLP:
-    arch = _config_of(checkpoint).get("arch")
-    arguments = arch.get("args") if isinstance(arch, dict) else None
-    if (
-        not isinstance(arch, dict)
-        or not isinstance(arguments, dict)
-        or arch.get("type") != "ResMLP"
-    ):
-        raise CheckpointError(f"{checkpoint.path}: its config has no arch of type ResMLP")
-    try:
-        net = ResMLP(**arguments)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.path}: arch.args of its config: {error}") from None
-    width = arguments["num_initial_features"]
+def _num_classes(kind: str, checkpoint: Checkpoint) -> int:
+    """Check that a checkpoint can be served, and return its number of classes."""
+    arguments = arguments_of(checkpoint)
+    path, width = checkpoint.path, arguments["num_initial_features"]
+    num_classes: int = arguments["num_classes"]
     if width != EMBEDDING_SIZE:
-        raise CheckpointError(
-            f"{checkpoint.path}: takes {width} numbers a face, expected {EMBEDDING_SIZE}"
-        )
-    return net
-
-
-def _config_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Take the config inside, or of weights alone the one beside them."""
-    beside = checkpoint.path.with_suffix(".json")
-    if "config" in checkpoint.content:
-        return checkpoint.config
-    if not beside.is_file():
-        raise CheckpointError(
-            f"{checkpoint.path} holds weights alone; put its config beside it as {beside.name}"
-        )
-    content = read_json(beside)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{beside}: expected a config, an object in JSON")
-    return from_original(content)
-
-
-def _count_classes(kind: str, path: Path, net: ResMLP) -> int:
-    num_classes = layers_of(net)[-1].linear.out_features
+        raise CheckpointError(f"{path}: takes {width} numbers a face, expected {EMBEDDING_SIZE}")
     if num_classes not in KINDS[kind]:
         expected = " or ".join(map(str, KINDS[kind]))
         raise CheckpointError(
@@ -227,3 +178,10 @@ def _count_classes(kind: str, path: Path, net: ResMLP) -> int:
             "two files mixed up?"
         )
     return num_classes
+
+
+def _load_net(checkpoint: Checkpoint, device: torch.device) -> ResMLP:
+    """Make a network with its weights, for evaluation."""
+    net = ResMLP(**arguments_of(checkpoint))
+    load_weights(net, checkpoint)
+    return net.to(device).eval()

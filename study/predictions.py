@@ -19,10 +19,11 @@ from trainer.evaluate import evaluate
 from trainer.fit import held_out_loader, metrics_of, training_loader
 from trainer.inputs import Inputs
 from trainer.study_results import SPLITS
-from utils.checkpoint import load_checkpoint, load_weights
+from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.files import atomic_write
 from utils.runtime import choose_device, precision_of
+from utils.weights import load_weights
 
 Probabilities = NDArray[np.float32]
 

@@ -22,11 +22,13 @@ from helpers import (
     save_config,
     train,
 )
+from hostile import rewritten
 
 from model.model import ResMLP
-from utils.checkpoint import load_checkpoint, load_pretrained, load_weights, save_checkpoint
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import CheckpointError
 from utils.scripts import export_model
+from utils.weights import load_pretrained, load_weights
 
 ARCH = {"dropout": 0.1, "num_residuals_per_block": 1, "num_blocks": 1, "num_initial_features": 16}
 ORIGINAL_KEYS = ["arch", "epoch", "state_dict", "optimizer", "monitor_best", "config"]
@@ -107,7 +109,7 @@ def test_an_exported_model_keeps_weights_and_config_and_drops_what_training_need
     run = train(small_config(**TINY))
     export_model(run.fitted.best_path, tmp_path / "models" / "age.pth")
     exported, best = read(tmp_path / "models" / "age.pth"), read(run.fitted.best_path)
-    assert_identical(exported["state_dict"], best["state_dict"])
+    assert_identical(dict(exported["state_dict"]), dict(best["state_dict"]))
     assert exported["config"] == best["config"]
     assert not {"optimizer", "resume"} & exported.keys()
 
@@ -238,17 +240,20 @@ def test_weights_alone_are_a_checkpoint_without_anything_else(tmp_path: Path) ->
 def test_a_checkpoint_with_flipped_bytes_loads_or_is_a_checkpoint_error(
     seed: int, tmp_path: Path
 ) -> None:
-    """Nothing but a CheckpointError may come out of reading and loading."""
+    """Nothing but a CheckpointError may come out of reading and loading, checksums being right."""
     path = tmp_path / "model_best.pth"
     content = save(network(), path, config={"arch": {"args": ARCH}}, epoch=3).read_bytes()
-    start, end = 0, content.index(b"byteorder")  # the zip's first entry: the pickle
     rng = random.Random(seed)  # noqa: S311 - a test
+
+    def flip(name: str, record: bytes) -> bytes:
+        changed = bytearray(record)
+        for _ in range(rng.choice([1, 1, 3]) if name.endswith("data.pkl") else 0):
+            changed[rng.randrange(len(changed))] = rng.randrange(256)
+        return bytes(changed)
+
     errors = 0
     for _ in range(200):
-        changed = bytearray(content)
-        for _ in range(rng.choice([1, 1, 3])):
-            changed[rng.randrange(start, end)] = rng.randrange(256)
-        path.write_bytes(changed)
+        path.write_bytes(rewritten(content, flip))
         try:
             load_weights(network(), load_checkpoint(path))
         except CheckpointError:
@@ -345,7 +350,7 @@ def test_a_last_layer_that_is_not_whole_is_explained(
     else:
         del weights[weight if damage == "weight" else bias]
     save_checkpoint({"state_dict": weights}, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match=r"a\.pth does not fit"):
+    with pytest.raises(CheckpointError, match=r"a\.pth (does not fit|is damaged)"):
         load(network(8), load_checkpoint(tmp_path / "a.pth"))
 
 

@@ -25,7 +25,7 @@ BELOW = {
 """What the modules of each folder may import of this project."""
 
 SCRIPT_IN_UTILS = "utils/scripts.py"
-IMPORT_TORCH = {"utils/checkpoint.py"}
+IMPORT_TORCH = {"utils/checkpoint.py", "utils/weights.py"}
 PROJECT = {*BELOW, "app", "client", "train", "test", "tests", "conftest", "helpers", "benchmarks"}
 MODULES = sorted(
     path.relative_to(ROOT).as_posix()

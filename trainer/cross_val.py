@@ -33,13 +33,14 @@ from trainer.study_results import (
     summarise,
     table,
 )
-from utils.checkpoint import environment, load_checkpoint, load_weights
+from utils.checkpoint import environment, load_checkpoint
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DivergedError
 from utils.files import write_json
 from utils.log import get_logger
 from utils.runtime import choose_device, limited_threads, precision_of
+from utils.weights import load_weights
 
 Engine = Callable[[ConfigParser, Sequence[Run], Any, Inputs], Generator[Finished, None, None]]
 """Trains runs and yields each when it is done, in any order.

@@ -18,15 +18,17 @@ from data_loader.dataset import FaceDataset
 from model import loss
 from model import model as arch
 from model.metric import Metric
+from model.shapes import expected_weights
 from trainer.inputs import NO_INPUTS, Inputs
 from trainer.parts import build_lr_scheduler, build_optimizer, known_metrics
 from trainer.trainer import Trainer
-from utils.checkpoint import load_checkpoint, load_pretrained
+from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.log import RunLog, run_log
 from utils.network_check import MIN_ROWS, NetworkCheck, draw
 from utils.runtime import choose_device, free_bytes, precision_of, seed_everything
+from utils.weights import check_fit, load_pretrained
 
 SHARE_FOR_FACES = 0.5
 """Of a GPU's free memory, what a data set may take."""
@@ -83,6 +85,8 @@ def begin(config: ConfigParser, log: RunLog, inputs: Inputs = NO_INPUTS) -> Trai
     """Prepare a training, or one to go on with, and make its folders and its log file."""
     config.refuse_unwritable()
     resumed = None if config.resume is None else load_checkpoint(config.resume)
+    if resumed is not None:
+        check_fit(resumed, expected_weights(config["arch"]["args"]))
     trainer = Trainer(prepare(config, inputs), config)
     if resumed is not None:
         trainer.resume(resumed)

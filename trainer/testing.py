@@ -9,16 +9,18 @@ from data_loader.data_loaders import dataset_title
 from data_loader.faces import read_extractors
 from model import loss
 from model import model as arch
+from model.shapes import expected_weights
 from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import draw_embeddings, held_out_loader, metrics_of, training_loader
-from utils.checkpoint import Checkpoint, environment, load_checkpoint, load_weights
+from utils.checkpoint import Checkpoint, environment, load_checkpoint
 from utils.config import ConfigParser, claim_path
 from utils.errors import ConfigError, DataError
 from utils.files import refuse_unwritable, write_json
 from utils.log import get_logger
 from utils.network_check import NetworkCheck
 from utils.runtime import choose_device, precision_of
+from utils.weights import check_fit, load_weights
 
 SPLITS = ("train", "val", "test", "all")
 SUFFIX = "_test-results.json"
@@ -58,6 +60,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     save_dir = Path(config["trainer"]["save_dir"])
     refuse_unwritable(save_dir)
     checkpoint = load_checkpoint(config.resume)
+    check_fit(checkpoint, expected_weights(config["arch"]["args"]))
     config = ConfigParser(_without_foreign_fold(config.config), config.resume)
     arguments = config["data_loader"]["args"]
     split = split or _default_split(arguments, checkpoint.config["data_loader"]["args"]["dataset"])

@@ -7,32 +7,29 @@ original project (the config a plain dict), and beside them resume (how to go on
 """
 
 import io
-import pickle
 import platform
-import struct
-import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from utils.checkpoint_fields import refuse_fields
 from utils.errors import CheckpointError
 from utils.files import atomic_write
-from utils.log import get_logger
+from utils.legacy_machine import Allowed, Machine, Names
+from utils.legacy_names import data_names
+from utils.legacy_pth import load_pth
 from utils.original import from_original
 from utils.runtime import Precision
+from utils.torch_zip import ALL_STORAGES, read_torch_zip, tensor_names
 
 MEMBERS = "members"
 """Key of an ensemble's models."""
 
-DAMAGED = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError),
-    *(MemoryError, RuntimeError, TypeError, ValueError, struct.error),
-)
-"""What torch's reader raises over bytes that are not those it wrote."""
+MAX_MEMBERS = 1000
+"""Models of an ensemble: each costs the server time at every request."""
 
 
 @dataclass(frozen=True)
@@ -133,94 +130,96 @@ def load_members(path: Path | str) -> list[Checkpoint]:
     path = Path(path)
     content, is_original = _read(path)
     members = content.pop(MEMBERS, [{}])
-    if not isinstance(members, list) or not members:
-        raise CheckpointError(f"{path} is damaged: it holds no list of models")
-    if not all(isinstance(member, dict) for member in members):
-        raise CheckpointError(f"{path} is damaged: a model of the ensemble is no dict")
-    return [_checkpoint(path, {**content, **member}, is_original) for member in members]
+    if not isinstance(members, list) or not 0 < len(members) <= MAX_MEMBERS:
+        raise CheckpointError(
+            f"{path} is damaged: it holds no list of 1 to {MAX_MEMBERS:,} models; make it again "
+            "with make_ensemble"
+        )
+    if not all(isinstance(member, dict) and MEMBERS not in member for member in members):
+        raise CheckpointError(f"{path} is damaged: a model of the ensemble is no dict of one model")
+    checkpoints = [_checkpoint(path, {**content, **member}, is_original) for member in members]
+    _refuse_shared(path, checkpoints)
+    return checkpoints
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bool]:
-    """Give the dict in a file, and whether the original project wrote it."""
+    """Return the dict in a file, and whether the original project wrote it."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(
-            f"{path} is not a checkpoint, or it is damaged (not a torch zip file)"
-        )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about damaged bytes: they end in an error below
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        is_original = False
-    except pickle.UnpicklingError:  # names more than plain values and tensors
-        from utils.legacy import load_pth
-
-        content = load_pth(path)
-        is_original = True
-    except DAMAGED as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is damaged: {reason}") from None
+        content, is_original = read_torch_zip(path, _NAMES), False
+    except _OriginalError:
+        content, is_original = load_pth(path), True
     if _is_weights_alone(content):
         content = {"state_dict": content}
     return (content if isinstance(content, dict) else {}), is_original
 
 
+class _OriginalError(Exception):
+    """A name was met that the original project's checkpoints hold, and ours do not."""
+
+
+def _original(machine: Machine, args: tuple[Any, ...]) -> Any:
+    raise _OriginalError
+
+
+def _parameter(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """Take the tensor out of a parameter, as a state_dict that somebody else wrote may hold."""
+    return args[0] if args else None
+
+
+def _counter(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """Take the milestones of a MultiStepLR, which are a Counter, as a dict."""
+    return args[0] if args else {}
+
+
+def _names() -> Names:
+    """Return the names that plain values and tensors need, and those that tell the original's."""
+    foreign = {("parse_config", "ConfigParser"), *data_names(writable=True)}
+    plain = {name: data_names(writable=True)[name] for name in foreign if name[0] == "_codecs"}
+    return {
+        **{name: Allowed(".".join(name), _original, _original) for name in foreign},
+        **plain,
+        **tensor_names(*ALL_STORAGES),
+        ("torch._utils", "_rebuild_parameter"): Allowed("_rebuild_parameter", _parameter),
+        ("collections", "Counter"): Allowed("collections.Counter", _counter),
+    }
+
+
+_NAMES = _names()
+
+
 def _checkpoint(path: Path, content: dict[str, Any], is_original: bool) -> Checkpoint:
-    if not isinstance(content.get("state_dict"), dict):
-        raise CheckpointError(f"{path} is not a checkpoint of this project: it has no state_dict")
-    return Checkpoint(path, content, is_original)
+    refuse_fields(path, content)
+    checkpoint = Checkpoint(path, content, is_original)
+    if not all(isinstance(weight, Tensor) for weight in checkpoint.state_dict.values()):
+        raise CheckpointError(
+            f"{path} is damaged: its state_dict holds something else than tensors"
+        )
+    _refuse_shared(path, [checkpoint])
+    return checkpoint
+
+
+def _refuse_shared(path: Path, checkpoints: list[Checkpoint]) -> None:
+    """Refuse weights that are the same bytes under many names: networks of them could be any size.
+
+    Raises:
+        CheckpointError: the weights are more than the file holds.
+    """
+    num_bytes = sum(
+        weight.nbytes for checkpoint in checkpoints for weight in checkpoint.state_dict.values()
+    )
+    if num_bytes > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} is damaged: its weights are {num_bytes:,} bytes, the file has "
+            f"{path.stat().st_size:,}"
+        )
 
 
 def _is_weights_alone(content: Any) -> bool:
     """Tell whether a file holds a state_dict and nothing else."""
     is_dict = isinstance(content, dict) and len(content) > 0
     return is_dict and all(isinstance(value, Tensor) for value in content.values())
-
-
-def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Load all weights.
-
-    Raises:
-        CheckpointError: the weights do not fit; the message says which arch they are from.
-    """
-    misfit = _misfit(model.state_dict(), checkpoint.state_dict)
-    if misfit:
-        raise CheckpointError(_explain(checkpoint, misfit))
-    _load(model, checkpoint, checkpoint.state_dict)
-
-
-def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Start from the weights of another training; a last layer of other classes stays new.
-
-    Raises:
-        CheckpointError: other weights than those of the last layer do not fit.
-    """
-    own, loaded = model.state_dict(), checkpoint.state_dict
-    last_layer = list(own)[-2:]
-    weight, _ = last_layer
-    is_whole = all(isinstance(loaded.get(name), Tensor) for name in last_layer)
-    if not is_whole or all(loaded[name].shape == own[name].shape for name in last_layer):
-        load_weights(model, checkpoint)
-        return
-    kept = {name: value for name, value in loaded.items() if name not in last_layer}
-    misfit = _misfit({k: v for k, v in own.items() if k not in last_layer}, kept)
-    if misfit or own[weight].shape[1:] != loaded[weight].shape[1:]:
-        raise CheckpointError(_explain(checkpoint, misfit or f"{weight} has another width"))
-    _load(model, checkpoint, kept)
-    get_logger("checkpoint").info(
-        f"{checkpoint.path} has {len(loaded[weight])} classes, this network {len(own[weight])}: "
-        "all weights but the last layer's are taken"
-    )
-
-
-def _load(model: nn.Module, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
-    """Load weights of the right names and shapes; others of the network stay."""
-    try:
-        model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:  # numbers that cannot become these, or lie nowhere
-        reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{checkpoint.path} is damaged: {reason}") from None
 
 
 def _cpu() -> str:
@@ -239,24 +238,3 @@ def environment(precision: Precision) -> dict[str, Any]:
         "num_threads": torch.get_num_threads(),
         "precision": str(precision),
     }
-
-
-def _misfit(own: dict[str, Tensor], loaded: dict[str, Tensor]) -> str:
-    """Say where two sets of weights differ in names or shapes; empty if nowhere."""
-    missing, unknown = own.keys() - loaded.keys(), loaded.keys() - own.keys()
-    if missing:
-        return f"it lacks {min(missing)}"
-    if unknown:
-        return f"it holds {min(map(str, unknown))}, which this network has not"
-    for name, weight in own.items():
-        if not isinstance(loaded[name], Tensor) or loaded[name].shape != weight.shape:
-            shape = tuple(getattr(loaded[name], "shape", ()))
-            return f"{name} has shape {shape}, expected {tuple(weight.shape)}"
-    return ""
-
-
-def _explain(checkpoint: Checkpoint, misfit: str) -> str:
-    arch = checkpoint.content.get("config")
-    arch = arch.get("arch") if isinstance(arch, dict) else None
-    remedy = f"; it was trained with arch {arch}: use that" if arch else ""
-    return f"{checkpoint.path} does not fit the network of the config: {misfit}{remedy}"

@@ -71,11 +71,14 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
         CheckpointError: the checkpoint is missing, damaged or foreign.
         PathError: a path is none, or `out_path` cannot be written.
     """
+    from serving.arch import arguments_of, network_check
     from utils.checkpoint import load_checkpoint, save_checkpoint
 
     checkpoint, out_path = user_path(checkpoint, "checkpoint"), user_path(out_path, "out_path")
     refuse_unwritable_file(out_path)
     loaded = load_checkpoint(checkpoint)
+    arguments_of(loaded)
+    network_check(loaded)
     kept = {key: value for key, value in loaded.content.items() if key not in TRAINING_ONLY}
     save_checkpoint({**kept, "config": loaded.config}, out_path)
     size = out_path.stat().st_size / 2**20
