@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from base.monitor import Monitor
+from base.resume_state import refuse_state
 from utils.checkpoint import Checkpoint, environment, load_checkpoint
 from utils.errors import CheckpointError, UserError
 from utils.weights import load_weights
@@ -56,11 +57,13 @@ def resume(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
 
 
 def _restore(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
+    refuse_state(trainer, checkpoint)
     state = checkpoint.content["resume"]
     position = Position(**state["position"])
     changed = _changed_scores(checkpoint.config, trainer.config.config)
     if position.batch > 0:
         _refuse_other_batches(trainer, checkpoint, changed)
+        _refuse_no_batch(trainer, checkpoint, position)
     _tell_other_environment(trainer, checkpoint)
     load_weights(trainer.setup.model, checkpoint)
     _resume_schedule(trainer, checkpoint, position)
@@ -102,6 +105,15 @@ def _refuse_other_batches(
         raise CheckpointError(
             f"{checkpoint.path} was written in the middle of an epoch, which cannot end with "
             f"another {', '.join(changed)}: keep it, or go on from the end of an epoch"
+        )
+
+
+def _refuse_no_batch(trainer: "BaseTrainer", checkpoint: Checkpoint, position: Position) -> None:
+    num_batches = len(trainer.setup.train_loader)
+    if position.batch >= num_batches:
+        raise CheckpointError(
+            f"{checkpoint.path} cannot be resumed: resume.position.batch is {position.batch}, but "
+            f"an epoch has {num_batches} batches; resume from another checkpoint"
         )
 
 

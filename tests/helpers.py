@@ -172,11 +172,13 @@ def nan_from(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
 
 
 def record_rates() -> Iterator[list[float]]:
-    """Record the learning rate of every optimizer step while the generator is open."""
+    """Record the learning rate of every optimizer step by gradients while the generator is open."""
     rates: list[float] = []
 
     def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        rates.append(optimizer.param_groups[0]["lr"])
+        group = optimizer.param_groups[0]
+        if any(weight.grad.any() for weight in group["params"]):
+            rates.append(group["lr"])
 
     handle = register_optimizer_step_pre_hook(note)
     yield rates
