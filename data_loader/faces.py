@@ -16,9 +16,15 @@ from utils.errors import DataError
 from utils.files import read_json
 from utils.runtime import generator
 from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
+from utils.wire_decode import NORM_BOUNDS
 
 CHUNK_ROWS = 8192
 """Rows copied at a time: 16 MiB of embeddings."""
+
+MAX_AGE_YEARS = 9999
+"""Files of the original project hold ages such as 2014, where a year of birth is missing."""
+
+MAX_LETTER = 0x10FFFF
 
 CLEAN_COMMANDS = {
     "Adience": "get_Adience_clean('aligned', resize=640, det_score=0.9)",
@@ -197,13 +203,25 @@ def holds_objects(path: Path) -> bool:
     except HEADER_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path} is not a .npy data file ({reason}); make it anew") from None
+    if dtype.hasobject:
+        return True
+    _refuse_shape(path, shape, num_bytes)
     expected = math.prod(shape) * dtype.itemsize
-    if not dtype.hasobject and num_bytes != expected:
+    if num_bytes != expected:
         raise DataError(
             f"{path} is damaged: {num_bytes:,} bytes of data where its header promises "
             f"{expected:,}; make it anew or copy it again"
         )
-    return bool(dtype.hasobject)
+    return False
+
+
+def _refuse_shape(path: Path, shape: tuple[object, ...], num_bytes: int) -> None:
+    """Refuse sides that are true, negative, or more than the file has bytes, whatever they make."""
+    if not all(type(side) is int and 0 <= side <= num_bytes for side in shape):
+        raise DataError(
+            f"{path} is damaged: its header gives the shape {shape!r:.100}, which {num_bytes:,} "
+            "bytes of data cannot have; make it anew or copy it again"
+        )
 
 
 def _mapped_columns(path: Path) -> Columns:
@@ -236,12 +254,25 @@ def _check_columns(path: Path, columns: Columns, is_adience: bool) -> None:
             raise DataError(f"{path}: field {name} holds {column.dtype} of shape {column.shape}")
     age, gender = columns["age"], columns["gender"]
     _refuse_rows(path, ~np.isfinite(age) | (age < 0), "no age of 0 years or more")
+    _refuse_rows(path, age > MAX_AGE_YEARS, f"an age above {MAX_AGE_YEARS:,} years")
+    _refuse_rows(path, _has_no_text(columns["subject"]), "a subject that is no text")
     _refuse_rows(path, (gender != "m") & (gender != "f"), "a gender other than 'm' or 'f'")
     fold = columns["fold"]
     if is_adience:
         _refuse_rows(path, (fold < 0) | (fold > 4), "a fold other than 0 to 4")
     else:
         _refuse_rows(path, fold != -1, "a fold of Adience")
+
+
+def _has_no_text(column: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Tell which (N,) texts hold numbers that stand for no letter, which nobody can show."""
+    width = column.dtype.itemsize // 4
+    if width == 0 or len(column) == 0:
+        return np.zeros(len(column), np.bool_)
+    letters = np.ascontiguousarray(column.astype(column.dtype.newbyteorder("=")))
+    numbers = letters.view(np.uint32).reshape(len(column), width)
+    is_none: NDArray[np.bool_] = numbers.max(1) > MAX_LETTER
+    return is_none
 
 
 def _refuse_rows(path: Path, is_bad: NDArray[np.bool_], problem: str) -> None:
@@ -290,14 +321,26 @@ def _copy_embeddings(
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = target[start : start + CHUNK_ROWS]
         chunk[:] = source[rows[start : start + CHUNK_ROWS]]
-        squared_norm = np.einsum("nd,nd->n", chunk, chunk)
-        is_bad = ~np.isfinite(squared_norm) | (squared_norm == 0)
-        if is_bad.any():
-            raise DataError(
-                f"{path}: the embedding of row {int(rows[start + is_bad.argmax()])} is zero or not "
-                "finite; extract that image again, or clean the file anew"
-            )
+        _refuse_lengths(path, rows[start : start + CHUNK_ROWS], chunk)
         _release(source)
+
+
+def _refuse_lengths(path: Path, rows: NDArray[np.int64], embeddings: NDArray[np.float32]) -> None:
+    """Refuse embeddings (N, 512) that are not of unit length, as float16 numbers still are."""
+    lengths = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
+    is_right = (lengths >= NORM_BOUNDS[0]) & (lengths <= NORM_BOUNDS[1])
+    if is_right.all():
+        return
+    first = int(is_right.argmin())
+    where = f"{path}: the embedding of row {int(rows[first])}"
+    if not np.isfinite(lengths[first]) or lengths[first] == 0:
+        raise DataError(
+            f"{where} is zero or not finite; extract that image again, or clean the file anew"
+        )
+    raise DataError(
+        f"{where} has length {lengths[first]:.4g}, expected 1 ({NORM_BOUNDS[0]} to "
+        f"{NORM_BOUNDS[1]}): clean the file anew, or divide every embedding by its length"
+    )
 
 
 def _release(array: NDArray[Any]) -> None:

@@ -136,11 +136,12 @@ def test_rows_beyond_one_chunk_are_copied_right(tmp_path: Path) -> None:
     num_faces = CHUNK_ROWS + 3
     faces = np.zeros(num_faces, make_faces(1, 1, 0, is_adience=False).dtype)
     faces["gender"], faces["fold"] = "f", -1
-    faces["embedding"][:, 0] = np.arange(1, num_faces + 1)
+    angles = np.linspace(0, 1, num_faces)
+    faces["embedding"][:, 0], faces["embedding"][:, 1] = np.sin(angles), np.cos(angles)
     save_faces(faces, data_path(tmp_path, "imdb"))
     read = read_faces(tmp_path, "imdb", Selection(None, num_faces - 1))
     assert len(set(read.embedding[:, 0].tolist())) == num_faces - 1
-    assert (np.diff(read.embedding[:, 0]) >= 1).all()
+    assert (np.diff(read.embedding[:, 0]) > 0).all()
     faces["embedding"][CHUNK_ROWS + 1] = 0
     save_faces(faces, data_path(tmp_path, "imdb"))
     with pytest.raises(DataError, match=f"row {CHUNK_ROWS + 1} is zero"):
@@ -179,10 +180,21 @@ def retype(**types: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
     return apply
 
 
+def no_letter(faces: NDArray[Any]) -> NDArray[Any]:
+    """Put a number that stands for no letter into the subject of row 3."""
+    letters = np.ascontiguousarray(faces["subject"]).view(np.uint32).reshape(len(faces), -1)
+    letters[3, 0] = 0x7FFFFFFF
+    faces["subject"] = letters.view(faces["subject"].dtype)[:, 0]
+    return faces
+
+
 BAD_ARRAYS: list[tuple[str, Callable[[NDArray[Any]], NDArray[Any]], str]] = [
     ("Adience", change(embedding=np.nan), "the embedding of row 3 is zero or not finite"),
     ("Adience", change(embedding=-np.inf), "the embedding of row 3 is zero or not finite"),
     ("Adience", change(embedding=0), "the embedding of row 3 is zero or not finite"),
+    ("imdb", change(embedding=40 / 512**0.5), "the embedding of row 3 has length 40, expected 1"),
+    ("imdb", change(embedding=0.98 / 512**0.5), r"has length 0.98, expected 1 \(0.99 to 1.01\)"),
+    ("imdb", change(age=1e38), "1 of 200 rows have an age above 9,999 years, .* row 3"),
     ("Adience", change(age=np.nan), "1 of 300 rows have no age of 0 years or more, .* row 3"),
     ("Adience", change(age=-1), "1 of 300 rows have no age"),
     ("Adience", change(age=np.inf), "1 of 300 rows have no age"),
@@ -203,6 +215,7 @@ BAD_ARRAYS: list[tuple[str, Callable[[NDArray[Any]], NDArray[Any]], str]] = [
     ("imdb", lambda faces: faces["embedding"], "expected a 1-d structured array"),
     ("imdb", lambda faces: faces[:10].reshape(2, 5), "expected a 1-d structured array"),
     ("imdb", lambda faces: faces[:0], "no face of imdb .* is left to use"),
+    ("imdb", no_letter, "1 of 200 rows have a subject that is no text"),
 ]
 
 
@@ -240,6 +253,18 @@ def test_other_widths_and_byte_orders_of_a_field_read_the_same(
     np.testing.assert_array_equal(varied.fold, plain.fold)
 
 
+@pytest.mark.parametrize("length", [0.991, 1.0, 1.009])
+def test_embeddings_of_nearly_unit_length_are_taken(
+    data_dir: Path, tmp_path: Path, length: float
+) -> None:
+    """Rounding to float16 moves a length by less than a thousandth."""
+    faces = load_file(data_dir, "imdb")
+    faces["embedding"] = (faces["embedding"] * length).astype(np.float16)
+    faces["age"][3] = 2014
+    save_faces(faces, data_path(tmp_path, "imdb"))
+    assert len(read_faces(tmp_path, "imdb")) == 200
+
+
 def replace(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
     def apply(content: bytes) -> bytes:
         assert content.count(old) == 1
@@ -252,6 +277,19 @@ def boundless(content: bytes) -> bytes:
     """Promise 2 ** 64 rows, which 64 bits count as none, and give none."""
     content = replace(b"(200,), }" + b" " * 20, b"(4611686018427387904,4)}" + b" " * 5)(content)
     return content[: content.index(b"\n") + 1]
+
+
+def with_shape(shape: str) -> Callable[[bytes], bytes]:
+    """Give a file of 200 rows another shape in its header, which keeps its length."""
+
+    def apply(content: bytes) -> bytes:
+        old, end = b"(200,), }", content.index(b"\n")
+        new = f"{shape}, }}".encode()
+        padded = content[:end].replace(old, new).rstrip().ljust(end)
+        assert len(padded) == end
+        return padded + content[end:]
+
+    return apply
 
 
 BAD_BYTES: list[tuple[Callable[[bytes], bytes], str]] = [
@@ -272,6 +310,11 @@ BAD_BYTES: list[tuple[Callable[[bytes], bytes], str]] = [
     (replace(b"'shape': (200,)", b"'shape': 2**100"), "is not a .npy data file"),
     (replace(b"(200,), }" + b" " * 12, b"(1 << 80,), }" + b" " * 8), "is not a .npy data file"),
     (boundless, "is damaged"),
+    (with_shape("(True,)"), r"the shape \(True,\), which"),
+    (with_shape("(False,)"), r"the shape \(False,\), which"),
+    (with_shape("(-200, -1)"), r"the shape \(-200, -1\), which"),
+    (with_shape(f"({2**40},)"), "the shape"),
+    (with_shape("(100000,)"), "header promises"),
 ]
 
 

@@ -525,12 +525,16 @@ def test_any_row_of_opcodes_gives_a_value_or_a_data_error(opcodes):
 # --- records ------------------------------------------------------------------------------------
 
 
+def unit(vector):
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
 def make_record(number, **changes):
     return {
         "image_path": f"./data/aligned/{100 + number}@N08/landmark_aligned_face.1.{number}_o.jpg",
         "age": 28.5 if number % 2 else number,
         "gender": "fm"[number % 2],
-        "embedding": np.random.default_rng(number).random(512, dtype=np.float32),
+        "embedding": unit(np.random.default_rng(number).random(512)),
     } | changes
 
 
@@ -591,7 +595,7 @@ def test_no_records_are_no_rows(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["f2", "f8", ">f4"])
 def test_embeddings_of_other_floats_become_float32(dtype, tmp_path):
-    embedding = np.linspace(-1, 1, 512).astype(dtype)
+    embedding = unit(np.linspace(-1, 1, 512)).astype(dtype)
     path = save_npy(tmp_path / "data.npy", [make_record(0, embedding=embedding)])
     columns = read_original_records(path)
     assert columns.embedding.dtype == np.dtype("<f4")
@@ -608,6 +612,12 @@ def test_embeddings_of_other_floats_become_float32(dtype, tmp_path):
         ({"embedding": None}, "512"),
         ({"embedding": np.full(512, np.nan, np.float32)}, "finite"),
         ({"embedding": np.full(512, 1e300)}, "finite"),
+        ({"embedding": np.full(512, 40 / 512**0.5)}, "length 40, 1 was expected"),
+        ({"embedding": np.full(512, 0.98 / 512**0.5)}, "length 0.98"),
+        ({"embedding": np.zeros(512)}, "length 0"),
+        ({"embedding": np.full(512, 1e30)}, "length inf"),
+        ({"age": 1e38}, "age 1e"),
+        ({"age": -31}, "age -31, 0 to 9999 years"),
         ({"age": float("nan")}, "age nan"),
         ({"age": np.float64("inf")}, "age"),
         ({"age": 1e39}, "age"),

@@ -30,6 +30,7 @@ from utils.legacy_names import LEAVES, MAX_PATH_LENGTH, ObjectArray, data_names
 from utils.legacy_pickle import run
 from utils.legacy_pth import load_pth
 from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
+from utils.wire_decode import NORM_BOUNDS
 
 __all__ = [
     "OriginalRecords",
@@ -49,6 +50,7 @@ _NO_FOLD = -1
 _KEYS = ("image_path", "age", "gender", "embedding")
 _MAX_SUBJECT_LENGTH = 255
 _MIN_EMBEDDING_BYTES = 2 * EMBEDDING_SIZE  # float16
+_MAX_AGE_YEARS = 9999
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -240,7 +242,7 @@ def _fill_row(columns: OriginalRecords, row: int, record: dict[str, Any]) -> Non
         if key not in record:
             refuse(f"lacks {key!r}")
     columns.image_path.append(_image_path(record["image_path"]))
-    columns.age[row] = _number(record["age"], "age")
+    columns.age[row] = _age(record["age"])
     columns.gender[row] = _gender(record["gender"])
     columns.embedding[row] = _embedding(record["embedding"])
     if "det_score" in record:
@@ -270,12 +272,22 @@ def _number(value: Any, what: str) -> float:
     return number
 
 
+def _age(value: Any) -> float:
+    age = _number(value, "age")
+    if not 0 <= age <= _MAX_AGE_YEARS:
+        refuse(f"has the age {_show(value)}, 0 to {_MAX_AGE_YEARS} years were expected")
+    return age
+
+
 def _embedding(value: Any) -> NDArray[np.float32]:
     if type(value) is not np.ndarray or value.shape != (EMBEDDING_SIZE,) or value.dtype.kind != "f":
         refuse(f"has an embedding that is no array of {EMBEDDING_SIZE} floats")
     embedding: NDArray[np.float32] = value.astype(np.float32, copy=False)
     if not np.isfinite(embedding).all():
         refuse("has an embedding with a value that is not finite")
+    length = math.sqrt(float(embedding @ embedding))
+    if not NORM_BOUNDS[0] <= length <= NORM_BOUNDS[1]:
+        refuse(f"has an embedding of length {length:.4g}, 1 was expected")
     return embedding
 
 
