@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ from cluster.code import code_version
 from cluster.division import Division, divide
 from cluster.folders import keep_run
 from cluster.remote import Board, Order, Outcome, Sent, run_remotely
-from cluster.session import Share, num_at_once, ray_session
+from cluster.session import Share, num_at_once, ray_session, remove_session
 from trainer.cross_val import Engine
 from trainer.inputs import Inputs
 from trainer.study_results import Finished, Run
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ClusterError
+from utils.locks import hold
 from utils.log import get_logger
+from utils.run_folders import lock_path, taken_over
 
 POLL_S = 0.5
+SESSION = ".ray-"
 MAX_RETRIES = 3
 """Times a run or stack begins again when its process or machine dies."""
 
@@ -40,14 +44,34 @@ def ray_engine(share: Share, address: str | None = None, stack_size: int | None 
     def run(
         config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs
     ) -> Generator[Finished, None, None]:
-        folder = Path(config["trainer"]["save_dir"]) / f".ray-{os.getpid()}"
+        folder = Path(config["trainer"]["save_dir"]) / f"{SESSION}{os.getpid()}"
+        _remove_killed_sessions(folder.parent)
         num_bytes = 0 if inputs.source is None else inputs.source.num_bytes()
-        with ray_session(folder, address, num_bytes) as ray, StopRequest() as stop:
+        with _held(folder), ray_session(folder, address, num_bytes) as ray, StopRequest() as stop:
             division = divide(runs, share, stack_size, config["n_gpu"])
             get_logger("cross-val").info(f"Ray: {division}")
             yield from _Study(ray, config, division, ray.put(inputs)).run(bar, stop)
 
     return run
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Let the folder of a session not pass for a killed one's."""
+    held = hold(lock_path(folder))
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.let_go()
+
+
+def _remove_killed_sessions(parent: Path) -> None:
+    for lock in parent.glob(f".{SESSION}*.lock"):
+        folder = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+        with taken_over(lock, [folder]) as is_left:
+            if is_left:
+                remove_session(folder)
 
 
 class _Study:

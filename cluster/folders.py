@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from utils.config import ConfigParser, claim_path
+from utils.config import ConfigParser
+from utils.files import atomic_write
+from utils.run_folders import claim_folder
 
 Files = dict[str, bytes]
 """Content by path below the folder."""
@@ -24,9 +26,8 @@ def unpack(files: Files, folder: Path) -> None:
         OSError: the disk is full.
     """
     for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        with atomic_write(folder / name) as file:
+            file.write(content)
 
 
 def keep_run(config: ConfigParser, models: Files, log: Files) -> Path:
@@ -40,8 +41,11 @@ def keep_run(config: ConfigParser, models: Files, log: Files) -> Path:
     Returns:
         The run's folder.
     """
-    save_dir = claim_path(config.models_dir, as_folder=True)
-    here = ConfigParser(config.config, run_id=save_dir.name, folder=config.folder)
-    unpack(models, save_dir)
-    unpack(log, here.log_dir)
+    save_dir, held = claim_folder(config.models_dir)
+    try:
+        here = ConfigParser(config.config, run_id=save_dir.name, folder=config.folder)
+        unpack(log, here.log_dir)
+        unpack(models, save_dir)
+    finally:
+        held.let_go()
     return save_dir

@@ -27,6 +27,7 @@ SHARE_OF_GPU = 0.25
 """Of a GPU a training takes where nothing else is asked for: so small a network leaves room."""
 
 CONNECT_TIMEOUT_S = 5
+LINKS = Path("/tmp")  # noqa: S108 - mkdtemp makes a folder of our own in it
 STORE_MARGIN_BYTES = 512 * 2**20
 """Room in the object store beside the data: checkpoints on their way."""
 
@@ -160,7 +161,7 @@ def _local_options(folder: Path, store_bytes: int) -> Iterator[dict[str, Any]]:
     """Make the temporary folder of a Ray of our own, under a short name: sockets need one."""
     folder = folder.resolve()
     folder.mkdir(parents=True)
-    link = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")) / "r"
+    link = Path(tempfile.mkdtemp(prefix="ray-", dir=LINKS)) / "r"
     before = os.environ.get("TMPDIR")
     try:
         link.symlink_to(folder, target_is_directory=True)
@@ -175,8 +176,16 @@ def _local_options(folder: Path, store_bytes: int) -> Iterator[dict[str, Any]]:
         os.environ.pop("TMPDIR")
         if before is not None:
             os.environ["TMPDIR"] = before
-        shutil.rmtree(link.parent, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_session(folder)
+
+
+def remove_session(folder: Path) -> None:
+    """Remove the temporary folder of a Ray of our own that has ended, and the links to it."""
+    for link in LINKS.glob("ray-*/r"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == folder.resolve():
+                shutil.rmtree(link.parent)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reachable(address: str) -> str:

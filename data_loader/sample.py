@@ -17,6 +17,7 @@ from data_loader.sample_pictures import picture_bytes
 from utils.console import say
 from utils.errors import DataError
 from utils.files import read_json, refuse_unwritable, write_json
+from utils.locks import remove_leftovers
 from utils.sample_image import JPEG_QUALITY
 
 FORMAT = 1
@@ -118,6 +119,7 @@ def _write_datasets(out_dir: Path, seed: int, sizes: dict[str, int]) -> int:
             rng = np.random.default_rng([seed, number])
             folder = out_dir / ("Adience" if name == "adience" else f"{name}_crop")
             folder.mkdir(exist_ok=True)
+            remove_leftovers(folder)
             if name == "adience":
                 photos = write_folds(folder, sizes["num_adience"], space, rng)
             else:

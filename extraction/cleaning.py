@@ -42,7 +42,8 @@ from extraction.failures import Failures
 from extraction.sorts import choose_extraction, extractions_of, of_sort, refuse_nothing_stored
 from extraction.stats import plot_ages, table
 from utils.errors import DataError
-from utils.files import refuse_unwritable, remove_leftovers
+from utils.files import refuse_unwritable
+from utils.locks import remove_leftovers
 from utils.log import get_logger
 from utils.pictures import optional_picture
 
@@ -176,8 +177,7 @@ def _clean(source: _Source, options: CleaningOptions) -> Path:
     judge = _Judge(store, det_score, is_adience)
     refuse_unwritable(source.folder)
     with only_cleaning(source.label_file):
-        remove_leftovers(source.paths.data)
-        remove_leftovers(source.paths.meta_data)
+        remove_leftovers(source.folder)
         tally = _write(source, settings, judge, options.remove_corrupt)
     _logger.info(f"{source.paths.data}: {tally.num_kept:,} faces")
     return source.paths.data

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from utils.errors import DataError
-from utils.files import only_one
+from utils.locks import only_one
 
 
 def only_cleaning(label_file: Path) -> AbstractContextManager[None]:

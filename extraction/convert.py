@@ -10,6 +10,7 @@ from data_loader.originals import backup_of_original, keep
 from utils.errors import DataError
 from utils.files import atomic_write, refuse_unwritable
 from utils.legacy import OriginalRecords, read_original_records
+from utils.locks import remove_leftovers
 from utils.log import get_logger
 
 DATASETS = (*imdb_wiki.NAMES, "Adience")
@@ -46,6 +47,7 @@ def convert(dataset: str, data_dir: Path | str) -> list[Path]:
         )
     if originals:
         refuse_unwritable(folder)
+        remove_leftovers(folder)
     for path in originals:
         _convert(path, folder.name)
     return originals

@@ -22,6 +22,7 @@ from utils.cli import Interrupted
 from utils.errors import DataError
 from utils.face_client import FaceServer
 from utils.files import refuse_unwritable
+from utils.locks import remove_leftovers
 from utils.log import get_logger
 
 IMDB_WIKI = ("imdb", "wiki")
@@ -82,6 +83,7 @@ def extract(
     servers = [FaceServer(address, options.settings.timeout_s) for address in addresses]
     with only_extraction(dataset_dir), StopRequest() as stop:
         settings = options.settings
+        remove_leftovers(dataset_dir)
         inventory = take_inventory(dataset_dir, image_paths, settings.resize)
         tally = _begin(dataset_dir, inventory)
         if not inventory.missing:

@@ -12,7 +12,7 @@ from extraction.embeddings import AS_IT_WAS_SUFFIX, RESIZED_SUFFIX
 from extraction.face_pickle import pickle_faces
 from utils.errors import DataError
 from utils.face_client import Face
-from utils.files import only_one
+from utils.locks import only_one
 
 _TEMPORARY_SUFFIX = ".pkl-part"
 

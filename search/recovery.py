@@ -3,8 +3,10 @@
 import shutil
 from pathlib import Path
 
+from cluster.session import remove_session
 from utils.errors import ConfigError
 from utils.files import parse_json
+from utils.run_folders import discard, taken_over
 
 STAGED = "session_*/artifacts/*/*/driver_artifacts/[!.]*state*-*"
 """State of the search, of what draws the values, of the display; a hidden file is half written."""
@@ -27,12 +29,28 @@ def recover(folder: Path, tune_name: str) -> None:
         for path in left.glob(STAGED):
             if _is_whole(path):
                 shutil.copy2(path, target / path.name)
-        shutil.rmtree(left, ignore_errors=True)
+        remove_session(left)
     states = sorted(target.glob(STATE))
     if target.exists() and not (states and _is_whole(states[-1])):
         raise ConfigError(
             f"{target}: the state of the search was cut short when it was killed; begin a new one"
         )
+
+
+def remove_killed_searches(parent: Path, tune_name: str) -> None:
+    """Remove the folders of searches that were killed before their first trial began.
+
+    Args:
+        parent: of the folders.
+        tune_name: of Ray's folder in each.
+    """
+    for lock in parent.glob(".*.lock"):
+        folder = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+        with taken_over(lock, [folder]) as is_left:
+            if is_left and not (folder / tune_name).exists():
+                for left in folder.glob(".ray-*"):
+                    remove_session(left)
+                discard([folder])
 
 
 def _is_whole(path: Path) -> bool:

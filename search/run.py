@@ -16,18 +16,20 @@ from cluster.code import code_version
 from cluster.session import num_at_once, ray_session, refuse_too_much, refuse_unfit_nodes
 from search.outcome import Outcome, in_order, outcome_of, report_of, table
 from search.plot import plot
-from search.recovery import recover
+from search.recovery import recover, remove_killed_searches
 from search.space import BOUNDS, PARAMETERS, Search, searches_dir
 from search.trial import DISK_FULL, FAILURE, SILENT, train_trial
 from trainer.check import check
 from trainer.fit import prepare
 from trainer.inputs import Inputs, read_inputs
 from utils.cli import Interrupted
-from utils.config import ConfigParser, claim_path
+from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError, SearchError
-from utils.files import only_one, read_json_or_none, refuse_unwritable, write_json
+from utils.files import read_json_or_none, refuse_unwritable, write_json
+from utils.locks import Held, hold, only_one
 from utils.log import get_logger
 from utils.pictures import optional_picture
+from utils.run_folders import claim_folder, lock_path
 
 CONFIG_NAME = "config.json"
 RESULTS_NAME = "results.json"
@@ -59,16 +61,39 @@ def search_parameters(search: Search, address: str | None, folder: Path | None =
     logger = get_logger("search")
     refuse_unwritable(folder or searches_dir(search.config))
     inputs = [_read_inputs(search)]  # to be handed over: the store alone must hold the data
-    if folder is None:
-        folder = claim_path(searches_dir(search.config), as_folder=True)
-        write_json(search.config, folder / CONFIG_NAME)
-    busy = ConfigError(f"{folder}: another process is running this search")
-    with only_one(folder, busy), _kept_if_begun(folder):
+    remove_killed_searches(searches_dir(search.config), TUNE_NAME)
+    with _held(search.config, folder) as folder, _kept_if_begun(folder):
         logger.info(f"Search: {folder}")
         outcomes = _run(search, address, folder.resolve(), inputs)
-        write_json(report_of(search, outcomes), folder / RESULTS_NAME)
-    _show(search, outcomes, folder)
+        try:
+            _show(search, outcomes, folder)
+        finally:  # last: a search without it goes on
+            write_json(report_of(search, outcomes), folder / RESULTS_NAME)
     return folder
+
+
+@contextmanager
+def _held(config: dict[str, Any], folder: Path | None) -> Iterator[Path]:
+    """Hold the folder of a search, of a new one if none is given.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    held: Held | None
+    if folder is None:
+        folder, held = claim_folder(searches_dir(config))
+    else:
+        held = hold(lock_path(folder))
+    busy = ConfigError(f"{folder}: another process is running this search")
+    if held is None:
+        raise busy
+    try:
+        if not (folder / CONFIG_NAME).exists():
+            write_json(config, folder / CONFIG_NAME)
+        with only_one(folder, busy):
+            yield folder
+    finally:
+        held.let_go()
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from serving.photo import MAX_SEND_SIDE, Prepared, picture_of, prepare
 from utils.errors import UserError
 from utils.face_client import Answer, AnswerError, Face, FaceServer, ServerAwayError
 from utils.files import atomic_write, refuse_unwritable
+from utils.locks import remove_leftovers
 from utils.paths import user_path, user_text
 
 EXIT_SOME_FAILED = 1
@@ -146,6 +147,7 @@ class Client:
     ) -> None:
         self._face_server, self._server = face_server, server
         self._options, self._wait = options, wait
+        self._cleared: set[Path] = set()
         self.models = server.models()
         most = self.models.max_mc_samples
         if most is not None and options.mc_samples > most:
@@ -245,6 +247,9 @@ class Client:
     def _write(self, content: bytes, guesses: Sequence[SeenFace], path: Path) -> None:
         """Write the annotated photo, without the metadata of the photo."""
         jpeg = compressed(annotated(picture_of(content), guesses), ANNOTATED_QUALITY)
+        if path.parent not in self._cleared:
+            remove_leftovers(path.parent)
+            self._cleared.add(path.parent)
         try:
             with atomic_write(path) as file:
                 file.write(jpeg)

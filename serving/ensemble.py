@@ -8,6 +8,7 @@ from serving.arch import arguments_of, network_check
 from utils.checkpoint import MAX_MEMBERS, MEMBERS, Checkpoint, load_members, save_checkpoint
 from utils.errors import CheckpointError
 from utils.files import read_json, refuse_unwritable_file
+from utils.locks import remove_leftovers
 
 RESULTS_SUFFIX = ".json"
 OF_A_MEMBER = ("arch", "epoch", "state_dict", "config", "temperature")
@@ -47,6 +48,7 @@ def write_ensemble(sources: Sequence[Path | str], out_path: Path | str) -> int:
         | {"config": member.config}
         for member in members
     ]
+    remove_leftovers(out_path.parent)
     save_checkpoint(content, out_path)
     return len(members)
 

@@ -6,6 +6,7 @@ there; within a part, trainings that are done are found again.
 """
 
 import functools
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,10 +24,12 @@ from trainer.fit import fit
 from trainer.inputs import Inputs
 from trainer.study_results import Plan
 from utils.cli import Interrupted
-from utils.config import ConfigParser, claim_path
+from utils.config import ConfigParser
 from utils.errors import ConfigError
-from utils.files import only_one, parse_json, read_json_or_none, write_json
+from utils.files import parse_json, read_json_or_none, write_json
+from utils.locks import only_one, remove_leftovers
 from utils.log import get_logger
+from utils.run_folders import claim_folder, remove_killed
 
 DESCRIPTION = "study.json"
 AGAIN = "the same call again goes on"
@@ -68,12 +71,22 @@ def run_study(config: StudyConfig, engine_of: EngineOf, engine_name: str = "sequ
 
 def _find_or_make(root: Path, description: Record) -> Path:
     """Find the newest study of the same configs and data files, or begin one."""
+    _remove_killed(root)
     for path in sorted(root.glob(f"*/{DESCRIPTION}"), reverse=True):
         if read_json_or_none(path) == description:
             return path.parent
-    folder = claim_path(root, as_folder=True)
+    folder, held = claim_folder(root)
     write_json(description, folder / DESCRIPTION)
+    held.let_go()
     return folder
+
+
+def _remove_killed(root: Path) -> None:
+    """Remove the folders of studies that had not begun, and files that were being written."""
+    for lock in root.glob(".*.lock"):
+        remove_killed(lock, [lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))])
+    for folder, _, _ in os.walk(root):
+        remove_leftovers(Path(folder))
 
 
 class _Study:

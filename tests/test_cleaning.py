@@ -391,12 +391,15 @@ def test_two_cleanings_at_once_are_refused(tmp_path: Path) -> None:
 
 def test_a_cleaning_deletes_what_killed_ones_left(tmp_path: Path) -> None:
     folder = wiki_with(tmp_path)
-    left = [folder / f".{name}.{'0f' * 16}.tmp" for name in ("data.npy", "meta-data.json")]
-    kept = folder / f".other.npy.{'0f' * 16}.tmp"
-    for path in (*left, kept):
+    names = ("data.npy", "meta-data.json", "corrupt.csv", "ages.png")
+    left = [folder / f".{name}.{this_boot()}{'0f' * 12}.tmp" for name in names]
+    for path in left:
         path.touch()
-    get_imdb_wiki_clean("wiki", data_dir=tmp_path)
-    assert [path.exists() for path in (*left, kept)] == [False, False, True]
+    with atomic_write(folder / "other.npy") as file:
+        file.write(b"of somebody at work")
+        get_imdb_wiki_clean("wiki", data_dir=tmp_path)
+    assert [path.exists() for path in left] == [False] * 4
+    assert (folder / "other.npy").read_bytes() == b"of somebody at work"
 
 
 def test_a_command_to_extract_names_the_data_folder_unless_it_is_data(

@@ -18,12 +18,13 @@ from data_loader import data_loaders
 from model import loss, model
 from trainer.check import check
 from trainer.parts import build_lr_scheduler, build_optimizer, known_metrics
-from utils import config as config_module
 from utils import options as options_module
-from utils.config import ConfigParser, claim_path
+from utils import run_folders
+from utils.config import ConfigParser
 from utils.errors import CheckpointError, ConfigError
 from utils.files import read_json
 from utils.options import CustomArg, script_parser, set_by_path, task_settings
+from utils.run_folders import write_claimed_json
 
 Config = dict[str, Any]
 Parse = Callable[..., ConfigParser]
@@ -652,14 +653,14 @@ def test_run_ids_of_one_second_are_unique(
         def now(cls, tz: Any = None) -> "Clock":
             return cls(2021, 7, 21, 11, 44, 35)
 
-    monkeypatch.setattr(config_module, "datetime", Clock)
+    monkeypatch.setattr(run_folders, "datetime", Clock)
     run_ids = []
     for _ in range(3):
         config = ConfigParser(small_config())
         config.create_run()
         run_ids.append(config.run_id)
     assert run_ids == ["20210721_114435", "20210721_114435-2", "20210721_114435-3"]
-    paths = [claim_path(tmp_path, "_results.json") for _ in range(2)]
+    paths = [write_claimed_json({}, tmp_path, "_results.json") for _ in range(2)]
     assert [path.name for path in paths] == [
         "20210721_114435_results.json",
         "20210721_114435-2_results.json",

@@ -512,7 +512,7 @@ def test_the_images_are_those_that_the_labels_name(
 def test_an_image_folder_that_cannot_be_written_is_found_before_the_first_request(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", read_only(folder / "01"))
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only(folder / "01"))
     with (
         answering(monkeypatch, lambda *_: Answer([face(1)])) as asked,
         pytest.raises(PathError, match=r"/01 cannot be written: Read-only file system"),

@@ -244,7 +244,7 @@ def test_a_file_or_a_broken_link_in_place_of_a_folder_is_named(tmp_path: Path) -
 
 def read_only(*folders: Path) -> Any:
     """Make files as on a disk that some folders of are read-only, whoever asks."""
-    real = tempfile.NamedTemporaryFile
+    real = tempfile.TemporaryFile
 
     def make(*arguments: Any, **options: Any) -> Any:
         if options["dir"] in folders:
@@ -260,7 +260,7 @@ def test_folders_that_cannot_be_written_are_told_in_one_line(
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", read_only(*folders[1:]))
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only(*folders[1:]))
     refuse_unwritable(folders[0])
     with pytest.raises(PathError) as refusal:
         refuse_unwritable(*folders, folders[1] / "below" / "it")
@@ -282,6 +282,6 @@ def test_a_full_disk_is_found_before_the_work(
         def __exit__(self, *_: object) -> None:
             return None
 
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", lambda **_: Full())
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
     with pytest.raises(PathError, match=r"a cannot be written: .*No space left on device"):
         refuse_unwritable(tmp_path / "a")

@@ -106,6 +106,7 @@ def cross_validate(
     config.refuse_unwritable()
     is_part = seed is not None or fold is not None
     inputs = read_inputs(config, whole=True)  # what is wrong with it shows before files are made
+    config.remove_killed_runs()
     path, results = open_results(config, plan, anew or is_part)
     num_missing, num_runs = len(plan.missing(results)), len(plan.runs())
     logger.info(f"Results: {path}, {num_runs - num_missing} of {num_runs} runs done")

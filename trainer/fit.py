@@ -66,7 +66,8 @@ def fit(
         Interrupted: Ctrl-C or SIGTERM came; the work is saved.
     """
     logger = config.get_logger("train")
-    with run_log() as log:
+    config.remove_killed_runs()
+    with config.running(), run_log() as log:
         trainer = begin(config, log, inputs)
         trainer.on_epoch = on_epoch
         keep_on_device(trainer.setup.train_loader, trainer.setup.device)

@@ -164,6 +164,7 @@ def _train(
 def _begin(config: ConfigParser, run: Run, inputs: Inputs, files: ExitStack) -> Member:
     """Make a run's folders and trainer, whose epochs are told in its own log only."""
     own = run_config(config, *run)
+    files.enter_context(own.running())
     with run_log() as log:
         trainer = begin(own, log, inputs)
     name = f"trainer.{own.save_dir.name}"

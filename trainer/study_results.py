@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from base.base_trainer import Log
 from data_loader.faces import data_path
-from utils.config import ConfigParser, claim_path
+from utils.config import ConfigParser
 from utils.errors import ConfigError
-from utils.files import file_stamps, only_one, read_json_or_none, write_json
+from utils.files import file_stamps, read_json_or_none
+from utils.locks import hold
 from utils.log import get_logger
+from utils.run_folders import lock_path, write_claimed_json
 
 SPLITS = ("train", "val", "test")
 SUFFIX = "_cross-val-results.json"
@@ -72,9 +74,7 @@ def open_results(config: ConfigParser, plan: Plan, anew: bool) -> tuple[Path, Re
         results = read_results(path)
         if all(results.get(key) == fresh[key] for key in same):
             return path, results
-    path = claim_path(save_dir, SUFFIX)
-    write_json(fresh, path)
-    return path, fresh
+    return write_claimed_json(fresh, save_dir, SUFFIX), fresh
 
 
 def _inputs(config: ConfigParser) -> dict[str, list[int]]:
@@ -91,14 +91,13 @@ def alone(path: Path) -> Iterator[None]:
     Raises:
         ConfigError: another one is at it.
     """
-    lock = path.with_name(f".{path.name}.lock")
-    lock.touch()
-    busy = ConfigError(f"{path}: another process is running this cross-validation")
-    with only_one(lock, busy):
-        try:
-            yield
-        finally:
-            lock.unlink()
+    held = hold(lock_path(path))
+    if held is None:
+        raise ConfigError(f"{path}: another process is running this cross-validation")
+    try:
+        yield
+    finally:
+        held.let_go()
 
 
 def read_results(path: Path) -> Results:

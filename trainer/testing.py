@@ -14,11 +14,13 @@ from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import draw_embeddings, held_out_loader, metrics_of, training_loader
 from utils.checkpoint import Checkpoint, environment, load_checkpoint
-from utils.config import ConfigParser, claim_path
+from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
-from utils.files import refuse_unwritable, write_json
+from utils.files import refuse_unwritable
+from utils.locks import remove_leftovers
 from utils.log import get_logger
 from utils.network_check import NetworkCheck
+from utils.run_folders import write_claimed_json
 from utils.runtime import choose_device, precision_of
 from utils.weights import check_fit, load_weights
 
@@ -85,8 +87,8 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
         "environment": environment(precision),
         "config": config.config,
     }
-    path = claim_path(save_dir, SUFFIX)
-    write_json(results, path)
+    remove_leftovers(save_dir)
+    path = write_claimed_json(results, save_dir, SUFFIX)
     title = dataset_title(arguments["dataset"], extractors)
     logger.info(f"{title}, {split}: {loader.n_samples:,} samples")
     for name, value in log.items():

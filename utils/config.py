@@ -7,9 +7,8 @@ Precedence, from weak to strong: the file (with -r: the checkpoint's config, the
 import argparse
 import contextlib
 import copy
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ from typing import Any
 from utils import options as command_line
 from utils.errors import ConfigError
 from utils.files import refuse_unwritable, write_json
+from utils.locks import Held
 from utils.log import get_logger
 from utils.options import Config, CustomArg, set_by_path
 from utils.original import from_original
 from utils.paths import expand_paths, user_path
+from utils.run_folders import claim_folder, claim_named_folder, discard, remove_killed_runs
 from utils.schema import DEFAULTS, TRAINER_DEFAULTS
 
 Check = Callable[[Config], list[str]]
@@ -62,6 +63,7 @@ class ConfigParser:
         self._config = _with_defaults(changed)
         self.resume = None if resume is None else user_path(resume, "-r")
         self._run_id = run_id
+        self._held: Held | None = None
         self.folder = folder
         problems = [] if check is None else check(self.config)
         if len(problems) == 1:
@@ -142,14 +144,39 @@ class ConfigParser:
     def create_run(self) -> None:
         """Make the folders of this run and write `config.json`; the run id is then unique.
 
+        They are held until `running` ends, or the process.
+
         Raises:
             FileExistsError: the run id was given and exists.
         """
         if self._run_id is None:
-            self._run_id = claim_path(self.models_dir, as_folder=True).name
+            folder, self._held = claim_folder(self.models_dir)
+            self._run_id = folder.name
         else:
-            self.save_dir.mkdir(parents=True)
+            self._held = claim_named_folder(self.save_dir)
         write_json(self._config, self.save_dir / "config.json")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let go of the run's folders, if the block makes any, when it ends.
+
+        An interruption removes them, unless there is something of worth in them.
+        """
+        try:
+            yield
+        except (KeyboardInterrupt, GeneratorExit):
+            if self._held is not None:
+                with contextlib.suppress(OSError):
+                    discard([self.save_dir, self.log_dir])
+            raise
+        finally:
+            if self._held is not None:
+                self._held.let_go()
+                self._held = None
+
+    def remove_killed_runs(self) -> None:
+        """Remove what killed runs left where this one writes; see `utils.run_folders`."""
+        remove_killed_runs(self._root)
 
     def refuse_unwritable(self) -> None:
         """Check, before any work, that a run of this config can be written.
@@ -188,22 +215,6 @@ class ConfigParser:
     def log_dir(self) -> Path:
         """Folder of the log and the TensorBoard events."""
         return self._root / "log" / self._name / self.run_id
-
-
-def claim_path(parent: Path, suffix: str = "", as_folder: bool = False) -> Path:
-    """Make an empty file or folder named after the time; the name is nobody else's.
-
-    Returns:
-        `parent`/<run id><suffix>.
-    """
-    parent.mkdir(parents=True, exist_ok=True)
-    stem = datetime.now().strftime("%Y%m%d_%H%M%S")
-    for count in itertools.count(1):
-        path = parent / f"{stem}{'' if count == 1 else f'-{count}'}{suffix}"
-        with contextlib.suppress(FileExistsError):
-            path.mkdir() if as_folder else path.touch(exist_ok=False)
-            break
-    return path
 
 
 def _with_defaults(config: Config) -> Config:

@@ -1,17 +1,15 @@
 """JSON, and files that are written whole or not at all."""
 
-import contextlib
-import fcntl
 import json
 import os
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from utils.errors import ConfigError, PathError, UserError
+from utils.errors import ConfigError, PathError
+from utils.locks import open_temporary
 from utils.log import get_logger
 from utils.text import shown
 
@@ -22,24 +20,33 @@ TOO_DEEP = f"is nested more than {MAX_DEPTH} deep"
 
 
 @contextmanager
-def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path | str, is_new: bool = False) -> Iterator[IO[bytes]]:
     """Open a binary file that replaces `path` when the block ends, and only when it ends well.
 
     The bytes go to a hidden file in the same folder, reach the disk, and are renamed; a full disk,
-    a crash or a kill leaves `path` as it was. Missing folders are made.
+    a crash or a kill leaves `path` as it was. Missing folders are made. What a kill leaves of the
+    hidden file, `utils.locks.remove_leftovers` removes.
+
+    Args:
+        path: of the file.
+        is_new: replace nothing.
 
     Raises:
+        FileExistsError: `is_new`, and it is there already.
         OSError: it cannot be written; names `path`, not the hidden file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
+        temporary, file = open_temporary(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    try:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            _give_name(temporary, path, is_new)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         if error.errno is None or error.filename not in (None, str(temporary)):
@@ -48,6 +55,20 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _give_name(temporary: Path, path: Path, is_new: bool) -> None:
+    """Rename a file that is written, while it is held: nobody takes it for a leftover."""
+    if is_new:
+        try:
+            os.link(temporary, path)
+            temporary.unlink()
+            return
+        except FileExistsError:
+            raise
+        except OSError:  # a file system on which a file has one name
+            path.touch(exist_ok=False)
+    temporary.replace(path)
 
 
 def refuse_unwritable(*folders: Path) -> None:
@@ -93,44 +114,12 @@ def _problem_of(place: Path) -> str | None:
     if not place.is_dir():
         return "not a folder"
     try:
-        with tempfile.NamedTemporaryFile(prefix=".probe-", suffix=".tmp", dir=place) as file:
+        with tempfile.TemporaryFile(dir=place) as file:  # without a name: a kill leaves nothing
             file.write(b"\0")
             file.flush()  # which a full disk does not take
     except OSError as error:
         return error.strerror or str(error)
     return None
-
-
-@contextmanager
-def only_one(path: Path, busy: UserError) -> Iterator[None]:
-    """Hold the lock of an existing file or folder while the block lasts.
-
-    A kill lets go of it. On a file system without locks everybody holds it.
-
-    Raises:
-        UserError: `busy`, when another process or block holds it.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            _lock(handle, busy)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, busy: UserError) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise busy from None
-
-
-def remove_leftovers(path: Path | str) -> None:
-    """Delete what killed programs left of `atomic_write` to this path; none may be at work."""
-    path = Path(path)
-    for leftover in path.parent.glob(f".{path.name[:50]}.{'[0-9a-f]' * 32}.tmp"):
-        leftover.unlink(missing_ok=True)
 
 
 class RefusedJsonError(ValueError):
@@ -231,6 +220,17 @@ def write_json(content: Any, path: Path | str) -> None:
     """Write `content` as indented JSON, whole or not at all."""
     content_bytes = json_bytes(content)
     with atomic_write(path) as file:
+        file.write(content_bytes)
+
+
+def write_new_json(content: Any, path: Path | str) -> None:
+    """Write `content` as indented JSON to a new file, whole or not at all.
+
+    Raises:
+        FileExistsError: it is there already.
+    """
+    content_bytes = json_bytes(content)
+    with atomic_write(path, is_new=True) as file:
         file.write(content_bytes)
 
 

@@ -73,6 +73,7 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
     """
     from serving.arch import arguments_of, network_check
     from utils.checkpoint import load_checkpoint, save_checkpoint
+    from utils.locks import remove_leftovers
 
     checkpoint, out_path = user_path(checkpoint, "checkpoint"), user_path(out_path, "out_path")
     refuse_unwritable_file(out_path)
@@ -80,6 +81,7 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
     arguments_of(loaded)
     network_check(loaded)
     kept = {key: value for key, value in loaded.content.items() if key not in TRAINING_ONLY}
+    remove_leftovers(out_path.parent)
     save_checkpoint({**kept, "config": loaded.config}, out_path)
     size = out_path.stat().st_size / 2**20
     get_logger("export").info(f"{out_path}: {size:.1f} MiB, from {checkpoint}")
