@@ -36,7 +36,8 @@ from data_loader.faces import read_faces
 from data_loader.sample import make_sample_data
 from faces.pictures import read_file
 from utils.errors import ConfigError, DataError
-from utils.files import write_json
+from utils.files import atomic_write, write_json
+from utils.locks import this_boot
 from utils.sample_image import find_faces
 from utils.scripts import get_Adience_clean, get_imdb_wiki_clean
 
