@@ -25,11 +25,7 @@ def recover(folder: Path, tune_name: str) -> None:
         ConfigError: the state was cut short, and nothing better is left.
     """
     target = folder / tune_name
-    for left in folder.glob(".ray-*"):
-        for path in left.glob(STAGED):
-            if _is_whole(path):
-                shutil.copy2(path, target / path.name)
-        remove_session(left)
+    _end_sessions(folder, target)
     states = sorted(target.glob(STATE))
     if target.exists() and not (states and _is_whole(states[-1])):
         raise ConfigError(
@@ -38,7 +34,7 @@ def recover(folder: Path, tune_name: str) -> None:
 
 
 def remove_killed_searches(parent: Path, tune_name: str) -> None:
-    """Remove the folders of searches that were killed before their first trial began.
+    """Remove what killed searches left of Ray, and folders of those whose first trial never began.
 
     Args:
         parent: of the folders.
@@ -47,10 +43,19 @@ def remove_killed_searches(parent: Path, tune_name: str) -> None:
     for lock in parent.glob(".*.lock"):
         folder = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
         with taken_over(lock, [folder]) as is_left:
+            if is_left:
+                _end_sessions(folder, folder / tune_name)
             if is_left and not (folder / tune_name).exists():
-                for left in folder.glob(".ray-*"):
-                    remove_session(left)
                 discard([folder])
+
+
+def _end_sessions(folder: Path, target: Path) -> None:
+    """Take the state that sessions of Ray had not copied to `target` yet, and remove them."""
+    for left in folder.glob(".ray-*"):
+        for path in left.glob(STAGED) if target.exists() else ():
+            if _is_whole(path):
+                shutil.copy2(path, target / path.name)
+        remove_session(left)
 
 
 def _is_whole(path: Path) -> bool:

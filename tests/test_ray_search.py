@@ -51,7 +51,8 @@ def save(config: Config, folder: Path) -> Path:
 
 
 def folder_of(config: Config) -> Path:
-    (folder,) = (Path(config["save_dir"]) / "hp-tuning").iterdir()
+    """Give the only search; the lock file of a killed one lies beside it."""
+    (folder,) = (Path(config["save_dir"]) / "hp-tuning").glob("[!.]*")
     return folder
 
 
