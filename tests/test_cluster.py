@@ -14,6 +14,7 @@ from helpers import ROOT, Config
 
 from cluster import code, session
 from cluster.code import code_version
+from cluster.cross_val import ray_engine
 from cluster.folders import keep_run, pack
 from cluster.options import add_arguments, engine_of
 from cluster.probe import node_problems
@@ -23,9 +24,11 @@ from data_loader.data_loaders import AgeDataLoader
 from data_loader.faces import Selection
 from data_loader.source import FaceSource, read_source
 from trainer.cross_val import Engine, cross_validate, sequential_engine
-from trainer.inputs import read_inputs
+from trainer.inputs import NO_INPUTS, read_inputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError
+from utils.locks import hold, this_boot
+from utils.run_folders import lock_path
 from utils.runtime import limited_threads
 
 # --- data read once ------------------------------------------------------------------------------
@@ -236,6 +239,24 @@ def test_ray_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ray_session(tmp_path / "ray", None, 0),
     ):
         pass
+
+
+def test_the_next_engine_removes_the_session_of_a_killed_one(
+    tmp_path: Path, cross_val_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes on stays; Ray itself is missing, so that nothing is started."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    config = ConfigParser(cross_val_config)
+    save_dir = Path(config["trainer"]["save_dir"])
+    killed, live = save_dir / ".ray-killed", save_dir / ".ray-live"
+    for folder in (killed, live):
+        (folder / "session_1").mkdir(parents=True)
+    lock_path(killed).write_text(this_boot())
+    held = hold(lock_path(live))
+    assert held is not None
+    with pytest.raises(ConfigError, match="this needs Ray"):
+        list(ray_engine(Share())(config, [(0, 0)], None, NO_INPUTS))
+    assert sorted(save_dir.iterdir()) == sorted([live, lock_path(live)])
 
 
 def test_programs_do_not_load_ray_before_they_need_it() -> None:

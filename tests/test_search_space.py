@@ -1,6 +1,7 @@
 import argparse
 import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,20 @@ import pytest
 from conftest import RunScript
 from helpers import ROOT, Config
 
+from cluster import session
+from search import run as search_run
 from search.options import NEWEST, what_to_search
 from search.outcome import Outcome, in_order, outcome_of, report_of, table
 from search.plot import plot
-from search.recovery import recover
+from search.recovery import recover, remove_killed_searches
 from search.run import find_unfinished
 from search.space import PARAMETERS, read_search
 from trainer.check import check
 from utils.errors import ConfigError
+from utils.files import read_json
+from utils.locks import this_boot
 from utils.options import script_parser
+from utils.run_folders import claim_folder, lock_path
 
 
 def shipped(**changes: Any) -> Config:
@@ -378,3 +384,77 @@ def test_a_state_of_which_no_whole_copy_is_left_is_refused(state: str, tmp_path:
 def test_a_search_that_has_no_state_yet_needs_no_recovery(tmp_path: Path) -> None:
     recover(tmp_path, "tune")
     assert list(tmp_path.iterdir()) == []
+
+
+def left_search(parent: Path, name: str) -> Path:
+    """Make the folder of a search that was killed, as far as every one gets."""
+    folder = parent / name
+    (folder / ".ray-1").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    lock_path(folder).write_text(this_boot())
+    return folder
+
+
+def test_a_search_that_was_killed_before_its_first_trial_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LINKS", tmp_path)
+    folder = left_search(tmp_path / "searches", "1")
+    for name, target in (("ray-a", folder / ".ray-1"), ("ray-b", tmp_path)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "r").symlink_to(target)
+    remove_killed_searches(folder.parent, "tune")
+    assert list(folder.parent.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ray-b", "searches"]
+
+
+def test_a_killed_search_with_trials_stays_and_its_state_is_made_whole(tmp_path: Path) -> None:
+    folder = left_search(tmp_path, "1")
+    state = killed_search(folder, "", '{"trials": 2}')
+    remove_killed_searches(tmp_path, "tune")
+    assert state.read_text() == '{"trials": 2}'
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "tune"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_search_that_goes_on_or_holds_a_foreign_file_stays(tmp_path: Path) -> None:
+    foreign = left_search(tmp_path, "1")
+    (foreign / "notes.txt").touch()
+    folder, held = claim_folder(tmp_path)
+    (folder / ".ray-2").mkdir()
+    remove_killed_searches(tmp_path, "tune")
+    assert (foreign / "notes.txt").exists()
+    assert (folder / ".ray-2").exists()
+    held.let_go()
+
+
+def test_the_mark_of_a_finished_search_is_written_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no results goes on; so nothing may be missing that a later call does not make."""
+    search = read_search(shipped(save_dir=str(tmp_path), num_samples=1))
+    monkeypatch.setattr(search_run, "_read_inputs", lambda _: None)
+    monkeypatch.setattr(search_run, "_run", lambda *_: [outcome(0, 0.5)])
+    written: list[str] = []
+    monkeypatch.setattr(search_run, "write_json", lambda _, path: written.append(path.name))
+    monkeypatch.setattr(search_run, "plot", lambda *_: written.append("hp-tuning.png"))
+    search_run.search_parameters(search, None)
+    assert written == ["config.json", "best-config.json", "hp-tuning.png", "results.json"]
+
+
+def test_a_picture_that_ends_a_search_leaves_its_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = read_search(shipped(save_dir=str(tmp_path), num_samples=1))
+    monkeypatch.setattr(search_run, "_read_inputs", lambda _: None)
+    monkeypatch.setattr(search_run, "_run", lambda *_: [outcome(0, 0.5)])
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search_run, "plot", interrupt)
+    monkeypatch.setattr(search_run, "_kept_if_begun", lambda _: nullcontext())
+    with pytest.raises(KeyboardInterrupt):
+        search_run.search_parameters(search, None)
+    (folder,) = (tmp_path / "hp-tuning").iterdir()
+    assert len(read_json(folder / "results.json")["trials"]) == 1
