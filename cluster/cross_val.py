@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from utils.config import ConfigParser
 from utils.errors import ClusterError
 from utils.locks import hold
 from utils.log import get_logger
-from utils.run_folders import lock_path, taken_over
+from utils.run_folders import lock_path, locked_path, taken_over
 
 POLL_S = 0.5
 SESSION = ".ray-"
@@ -58,17 +58,13 @@ def ray_engine(share: Share, address: str | None = None, stack_size: int | None 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Let the folder of a session not pass for a killed one's."""
-    held = hold(lock_path(folder))
-    try:
+    with hold(lock_path(folder)) or nullcontext():
         yield
-    finally:
-        if held is not None:
-            held.let_go()
 
 
 def _remove_killed_sessions(parent: Path) -> None:
     for lock in parent.glob(f".{SESSION}*.lock"):
-        folder = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+        folder = locked_path(lock)
         with taken_over(lock, [folder]) as is_left:
             if is_left:
                 remove_session(folder)

@@ -42,10 +42,8 @@ def keep_run(config: ConfigParser, models: Files, log: Files) -> Path:
         The run's folder.
     """
     save_dir, held = claim_folder(config.models_dir)
-    try:
+    with held:
         here = ConfigParser(config.config, run_id=save_dir.name, folder=config.folder)
         unpack(log, here.log_dir)
         unpack(models, save_dir)
-    finally:
-        held.let_go()
     return save_dir

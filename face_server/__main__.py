@@ -16,6 +16,7 @@ from face_server.app import create_app
 from face_server.body import MAX_BODY_BYTES
 from utils.cli import run
 from utils.errors import UserError
+from utils.face_address import url_of
 from utils.paths import user_text
 
 MAX_PORT = 65_535
@@ -74,8 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             channel_timeout=IDLE_TIMEOUT_S,
             ident=None,
         )
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        url = f"http://{host}:{server.effective_port}/"
+        url = url_of(options.host, server.effective_port)
         print(f"face server with the model pack {model} on {url}", flush=True)
         server.run()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from cluster.session import remove_session
 from utils.errors import ConfigError
 from utils.files import parse_json
-from utils.run_folders import discard, taken_over
+from utils.run_folders import discard, locked_path, taken_over
 
 STAGED = "session_*/artifacts/*/*/driver_artifacts/[!.]*state*-*"
 """State of the search, of what draws the values, of the display; a hidden file is half written."""
@@ -41,7 +41,7 @@ def remove_killed_searches(parent: Path, tune_name: str) -> None:
         tune_name: of Ray's folder in each.
     """
     for lock in parent.glob(".*.lock"):
-        folder = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+        folder = locked_path(lock)
         with taken_over(lock, [folder]) as is_left:
             if is_left:
                 _end_sessions(folder, folder / tune_name)

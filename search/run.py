@@ -87,13 +87,11 @@ def _held(config: dict[str, Any], folder: Path | None) -> Iterator[Path]:
     busy = ConfigError(f"{folder}: another process is running this search")
     if held is None:
         raise busy
-    try:
+    with held:
         if not (folder / CONFIG_NAME).exists():
             write_json(config, folder / CONFIG_NAME)
         with only_one(folder, busy):
             yield folder
-    finally:
-        held.let_go()
 
 
 @contextmanager

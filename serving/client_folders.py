@@ -96,8 +96,9 @@ def in_words(left_out: Counter[str]) -> str:
     >>> in_words(Counter({"hidden": 2, "not a picture by its name (.txt)": 3}))
     'left out: 3 not a picture by its name (.txt), 2 hidden'
     """
-    named = [f"{count:,} {reason}" for reason, count in left_out.most_common(_NUM_NAMED)]
-    num_others = left_out.total() - sum(count for _, count in left_out.most_common(_NUM_NAMED))
+    frequent = left_out.most_common(_NUM_NAMED)
+    named = [f"{count:,} {reason}" for reason, count in frequent]
+    num_others = left_out.total() - sum(count for _, count in frequent)
     if num_others:
         named.append(f"{num_others:,} of other kinds")
     return f"left out: {', '.join(named)}" if named else ""

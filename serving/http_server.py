@@ -23,6 +23,7 @@ from serving.http_parser import JsonErrorTask, Parser, RequestTimeout
 from serving.origins import CrossOrigin
 from serving.settings import Settings
 from utils.errors import ConfigError
+from utils.face_address import url_of
 from utils.log import get_logger
 from utils.text import cut
 
@@ -88,9 +89,7 @@ def serve(application: Any, settings: Settings, on_end: Callable[[], None]) -> N
     sockets: Sockets = {}
     server = _listen(application, settings, sockets)
     for listener in _listeners(sockets):
-        host = listener.effective_host
-        host = f"[{host}]" if ":" in host else host
-        logger.info(f"Serving on http://{host}:{listener.effective_port}/")
+        logger.info(f"Serving on {url_of(listener.effective_host, listener.effective_port)}")
     with _stop_signals() as stopped:
         while not stopped:
             wasyncore.loop(LOOP_S, True, sockets, count=1)

@@ -19,7 +19,6 @@ from utils.errors import CheckpointError, ConfigError
 from utils.network_check import NetworkCheck
 from utils.runtime import choose_device, choose_precision
 from utils.sizes import EMBEDDING_SIZE, NUM_GENDERS
-from utils.weights import load_weights
 
 KINDS = {"age": NUM_AGE_CLASSES, "gender": (NUM_GENDERS,)}
 
@@ -149,10 +148,11 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
             f"the original project's published {kind}.pth works too"
         )
     members = load_members(path)
-    counts = {_num_classes(kind, member) for member in members}
+    arguments = [_served_arguments(kind, member) for member in members]
+    counts = {one["num_classes"] for one in arguments}
     if len(counts) > 1:
         raise CheckpointError(f"{path}: its models have different numbers of classes: {counts}")
-    nets = [_load_net(member, device) for member in members]
+    nets = [_load_net(*pair, device) for pair in zip(members, arguments, strict=True)]
     return ServedModel(
         path=path,
         version=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
@@ -164,11 +164,11 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
     )
 
 
-def _num_classes(kind: str, checkpoint: Checkpoint) -> int:
-    """Check that a checkpoint can be served, and return its number of classes."""
+def _served_arguments(kind: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Check that a checkpoint can be served, and return the arguments of its network."""
     arguments = arguments_of(checkpoint)
     path, width = checkpoint.path, arguments["num_initial_features"]
-    num_classes: int = arguments["num_classes"]
+    num_classes = arguments["num_classes"]
     if width != EMBEDDING_SIZE:
         raise CheckpointError(f"{path}: takes {width} numbers a face, expected {EMBEDDING_SIZE}")
     if num_classes not in KINDS[kind]:
@@ -177,11 +177,11 @@ def _num_classes(kind: str, checkpoint: Checkpoint) -> int:
             f"{path}: {num_classes} classes, a model for {kind} has {expected}; are the "
             "two files mixed up?"
         )
-    return num_classes
+    return arguments
 
 
-def _load_net(checkpoint: Checkpoint, device: torch.device) -> ResMLP:
-    """Make a network with its weights, for evaluation."""
-    net = ResMLP(**arguments_of(checkpoint))
-    load_weights(net, checkpoint)
+def _load_net(checkpoint: Checkpoint, arguments: dict[str, Any], device: torch.device) -> ResMLP:
+    """Make a network with its weights, which `arguments_of` has checked, for evaluation."""
+    net = ResMLP(**arguments)
+    net.load_state_dict(checkpoint.state_dict)
     return net.to(device).eval()

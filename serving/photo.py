@@ -62,7 +62,7 @@ def prepare(content: bytes, side: int) -> Prepared:
             its EXIF turns it.
 
     Raises:
-        ImageError: the bytes are no picture, or a damaged one, or (`TOO_LARGE`) one of more than
+        ImageError: the bytes are no picture, or a damaged one, or (`TOO_LARGE`) one of more
             pixels than `LIMITS` allow.
     """
     with opened(content, LIMITS) as picture:

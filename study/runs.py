@@ -29,7 +29,7 @@ from utils.errors import ConfigError
 from utils.files import parse_json, read_json_or_none, write_json
 from utils.locks import only_one, remove_leftovers
 from utils.log import get_logger
-from utils.run_folders import claim_folder, remove_killed
+from utils.run_folders import claim_folder, locked_path, remove_killed
 
 DESCRIPTION = "study.json"
 AGAIN = "the same call again goes on"
@@ -84,7 +84,7 @@ def _find_or_make(root: Path, description: Record) -> Path:
 def _remove_killed(root: Path) -> None:
     """Remove the folders of studies that had not begun, and files that were being written."""
     for lock in root.glob(".*.lock"):
-        remove_killed(lock, [lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))])
+        remove_killed(lock, [locked_path(lock)])
     for folder, _, _ in os.walk(root):
         remove_leftovers(Path(folder))
 

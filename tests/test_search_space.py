@@ -16,7 +16,7 @@ from search.outcome import Outcome, in_order, outcome_of, report_of, table
 from search.plot import plot
 from search.recovery import recover, remove_killed_searches
 from search.run import find_unfinished
-from search.space import PARAMETERS, read_search
+from search.space import PARAMETERS, Search, read_search
 from trainer.check import check
 from utils.errors import ConfigError
 from utils.files import read_json
@@ -428,13 +428,18 @@ def test_a_search_that_goes_on_or_holds_a_foreign_file_stays(tmp_path: Path) -> 
     held.let_go()
 
 
+def search_of_one_trial(save_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
+    """Make a search whose only trial is done without data or training."""
+    monkeypatch.setattr(search_run, "_read_inputs", lambda _: None)
+    monkeypatch.setattr(search_run, "_run", lambda *_: [outcome(0, 0.5)])
+    return read_search(shipped(save_dir=str(save_dir), num_samples=1))
+
+
 def test_the_mark_of_a_finished_search_is_written_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What has no results goes on; so nothing may be missing that a later call does not make."""
-    search = read_search(shipped(save_dir=str(tmp_path), num_samples=1))
-    monkeypatch.setattr(search_run, "_read_inputs", lambda _: None)
-    monkeypatch.setattr(search_run, "_run", lambda *_: [outcome(0, 0.5)])
+    search = search_of_one_trial(tmp_path, monkeypatch)
     written: list[str] = []
     monkeypatch.setattr(search_run, "write_json", lambda _, path: written.append(path.name))
     monkeypatch.setattr(search_run, "plot", lambda *_: written.append("hp-tuning.png"))
@@ -445,9 +450,7 @@ def test_the_mark_of_a_finished_search_is_written_last(
 def test_a_picture_that_ends_a_search_leaves_its_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = read_search(shipped(save_dir=str(tmp_path), num_samples=1))
-    monkeypatch.setattr(search_run, "_read_inputs", lambda _: None)
-    monkeypatch.setattr(search_run, "_run", lambda *_: [outcome(0, 0.5)])
+    search = search_of_one_trial(tmp_path, monkeypatch)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -94,10 +94,8 @@ def alone(path: Path) -> Iterator[None]:
     held = hold(lock_path(path))
     if held is None:
         raise ConfigError(f"{path}: another process is running this cross-validation")
-    try:
+    with held:
         yield
-    finally:
-        held.let_go()
 
 
 def read_results(path: Path) -> Results:

@@ -184,7 +184,7 @@ class ConfigParser:
         Raises:
             PathError: it cannot.
         """
-        refuse_unwritable(self._root, self.models_dir, self._root / "log" / self._name)
+        refuse_unwritable(self._root, self.models_dir, self._logs_dir)
 
     @property
     def _name(self) -> str:
@@ -214,7 +214,11 @@ class ConfigParser:
     @property
     def log_dir(self) -> Path:
         """Folder of the log and the TensorBoard events."""
-        return self._root / "log" / self._name / self.run_id
+        return self._logs_dir / self.run_id
+
+    @property
+    def _logs_dir(self) -> Path:
+        return self._root / "log" / self._name
 
 
 def _with_defaults(config: Config) -> Config:

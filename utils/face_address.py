@@ -84,6 +84,15 @@ def same_server(url: str) -> str:
     return f"{parts.scheme}://{host}:{port_of(parts)}{target_of(parts)}"
 
 
+def url_of(host: str, port: int) -> str:
+    """Write the URL of a server that listens on an address.
+
+    >>> url_of("127.0.0.1", 80), url_of("::1", 80)
+    ('http://127.0.0.1:80/', 'http://[::1]:80/')
+    """
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
 def port_of(parts: SplitResult) -> int:
     """Give the port of a URL, also when it does not name it."""
     return parts.port or (443 if parts.scheme == "https" else 80)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from utils.errors import UserError
 
@@ -48,7 +48,10 @@ def only_one(path: Path, busy: UserError) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Held:
-    """A lock file that this process holds; it is removed when the lock is let go."""
+    """A lock file that this process holds; it is removed when the lock is let go.
+
+    As a context manager it is held while the block lasts.
+    """
 
     path: Path
     handle: int
@@ -58,6 +61,12 @@ class Held:
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
         os.close(self.handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
 
 
 def hold(path: Path) -> Held | None:

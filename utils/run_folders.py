@@ -26,6 +26,15 @@ def lock_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
+def locked_path(lock: Path) -> Path:
+    """Name the file or folder that a lock file is of.
+
+    >>> locked_path(lock_path(Path("models/run"))) == Path("models/run")
+    True
+    """
+    return lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+
+
 def claim_folder(parent: Path) -> tuple[Path, Held]:
     """Make a folder named after the time, and hold its lock; the name is nobody else's."""
     return next(filter(None, (_claim(parent / run_id) for run_id in _run_ids())))
@@ -89,7 +98,7 @@ def remove_killed_runs(root: Path) -> None:
         with taken_over(lock, []):
             pass
     for lock in root.glob("models/*/.*.lock"):
-        folder = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+        folder = locked_path(lock)
         remove_killed(lock, [folder, root / "log" / folder.parent.name / folder.name])
 
 
