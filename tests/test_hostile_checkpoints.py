@@ -17,6 +17,7 @@ from model.model import ResMLP
 from model.shapes import expected_weights
 from serving.models import load_model
 from utils.checkpoint import load_checkpoint, load_members
+from utils.config import ConfigParser
 from utils.errors import CheckpointError
 from utils.scripts import export_model, make_ensemble
 
@@ -100,6 +101,28 @@ def test_a_made_up_checkpoint_ends_scripts_with_one_line(
         assert "Traceback" not in outcome.err
         assert len(outcome.err.splitlines()) <= 3  # the problems of a config, one line each
     assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("script", ["train.py", "test.py"])
+def test_a_network_that_is_larger_than_its_weights_is_not_built(
+    script: str,
+    small_config: MakeConfig,
+    tmp_path: Path,
+    run_script: RunScript,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = small_config(**{"arch.args.num_residuals_per_block": 50})
+    path = write({**content_of(config=config), "resume": {}}, tmp_path / "age.pth")
+    original = ConfigParser.init_obj
+
+    def init_obj(self: ConfigParser, name: str, *args: Any, **kwargs: Any) -> Any:
+        assert name != "arch", "the network was built"
+        return original(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(ConfigParser, "init_obj", init_obj)
+    outcome = run_script(script, "-r", path)
+    assert (outcome.code, len(outcome.err.splitlines())) == (2, 1)
+    assert "does not fit the network" in outcome.err
 
 
 WEIGHTS = [name for name in CONTENTS if "weight" in name or "epoch" in name or "variance" in name]
