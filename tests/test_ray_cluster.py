@@ -30,6 +30,11 @@ def nodes_that_ran(config: Config, cluster: Cluster) -> set[str]:
     return {name for name in names for text in texts if f"{cluster.folder / name}/" in text}
 
 
+def num_finished(config: Config) -> int:
+    """Count the runs whose results are written."""
+    return len(json.dumps(results_of(config)["checkpoints"]).split(".pth")) - 1
+
+
 def test_a_study_and_a_search_survive_the_death_of_a_node_with_the_same_numbers(
     cluster: Cluster, cross_val_config: Config, data_dir: Path, tmp_path: Path
 ) -> None:
@@ -39,8 +44,9 @@ def test_a_study_and_a_search_survive_the_death_of_a_node_with_the_same_numbers(
     path = save_config(study, tmp_path)
     script = Script("cross-val.py", "-c", path, "--address", cluster.address, **cluster.variables)
     assert wait_until(lambda: nodes_that_ran(study, cluster) == {"head", "worker"})
+    assert wait_until(lambda: num_finished(study) >= 2)  # logs are there before results are
     cluster.worker.kill()
-    num_done = len(json.dumps(results_of(study)["checkpoints"]).split(".pth")) - 1
+    num_done = num_finished(study)
     outcome = script.end()
     assert (outcome.code, outcome.err) == (0, "")
     assert 2 <= num_done < 25
