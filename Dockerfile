@@ -20,6 +20,7 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then index="--index-url $TORCH_INDEX_URL"; fi 
 
 COPY base base
 COPY faces faces
+COPY http_client http_client
 COPY model model
 COPY serving serving
 COPY utils utils

@@ -16,6 +16,7 @@ import numpy as np
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
+from faces.client import FaceServer
 from serving.answers import NO_FACES, answer, error_response, json_response
 from serving.bodies import BodyError, read_embeddings
 from serving.engine import ClosedError, Engine
@@ -32,7 +33,6 @@ from serving.settings import Settings, read_settings, settings_from_arguments
 from utils.body_encoding import refusal_of_encoding
 from utils.cli import run
 from utils.errors import UserError
-from utils.face_client import FaceServer
 from utils.log import get_logger
 from utils.runtime import limited_threads
 from utils.sizes import EMBEDDING_SIZE

@@ -9,7 +9,7 @@ when all photos were annotated, 1 when some failed, 2 when nothing could be done
 
 import sys
 
-from serving.client import parse_options, run_client
+from photo_client.client import parse_options, run_client
 from utils.cli import run
 
 

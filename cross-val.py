@@ -7,10 +7,10 @@ python cross-val.py --engine stacked
 python cross-val.py --engine ray
 """
 
-from cluster.options import add_arguments as add_engine_arguments
-from cluster.options import engine_of
+from cross_val.cross_validate import add_arguments, cross_validate
+from cross_val.options import add_arguments as add_engine_arguments
+from cross_val.options import engine_of
 from trainer.check import check
-from trainer.cross_val import add_arguments, cross_validate
 from utils.cli import run
 from utils.config import ConfigParser
 from utils.options import script_parser

@@ -20,7 +20,7 @@ scripts "make_sample_data('$data')"
 
 step "2. Extract embeddings over HTTP, from a stand-in for the face server"
 port=$(free_port)
-python -m utils.stand_in_server --port "$port" &
+python -m sample.stand_in_server --port "$port" &
 trap 'kill $(jobs -p)' EXIT
 scripts "extract_Adience_arcface('aligned', docker_port=$port, resize=640, data_dir='$data')"
 for name in imdb wiki; do

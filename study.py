@@ -7,7 +7,7 @@ python study.py --only gender,c --data_dir data/sample -o seeds=[0] -o trainer.e
 
 from functools import partial
 
-from study.command import main
+from studies.command import main
 from utils.cli import run
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from base.resume import (
     random_state,
     resume,
 )
+from faces.out_of_distribution import NetworkCheck
 from utils.checkpoint import (
     Checkpoint,
     copy_checkpoint,
@@ -37,7 +38,6 @@ from utils.checkpoint import (
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import DivergedError
-from utils.network_check import NetworkCheck
 from utils.runtime import Precision
 
 PER_BATCH_SCHEDULERS = ("OneCycleLR", "CyclicLR")

@@ -6,11 +6,11 @@ import torch
 from torch.nn import functional
 
 from benchmarks.measuring import Seconds, timed
+from cross_val.cross_validate import run_config
+from cross_val.results import Finished
 from model.inference import layers_of
 from model.model import ResMLP
-from trainer.cross_val import run_config
 from trainer.fit import training_loader
-from trainer.study_results import Finished
 from utils.config import ConfigParser
 from utils.runtime import precision_of
 

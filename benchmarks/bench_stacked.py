@@ -33,13 +33,13 @@ from benchmarks.bare_stack import NUM_MEMBERS, time_bare
 from benchmarks.measuring import Seconds, timed
 from benchmarks.random_data import write_random_adience
 from benchmarks.stock import stock_training
-from cluster.cross_val import ray_engine
 from cluster.session import Share
-from trainer.cross_val import Engine, run_config, sequential_engine
+from cross_val.cross_validate import Engine, run_config, sequential_engine
+from cross_val.ray_engine import ray_engine
+from cross_val.results import Finished, Run
+from cross_val.stacked_engine import stacked_engine, stacks_of
 from trainer.fit import training_loader
 from trainer.inputs import read_inputs
-from trainer.stacked_engine import stacked_engine, stacks_of
-from trainer.study_results import Finished, Run
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.runtime import cpu_has_bfloat16

@@ -7,7 +7,17 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("base", "cluster", "data_loader", "model", "search", "trainer", "utils")
+FOLDERS = (
+    "base",
+    "cluster",
+    "cross_val",
+    "data_loader",
+    "faces",
+    "model",
+    "search",
+    "trainer",
+    "utils",
+)
 """What a training imports."""
 
 

@@ -11,8 +11,8 @@ from data_loader.dataset import FaceDataset, number_subjects
 from data_loader.faces import Faces, Selection
 from data_loader.labels import GENDERS, ages_to_classes, genders_to_classes
 from data_loader.source import FaceSource, read_source
-from utils.ages import NUM_AGE_CLASSES
 from utils.errors import DataError
+from utils.labels import NUM_AGE_CLASSES
 from utils.sizes import NUM_FOLDS
 
 

@@ -15,8 +15,7 @@ from data_loader.joining import refuse_foreign
 from utils.errors import DataError
 from utils.files import read_json
 from utils.runtime import generator
-from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
-from utils.wire_decode import NORM_BOUNDS
+from utils.sizes import EMBEDDING_SIZE, NORM_BOUNDS, NUM_FOLDS
 
 CHUNK_ROWS = 8192
 """Rows copied at a time: 16 MiB of embeddings."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from faces.out_of_distribution import NetworkCheck, draw
 from utils.errors import DataError
-from utils.network_check import NetworkCheck, draw
 
 SAMPLE_ROWS = 1000
 """Of each data set, to be judged by the others."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from utils.ages import ages_to_classes
+from utils.labels import ages_to_classes
 
 GENDERS = ("m", "f")
 """Class 0 is male, class 1 is female."""

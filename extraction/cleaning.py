@@ -1,7 +1,7 @@
 """From the stored answers of the face server to the data files that training reads.
 
 `clean_adience` and `clean_imdb_wiki` read the labels, judge every image by the rules of
-`data_loader.cleaned`, and write data file, counts, a picture of the ages, and a list of the files
+`extraction.cleaned`, and write data file, counts, a picture of the ages, and a list of the files
 that could not be used.
 """
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_loader import adience, imdb_wiki
-from data_loader.cleaned import (
+from data_loader.faces import with_data_dir
+from extraction import adience, imdb_wiki
+from extraction.cleaned import (
     DET_SCORE,
     Face,
     Record,
@@ -21,15 +22,13 @@ from data_loader.cleaned import (
     judge_faces,
     missing_label,
 )
-from data_loader.cleaned_files import (
+from extraction.cleaned_files import (
     CleanedPaths,
     NothingLeftError,
     Settings,
     cleaned_paths,
     write_cleaned,
 )
-from data_loader.faces import with_data_dir
-from data_loader.sample import STATE_FILE
 from extraction.cleaning_lock import only_cleaning
 from extraction.embeddings import (
     AS_IT_WAS_SUFFIX,
@@ -42,10 +41,13 @@ from extraction.failures import Failures
 from extraction.sorts import choose_extraction, extractions_of, of_sort, refuse_nothing_stored
 from extraction.stats import plot_ages, table
 from utils.errors import DataError
+from utils.figures import optional_picture
 from utils.files import refuse_unwritable
 from utils.locks import remove_leftovers
 from utils.log import get_logger
-from utils.pictures import optional_picture
+
+SAMPLE_MARK = "sample.json"
+"""The file that tells a synthetic sample from a download."""
 
 _logger = get_logger("cleaning")
 
@@ -199,7 +201,7 @@ def _write(source: _Source, settings: Settings, judge: "_Judge", remove_corrupt:
 
 def _title(name: str, options: CleaningOptions) -> str:
     """Name the data set in tables and pictures; a synthetic sample is called one."""
-    is_sample = (Path(options.data_dir) / STATE_FILE).is_file()
+    is_sample = (Path(options.data_dir) / SAMPLE_MARK).is_file()
     return f"{name} (synthetic sample)" if is_sample else name
 
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from base.interrupt import StopRequest
+from faces.client import Answer, AnswerError, FaceServer, ServerAwayError
 from utils.cli import Interrupted
 from utils.errors import UserError
-from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError
 from utils.log import get_logger
 
 IMAGE = "tae898/face-detection-recognition"

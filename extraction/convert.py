@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from data_loader import adience, imdb_wiki
-from data_loader.cleaned import Face, Record
-from data_loader.cleaned_files import RowWriter, cleaned_paths, row_dtype, to_disk, writing
 from data_loader.faces import holds_objects
-from data_loader.originals import backup_of_original, keep
+from extraction import adience, imdb_wiki
+from extraction.cleaned import Face, Record
+from extraction.cleaned_files import RowWriter, cleaned_paths, row_dtype, to_disk, writing
+from extraction.originals import backup_of_original, keep
 from utils.errors import DataError
 from utils.files import atomic_write, refuse_unwritable
 from utils.legacy import OriginalRecords, read_original_records

@@ -9,8 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from base.interrupt import StopRequest
-from data_loader import adience, imdb_wiki
-from data_loader.cleaned import Record
+from extraction import adience, imdb_wiki
+from extraction.cleaned import Record
 from extraction.options import Options
 from extraction.pipeline import Pipeline, Settings
 from extraction.pool import ServerPool
@@ -18,9 +18,9 @@ from extraction.record import find_reference, new_record, read_record, update_re
 from extraction.report import FAILED_NAME, Tally, write_failed
 from extraction.servers import ReadyServers, addresses_of, ready_servers
 from extraction.store import Inventory, only_extraction, take_inventory
+from faces.client import FaceServer
 from utils.cli import Interrupted
 from utils.errors import DataError
-from utils.face_client import FaceServer
 from utils.files import refuse_unwritable
 from utils.locks import remove_leftovers
 from utils.log import get_logger

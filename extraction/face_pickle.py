@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from utils.face_client import Face
+from faces.client import Face
 
 PROTOCOL = b"\x80\x03"
 STOP = b"."

@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_loader.cleaned_files import writing
+from extraction.cleaned_files import writing
 from extraction.embeddings import UnusableError
 from utils.files import atomic_write
 from utils.log import get_logger

@@ -9,9 +9,9 @@ from typing import Any
 from extraction.container import START_TIMEOUT_S, ContainerOptions
 from extraction.pipeline import Settings
 from extraction.pool import Waits
+from faces.client import DEFAULT_TIMEOUT_S
 from faces.squares import DEFAULT_RESIZE, JPEG_QUALITY
 from utils.errors import DataError
-from utils.face_client import DEFAULT_TIMEOUT_S
 
 DEFAULT_PORT = 10002
 MAX_RESIZE = 4096

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from extraction.same_network import OtherNetworkError, Reference
+from faces.client import Answer, AnswerError, FaceServer, ServerAwayError, probe_body
 from utils.errors import UserError
-from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError, probe_body
 from utils.log import get_logger
 
 logger = get_logger("extraction")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from faces.client import Answer
 from utils.errors import UserError
-from utils.face_client import Answer
 
 MIN_COSINE = 0.99
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from base.interrupt import StopRequest
 from extraction.container import ContainerError, ContainerOptions, containers
 from extraction.pool import Waits
+from faces.client import Answer, AnswerError, FaceServer, ServerAwayError
+from utils.addresses import same_server, server_url
 from utils.errors import DataError
-from utils.face_address import same_server, server_url
-from utils.face_client import Answer, AnswerError, FaceServer, ServerAwayError
 from utils.log import get_logger
 
 NUM_LOOKS = 4

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_loader.cleaned import Record, missing_label
+from extraction.cleaned import Record, missing_label
 from extraction.embeddings import RESIZED_SUFFIX, EmbeddingStore
 from extraction.record import OTHERS, RECORD_NAME, read_record
 from utils.errors import DataError

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_loader.adience import CLASS_LABELS
-from data_loader.cleaned import Tally
-from data_loader.cleaned_files import writing
-from utils.ages import ADIENCE_CENTRES
+from extraction.adience import CLASS_LABELS
+from extraction.cleaned import Tally
+from extraction.cleaned_files import writing
+from utils.figures import new_figure
 from utils.files import atomic_write
-from utils.pictures import new_figure
+from utils.labels import ADIENCE_CENTRES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from extraction.embeddings import AS_IT_WAS_SUFFIX, RESIZED_SUFFIX
 from extraction.face_pickle import pickle_faces
+from faces.client import Face
 from utils.errors import DataError
-from utils.face_client import Face
 from utils.locks import only_one
 
 _TEMPORARY_SUFFIX = ".pkl-part"

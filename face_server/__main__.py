@@ -14,9 +14,9 @@ from waitress import create_server
 from face_server.analysis import load_pack, model_name
 from face_server.app import create_app
 from face_server.body import MAX_BODY_BYTES
+from utils.addresses import url_of
 from utils.cli import run
 from utils.errors import UserError
-from utils.face_address import url_of
 from utils.paths import user_text
 
 MAX_PORT = 65_535

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from face_server.square import SIDE, Square
+from faces.wire import FaceArrays
+from faces.wire_decode import MAX_MODEL_LENGTH
 from utils.errors import UserError
 from utils.sizes import EMBEDDING_SIZE
-from utils.wire import FaceArrays
-from utils.wire_decode import MAX_MODEL_LENGTH
 
 MAX_FACES = 512
 """Most faces that are answered, of more the largest ones near the middle: each costs a pass of the

@@ -13,9 +13,9 @@ from face_server.analysis import Analysis, find_faces
 from face_server.body import MAX_BODY_BYTES, BodyError, image_of
 from face_server.square import Square, square_of
 from faces.errors import ImageError
+from faces.wire import encode_faces
 from utils.body_encoding import refusal_of_encoding
 from utils.log import get_logger
-from utils.wire import encode_faces
 
 logger = get_logger("face_server")
 

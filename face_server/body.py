@@ -4,8 +4,8 @@ import binascii
 import json
 import re
 
+from faces.wire import BYTES, IMAGE_KEY
 from utils.errors import UserError
-from utils.wire import BYTES, IMAGE_KEY
 
 MAX_BODY_BYTES = 16 * 2**20
 """A picture of 12 MiB, which base64 makes a third longer."""
@@ -37,7 +37,7 @@ def image_of(body: bytes) -> bytes:
     times its memory.
 
     Raises:
-        BodyError: the body is anything else than what `utils.wire.encode_request` makes, white
+        BodyError: the body is anything else than what `faces.wire.encode_request` makes, white
             space between the JSON's tokens aside.
 
     >>> image_of(b'"{\\"image\\": {\\"py/b64\\": \\"YWJj\\"}}"')

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from utils.ages import class_years
+from utils.labels import class_years
 
 
 def cse(

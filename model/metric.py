@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from utils.ages import ages_to_classes, class_years
+from utils.labels import ages_to_classes, class_years
 
 RELAXED_BOUNDS_YEARS = (3.0, 7.0, 13.5, 22.5, 35.0, 45.5, 56.5)
 """Lower bounds of the original's groups from the second on."""

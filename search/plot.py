@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from search.outcome import Outcome
 from search.space import BOUNDS, PARAMETERS, Search
+from utils.figures import new_figure
 from utils.files import atomic_write
-from utils.pictures import new_figure
 
 COLOURS = "viridis_r"
 """Dark is good; read alike by all eyes, and in grey."""

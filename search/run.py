@@ -25,10 +25,10 @@ from trainer.inputs import Inputs, read_inputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError, SearchError
+from utils.figures import optional_picture
 from utils.files import read_json_or_none, refuse_unwritable, write_json
 from utils.locks import Held, hold, only_one
 from utils.log import get_logger
-from utils.pictures import optional_picture
 from utils.run_folders import claim_folder, lock_path
 
 CONFIG_NAME = "config.json"

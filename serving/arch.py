@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from faces.out_of_distribution import NetworkCheck
 from model.shapes import expected_weights
 from utils.checkpoint import Checkpoint
 from utils.errors import CheckpointError
 from utils.files import read_json
-from utils.network_check import NetworkCheck
 from utils.original import from_original
 from utils.weights import check_fit
 

@@ -22,8 +22,8 @@ from waitress.server import BaseWSGIServer, create_server
 from serving.http_parser import JsonErrorTask, Parser, RequestTimeout
 from serving.origins import CrossOrigin
 from serving.settings import Settings
+from utils.addresses import url_of
 from utils.errors import ConfigError
-from utils.face_address import url_of
 from utils.log import get_logger
 from utils.text import cut
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from faces.out_of_distribution import NetworkCheck
 from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
 from model.model import ResMLP
 from serving.arch import arguments_of, network_check
-from utils.ages import NUM_AGE_CLASSES, class_years
 from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
-from utils.network_check import NetworkCheck
+from utils.labels import NUM_AGE_CLASSES, class_years
 from utils.runtime import choose_device, choose_precision
 from utils.sizes import EMBEDDING_SIZE, NUM_GENDERS
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from faces.client import Answer, AnswerError, Face, FaceServer, ServerAwayError
 from faces.errors import TOO_LARGE, ImageError
+from faces.photo import Prepared, prepare
 from serving.bodies import BodyError
 from serving.engine import Engine
-from serving.photo import Prepared, prepare
 from serving.query import check_passes
 from serving.settings import Settings
-from utils.face_client import Answer, AnswerError, Face, FaceServer, ServerAwayError
 
 
 class FaceServerError(Exception):

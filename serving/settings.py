@@ -12,10 +12,10 @@ from dataclasses import Field, InitVar, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from faces.photo import MAX_SEND_SIDE
 from serving.origins import read_origins
-from serving.photo import MAX_SEND_SIDE
+from utils.addresses import server_url
 from utils.errors import ConfigError, DataError
-from utils.face_address import server_url
 from utils.paths import user_text
 from utils.text import shown
 

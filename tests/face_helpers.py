@@ -14,8 +14,8 @@ from extraction.container import ContainerOptions
 from extraction.options import Options
 from extraction.pipeline import Settings
 from extraction.pool import Waits
-from utils.face_client import Answer, Face, FaceServer
-from utils.sample_image import GRID_SIZE, GridFace, draw_picture, encode_picture, unit
+from faces.client import Answer, Face, FaceServer
+from sample.grid_faces import GRID_SIZE, GridFace, draw_picture, encode_picture, unit
 
 QUICK = Waits(
     retries_s=(0.001, 0.002, 0.004, 0.008), probes_s=(0, 0.002, 0.01), give_up_s=0.5

@@ -15,8 +15,8 @@ from werkzeug.serving import make_server
 
 from app import create_app
 from model.model import ResMLP
+from sample.grid_faces import GRID_SIZE, GridFace, draw_picture, encode_picture
 from utils.checkpoint import save_checkpoint
-from utils.sample_image import GRID_SIZE, GridFace, draw_picture, encode_picture
 
 ARCH: dict[str, Any] = {
     "dropout": 0.2,

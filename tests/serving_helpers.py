@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from werkzeug.test import TestResponse
 
 from app import Server, create_app
+from faces.out_of_distribution import NetworkCheck
 from model.model import ResMLP
+from sample.grid_faces import GRID_SIZE, GridFace, draw_picture
 from serving import http_server
 from serving.settings import Settings
 from utils.checkpoint import save_checkpoint
-from utils.network_check import NetworkCheck
-from utils.sample_image import GRID_SIZE, GridFace, draw_picture
 from utils.sizes import EMBEDDING_SIZE
 
 JSON = "application/json"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from data_loader.adience import COLUMNS
+from extraction.adience import COLUMNS
 from utils.sizes import NUM_FOLDS
 
 RESIZED, AS_IT_WAS = ".RESIZED.pkl", ".pkl"

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loader.faces import read_faces
-from study.metrics import Identity
-from utils.ages import ages_to_classes, class_years
+from studies.metrics import Identity
 from utils.files import write_json
+from utils.labels import ages_to_classes, class_years
 
 NUM_CLASSES = {"gender": 2, "age8": 8, "age101": 101}
 Columns = dict[str, NDArray[Any]]

@@ -1,4 +1,4 @@
-"""Imports go down only: utils <- faces, base <- data_loader, model, trainer <- scripts."""
+"""Imports go down only, from the scripts to `utils`."""
 
 import ast
 import subprocess
@@ -10,17 +10,29 @@ from helpers import ROOT
 
 BELOW = {
     "utils": {"utils"},
-    "base": {"utils", "base"},
-    "data_loader": {"utils", "base", "data_loader"},
-    "extraction": {"utils", "faces", "base", "data_loader", "extraction"},
-    "faces": {"utils", "faces"},
+    "http_client": {"utils", "http_client"},
+    "faces": {"utils", "http_client", "faces"},
+    "base": {"utils", "faces", "base"},
+    "data_loader": {"utils", "faces", "base", "data_loader"},
     "model": {"utils", "base", "model"},
+    "extraction": {"utils", "http_client", "faces", "base", "data_loader", "extraction"},
+    "sample": {"utils", "faces", "base", "data_loader", "extraction", "sample"},
     "face_server": {"utils", "faces", "face_server"},
-    "serving": {"utils", "faces", "base", "data_loader", "model", "serving"},
-    "trainer": {"utils", "base", "data_loader", "model", "trainer"},
-    "cluster": {"utils", "base", "data_loader", "model", "trainer", "cluster"},
+    "photo_client": {"utils", "http_client", "faces", "photo_client"},
+    "serving": {"utils", "http_client", "faces", "base", "model", "serving"},
+    "trainer": {"utils", "faces", "base", "data_loader", "model", "trainer"},
+    "cluster": {"utils", "cluster"},
+    "cross_val": {
+        "utils",
+        "base",
+        "data_loader",
+        "model",
+        "trainer",
+        "cluster",
+        "cross_val",
+    },
     "search": {"utils", "base", "data_loader", "model", "trainer", "cluster", "search"},
-    "study": {"utils", "base", "data_loader", "model", "trainer", "cluster", "study"},
+    "studies": {"utils", "base", "data_loader", "model", "trainer", "cross_val", "studies"},
 }
 """What the modules of each folder may import of this project."""
 

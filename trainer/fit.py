@@ -15,6 +15,7 @@ from base.base_trainer import Log, Setup
 from base.resume import BEST_NAME
 from data_loader import data_loaders
 from data_loader.dataset import FaceDataset
+from faces.out_of_distribution import MIN_ROWS, NetworkCheck, draw
 from model import loss
 from model import model as arch
 from model.metric import Metric
@@ -26,7 +27,6 @@ from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.log import RunLog, run_log
-from utils.network_check import MIN_ROWS, NetworkCheck, draw
 from utils.runtime import choose_device, free_bytes, precision_of, seed_everything
 from utils.weights import check_fit, load_pretrained
 

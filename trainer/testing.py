@@ -7,6 +7,7 @@ from typing import Any
 from base.base_data_loader import BaseDataLoader
 from data_loader.data_loaders import dataset_title
 from data_loader.faces import read_extractors
+from faces.out_of_distribution import NetworkCheck
 from model import loss
 from model import model as arch
 from model.shapes import expected_weights
@@ -19,7 +20,6 @@ from utils.errors import ConfigError, DataError
 from utils.files import refuse_unwritable
 from utils.locks import remove_leftovers
 from utils.log import get_logger
-from utils.network_check import NetworkCheck
 from utils.run_folders import write_claimed_json
 from utils.runtime import choose_device, precision_of
 from utils.weights import check_fit, load_weights

@@ -29,8 +29,7 @@ from utils.legacy_machine import Machine
 from utils.legacy_names import LEAVES, MAX_PATH_LENGTH, ObjectArray, data_names
 from utils.legacy_pickle import run
 from utils.legacy_pth import load_pth
-from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
-from utils.wire_decode import NORM_BOUNDS
+from utils.sizes import EMBEDDING_SIZE, NORM_BOUNDS, NUM_FOLDS
 
 __all__ = [
     "OriginalRecords",

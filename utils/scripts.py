@@ -54,7 +54,7 @@ def make_sample_data(out_dir: Path | str = "data/sample") -> None:
 
     Takes some seconds; a folder that is complete is left as it is. See README.txt in the folder.
     """
-    from data_loader import sample
+    from sample import make as sample
 
     sample.make_sample_data(user_path(out_dir, "out_dir"))
 

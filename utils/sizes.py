@@ -3,6 +3,9 @@
 EMBEDDING_SIZE = 512
 """Numbers of an ArcFace embedding."""
 
+NORM_BOUNDS = (0.99, 1.01)
+"""An embedding of a length within these counts as one of unit length."""
+
 NUM_FOLDS = 5
 """Folds of Adience."""
 

@@ -1,0 +1,244 @@
+"""Seeds x folds on Adience: every run seeds itself, and what is done is not done again.
+
+The results file is written after every run. A call with the same config and the same input files
+finds the newest such results and adds the runs that they lack. Any one run reproduces alone, since
+it depends on its seed and fold only: --seed and --fold run it into a results file of its own.
+
+An engine decides where the runs are trained, and in which order they end.
+"""
+
+import argparse
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from base.base_trainer import Log, Setup
+from base.interrupt import StopRequest
+from cross_val.results import (
+    Finished,
+    Plan,
+    Results,
+    Run,
+    add,
+    alone,
+    open_results,
+    read_results,
+    summarise,
+    table,
+)
+from trainer.check import check
+from trainer.evaluate import evaluate
+from trainer.fit import fit, held_out_loader
+from trainer.inputs import NO_INPUTS, Inputs, read_inputs
+from utils.checkpoint import environment, load_checkpoint
+from utils.cli import Interrupted
+from utils.config import ConfigParser
+from utils.errors import ConfigError, DivergedError
+from utils.files import write_json
+from utils.log import get_logger
+from utils.runtime import choose_device, limited_threads, precision_of
+from utils.weights import load_weights
+
+Engine = Callable[[ConfigParser, Sequence[Run], Any, Inputs], Generator[Finished, None, None]]
+"""Trains runs and yields each when it is done, in any order.
+
+Takes the config, the runs (seed, fold) to do, a tqdm bar whose postfix may tell of runs under way,
+and the data as read. Raises what `run_one` does, once the runs that were done before have been
+yielded.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that cross-validation alone has."""
+    parser.add_argument("--seed", type=int, metavar="N", help="run this seed only; any seed may be")
+    parser.add_argument("--fold", type=int, metavar="K", help="hold out this fold only")
+    parser.add_argument("--anew", action="store_true", help="run again what was run before")
+
+
+def sequential_engine(threads: int | None = None) -> Engine:
+    """Make the engine that trains one run after the other in this process.
+
+    Args:
+        threads: of torch; None leaves their number as it is.
+    """
+
+    def run(
+        config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs
+    ) -> Generator[Finished, None, None]:
+        with limited_threads(threads):
+            device, line = choose_device(config["n_gpu"])
+            precision = precision_of(config, device)
+            get_logger("cross-val").info(f"{line}, {precision}")
+            for seed, fold in runs:
+                yield run_one(config, seed, fold, inputs=inputs)
+                get_logger("checkpoint", verbosity=0)  # what it says of the weights was said once
+
+    return run
+
+
+def cross_validate(
+    config: ConfigParser,
+    seed: int | None = None,
+    fold: int | None = None,
+    anew: bool = False,
+    engine: Engine | None = None,
+) -> Results:
+    """Run what is missing of seeds x folds; print and write the results.
+
+    Args:
+        config: checked, with num_cross_val and seeds, of Adience.
+        seed: run this one only.
+        fold: hold out this one only.
+        anew: run again what was run before, into a new file; a single run always is.
+        engine: trains the runs; by default one after the other.
+
+    Raises:
+        ConfigError: the config is not one of a cross-validation, or another process runs it.
+        PathError: its save_dir cannot be written.
+        DivergedError: a run diverged; names seed and fold. What was done stays.
+        Interrupted: Ctrl-C or SIGTERM came. What was done stays.
+    """
+    logger = get_logger("cross-val")
+    plan = _plan(config, seed, fold)
+    config.refuse_unwritable()
+    is_part = seed is not None or fold is not None
+    inputs = read_inputs(config, whole=True)  # what is wrong with it shows before files are made
+    config.remove_killed_runs()
+    path, results = open_results(config, plan, anew or is_part)
+    num_missing, num_runs = len(plan.missing(results)), len(plan.runs())
+    logger.info(f"Results: {path}, {num_runs - num_missing} of {num_runs} runs done")
+    with alone(path):
+        results = read_results(path) or results  # what another process wrote until it let go
+        if plan.missing(results):
+            with _telling_what_stays():
+                _run_missing(config, plan, results, path, engine or sequential_engine(), inputs)
+    logger.info(table(results, plan))
+    logger.info(f"Written: {path}")
+    return results
+
+
+@contextmanager
+def _telling_what_stays() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        get_logger("cross-val").warning("The runs that are done stay; the same call goes on")
+        raise
+
+
+def _run_missing(
+    config: ConfigParser,
+    plan: Plan,
+    results: Results,
+    path: Path,
+    engine: Engine,
+    inputs: Inputs,
+) -> None:
+    logger = get_logger("cross-val")
+    missing = plan.missing(results)
+    with (
+        StopRequest() as stop,
+        tqdm(total=len(missing), desc="runs", unit="run", disable=None) as bar,
+        closing(engine(config, missing, bar, inputs)) as finished_runs,
+    ):
+        for finished in finished_runs:
+            add(results, finished)
+            if not plan.missing(results):
+                results["stats"] |= summarise(results["stats"], plan)
+            write_json(results, path)
+            bar.update()
+            values = "  ".join(
+                f"{name} {value:.4f}" for name, value in finished.stats["test"].items()
+            )
+            logger.info(f"seed {finished.seed}, fold {finished.fold}: test {values}")
+            if stop.is_set and plan.missing(results):
+                raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
+
+
+def run_one(
+    config: ConfigParser,
+    seed: int,
+    fold: int,
+    on_epoch: Callable[[Log], None] | None = None,
+    inputs: Inputs = NO_INPUTS,
+) -> Finished:
+    """Train with one seed and one fold held out; evaluate its best epoch on all three splits.
+
+    Args:
+        config: of the cross-validation.
+        seed: of everything random.
+        fold: of Adience, held out.
+        on_epoch: called after every epoch with its log.
+        inputs: what was read before.
+
+    Raises:
+        DivergedError: names seed and fold.
+        Interrupted: Ctrl-C or SIGTERM came; this run is lost, those before are not.
+    """
+    run = run_config(config, seed, fold)
+    try:
+        fitted = fit(run, on_epoch, inputs)
+        stats = evaluate_best(run, fitted.setup, fitted.best_path, inputs)
+    except DivergedError as error:
+        raise DivergedError(f"seed {seed}, fold {fold}: {error}") from None
+    except Interrupted as interrupted:
+        raise Interrupted(
+            f"interrupted in seed {seed}, fold {fold}; the same call again begins with that run",
+            interrupted.exit_code,
+        ) from None
+    return Finished(seed, fold, stats, fitted.best_path, environment(fitted.setup.precision))
+
+
+def run_config(config: ConfigParser, seed: int, fold: int) -> ConfigParser:
+    """Give the config of one run."""
+    return ConfigParser(
+        config.config,
+        modification={"seed": seed, "data_loader.args.test_cross_val": fold},
+        check=check,
+        folder=config.folder,
+    )
+
+
+def evaluate_best(
+    config: ConfigParser, setup: Setup, best_path: Path, inputs: Inputs
+) -> dict[str, Log]:
+    """Evaluate the best epoch of a run on its three splits."""
+    load_weights(setup.model, load_checkpoint(best_path))
+    test = held_out_loader(config, inputs)
+    loaders = {
+        "train": setup.train_loader.unshuffled(setup.train_loader.rows),
+        "val": setup.valid_loader,
+        "test": test.unshuffled(test.rows),
+    }
+    return {
+        split: evaluate(setup.model, loader, setup.criterion, setup.metrics, setup.precision)
+        for split, loader in loaders.items()
+        if loader is not None
+    }
+
+
+def _plan(config: ConfigParser, seed: int | None, fold: int | None) -> Plan:
+    if config.resume is not None:
+        raise ConfigError(
+            "cross-val.py goes on by itself when it is called again; to start every run from "
+            "weights, use -o checkpoint=PATH"
+        )
+    content = config.config
+    missing = [key for key in ("num_cross_val", "seeds") if key not in content]
+    if missing:
+        raise ConfigError(f"cross-validation needs {' and '.join(missing)} in its config")
+    if content["data_loader"]["args"]["dataset"].lower() != "adience":
+        raise ConfigError(
+            "cross-validation needs the folds of Adience: set data_loader.args.dataset"
+        )
+    folds = range(content["num_cross_val"])
+    if fold is not None and fold not in folds:
+        raise ConfigError(f"--fold {fold}: expected one of {', '.join(map(str, folds))}")
+    if seed is not None and seed < 0:
+        raise ConfigError(f"--seed {seed}: expected 0 or more")
+    return Plan(
+        content["seeds"] if seed is None else [seed], list(folds) if fold is None else [fold]
+    )

@@ -1,0 +1,137 @@
+"""Runs of a cross-validation, on whatever machine Ray gives them."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from base.base_trainer import Log
+from cluster.code import code_version
+from cluster.folders import Files, pack
+from cross_val.cross_validate import run_one
+from cross_val.results import Finished, Run
+from cross_val.stacked_engine import train_stacks
+from trainer.inputs import Inputs
+from utils.config import ConfigParser
+from utils.errors import ClusterError, UserError
+from utils.runtime import limited_threads
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, and how.
+
+    Attributes:
+        config: of the cross-validation, checked.
+        threads: of torch.
+        code: version that the worker must have.
+        is_stacked: train the runs of a task together, as one network.
+    """
+
+    config: dict[str, Any]
+    threads: int
+    code: str
+    is_stacked: bool = False
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A finished run and its files; the best checkpoint is `best_name` in `models`."""
+
+    finished: Finished
+    best_name: str
+    models: Files
+    log: Files
+
+
+Outcome = Sent | Exception
+"""Of a run: what it made, or the error that the user can mend."""
+
+
+def run_remotely(order: Order, runs: Sequence[Run], inputs: Inputs, board: Any) -> list[Outcome]:
+    """Train and evaluate; give the errors that the user can mend instead of raising them.
+
+    Args:
+        order: the same for all tasks.
+        runs: seeds and folds; a single one unless the order is for stacks.
+        inputs: what the driver read; its arrays are views of the object store.
+        board: actor that is told of epochs.
+
+    Returns:
+        The outcome of each run. What ends a stack is that of all its runs that were under way.
+    """
+    outcomes: dict[Run, Outcome] = {}
+    try:
+        for run, outcome in _train(order, runs, inputs, board):
+            outcomes[run] = outcome
+    except (UserError, OSError) as error:
+        outcomes = dict.fromkeys(runs, error) | outcomes
+    except torch.OutOfMemoryError as error:
+        outcomes = dict.fromkeys(runs, _out_of_memory(error)) | outcomes
+    return [outcomes[run] for run in runs]
+
+
+def _out_of_memory(error: torch.OutOfMemoryError) -> ClusterError:
+    reason = str(error).partition(". ")[0]
+    return ClusterError(
+        f"{reason}: take a smaller --stack_size, or a larger part of a GPU (--gpus)"
+    )
+
+
+def _train(
+    order: Order, runs: Sequence[Run], inputs: Inputs, board: Any
+) -> Iterator[tuple[Run, Outcome]]:
+    if code_version() != order.code:
+        raise ClusterError(
+            f"a node has another version of the code ({code_version()}; the driver {order.code})"
+        )
+    train = _train_stacked if order.is_stacked else _train_single
+    with limited_threads(order.threads), tempfile.TemporaryDirectory() as folder:
+        config = ConfigParser(order.config, folder=Path(folder))
+        for run, outcome in train(config, runs, inputs, board):
+            yield run, _packed(outcome, Path(folder)) if isinstance(outcome, Finished) else outcome
+
+
+def _train_stacked(
+    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, board: Any
+) -> Iterator[tuple[Run, Finished | Exception]]:
+    def tell(run: Run, epoch: int, _: int) -> None:
+        board.note.remote(run, epoch)
+
+    return train_stacks(config, runs, inputs, tell)
+
+
+def _train_single(
+    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, board: Any
+) -> Iterator[tuple[Run, Finished | Exception]]:
+    (run,) = runs
+
+    def tell(log: Log) -> None:
+        board.note.remote(run, int(log["epoch"]))
+
+    yield run, run_one(config, *run, on_epoch=tell, inputs=inputs)
+
+
+def _packed(finished: Finished, folder: Path) -> Sent:
+    """Read a run's files below the temporary folder."""
+    save_dir = finished.best_path.parent
+    log_dir = folder / "log" / save_dir.relative_to(folder / "models")
+    return Sent(finished, finished.best_path.name, pack(save_dir), pack(log_dir))
+
+
+class Board:
+    """Tells which epochs are done; an actor beside the driver."""
+
+    def __init__(self) -> None:
+        self._epochs: dict[Run, int] = {}
+
+    def note(self, run: Run, epoch: int) -> None:
+        """Take in that a run has done this many epochs."""
+        self._epochs[run] = epoch
+
+    def read(self) -> dict[Run, int]:
+        """Give the epochs done by each run that began."""
+        return self._epochs

@@ -1,0 +1,192 @@
+"""Reads the answers of the face server by a closed grammar; nothing they name is ever called.
+
+An answer is JSON in which jsonpickle spells numpy's arrays, scalars and dtypes in one of two ways:
+as the call that rebuilds them (py/reduce), or in the words of its numpy handlers (py/object). Both
+are written out here, form by form; anything else is a `WireError`.
+"""
+
+import json
+import reprlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from faces.wire import ANSWER_KEY, MODEL_KEY, OLD_ANSWER_KEY, REFERENCE
+from faces.wire_arrays import ArrayReader, WireError
+from utils.sizes import EMBEDDING_SIZE, NORM_BOUNDS
+
+__all__ = ["EMBEDDING_SIZE", "Answer", "Face", "WireError", "decode_answer"]
+
+MAX_ANSWER_BYTES = 4 * 2**20
+MAX_OBJECTS = 2**16
+MAX_FACES = 1024
+MAX_DEPTH = 32
+MAX_MODEL_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """A face of an answer; boxes and landmarks in pixels of the picture that was sent.
+
+    Attributes:
+        bbox: float64 (4,), x1 y1 x2 y2.
+        det_score: how sure the detector is.
+        landmark: float64 (5, 2), eyes, nose, mouth corners, each x y.
+        embedding: float32 (512,), unit length.
+    """
+
+    bbox: npt.NDArray[np.float64]
+    det_score: float
+    landmark: npt.NDArray[np.float64]
+    embedding: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a face server said about a picture.
+
+    Attributes:
+        faces: None when the server could not use the picture, empty when it saw no face.
+        model: name of the network, when the server tells.
+    """
+
+    faces: list[Face] | None
+    model: str | None = None
+
+
+def decode_answer(text: bytes | str) -> Answer:
+    """Read an answer.
+
+    Raises:
+        WireError: the text is anything else than the encoding of faces, or a number in it is not
+            finite, or an embedding is not of unit length.
+
+    >>> decode_answer('{"face_detection_recognition": []}')
+    Answer(faces=[], model=None)
+    >>> decode_answer('{"fa_results": null, "model": "tiny"}')
+    Answer(faces=None, model='tiny')
+    """
+    content = _Decoder().value(_parse(text), 0)
+    if not isinstance(content, dict):
+        raise WireError(f"is a {_kind(content)}, a dict was expected")
+    keys = [key for key in (ANSWER_KEY, OLD_ANSWER_KEY) if key in content]
+    if len(keys) != 1:
+        raise WireError(f"has {len(keys)} of the keys {ANSWER_KEY!r} and {OLD_ANSWER_KEY!r}")
+    return Answer(_faces(content[keys[0]]), _model(content.get(MODEL_KEY)))
+
+
+def _parse(text: bytes | str) -> Any:
+    if len(text) > MAX_ANSWER_BYTES:
+        raise WireError(f"is longer than {MAX_ANSWER_BYTES} bytes")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise WireError("is nested too deeply") from None
+    except ValueError as error:  # not UTF-8, not JSON, or a number of thousands of digits
+        raise WireError(f"is not JSON: {error}"[:200]) from None
+
+
+class _Unfinished:
+    """Stands for an object whose end has not been reached: nothing may refer to it."""
+
+
+_UNFINISHED: Final = _Unfinished()
+
+
+class _Decoder:
+    """Turns the JSON of one answer into dicts, lists, arrays, dtypes and plain values.
+
+    Dicts, lists, arrays, scalars and dtypes are numbered from 0 as they begin, so that a py/id can
+    refer to them.
+    """
+
+    def __init__(self) -> None:
+        self._objects: list[Any] = []
+        self._arrays = ArrayReader(self.value, self._begin)
+
+    def _begin(self) -> int:
+        if len(self._objects) >= MAX_OBJECTS:
+            raise WireError(f"has more than {MAX_OBJECTS} objects")
+        self._objects.append(_UNFINISHED)
+        return len(self._objects) - 1
+
+    def value(self, node: Any, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise WireError("is nested too deeply")
+        if not isinstance(node, dict | list):
+            return node
+        if isinstance(node, dict) and REFERENCE in node:
+            return self._referred(node)
+        number = self._begin()
+        result = self._object(node, depth + 1)
+        self._objects[number] = result
+        return result
+
+    def _referred(self, node: dict[str, Any]) -> Any:
+        number = node[REFERENCE]
+        if len(node) != 1 or type(number) is not int or not 0 <= number < len(self._objects):
+            raise WireError(f"refers to an object that was not there before: {reprlib.repr(node)}")
+        found = self._objects[number]
+        if found is _UNFINISHED:
+            raise WireError(f"has an object {number} that refers to itself")
+        return found
+
+    def _object(self, node: dict[str, Any] | list[Any], depth: int) -> Any:
+        if isinstance(node, list):
+            return [self.value(item, depth) for item in node]
+        if any(key.startswith("py/") for key in node):
+            return self._arrays.read(node, depth)
+        return {key: self.value(item, depth) for key, item in node.items()}
+
+
+def _faces(content: Any) -> list[Face] | None:
+    if content is None:
+        return None
+    if not isinstance(content, list):
+        raise WireError(f"has a {_kind(content)} in place of the list of faces")
+    if len(content) > MAX_FACES:
+        raise WireError(f"has {len(content)} faces, at most {MAX_FACES} are read")
+    return [_face(face) for face in content]
+
+
+def _face(content: Any) -> Face:
+    if not isinstance(content, dict):
+        raise WireError(f"has a {_kind(content)} in place of a face")
+    vector = _numbers(content, "normed_embedding", (EMBEDDING_SIZE,))
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused
+        norm = float(np.linalg.norm(vector))
+    if not NORM_BOUNDS[0] <= norm <= NORM_BOUNDS[1]:
+        raise WireError(f"has an embedding of length {norm:.4g}, 1 was expected")
+    return Face(
+        bbox=_numbers(content, "bbox", (4,)),
+        det_score=float(_numbers(content, "det_score", ())),
+        landmark=_numbers(content, "landmark", (5, 2)),
+        embedding=vector.astype(np.float32),
+    )
+
+
+def _numbers(face: dict[str, Any], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Take the finite numbers of one field, as an array of their own."""
+    value = face.get(name)
+    if not isinstance(value, np.ndarray):
+        raise WireError(f"has a face whose {name} is a {_kind(value)}, an array was expected")
+    if value.shape != shape or value.dtype.kind == "b":
+        raise WireError(f"has a face whose {name} is {value.dtype} {value.shape}, expected {shape}")
+    numbers = np.array(value, np.float64, order="C")
+    if not np.isfinite(numbers).all():
+        raise WireError(f"has a face whose {name} is not finite")
+    return numbers
+
+
+def _model(name: Any) -> str | None:
+    if name is None:
+        return None
+    if not isinstance(name, str) or len(name) > MAX_MODEL_LENGTH or not name.isprintable():
+        raise WireError(f"has the name of a model that is none: {reprlib.repr(name)}")
+    return name
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else type(value).__name__

@@ -1,0 +1,1 @@
+"""A client of one HTTP server, with time limits, TLS and addresses as users write them."""

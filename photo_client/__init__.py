@@ -1,0 +1,1 @@
+"""What client.py does: ages and genders of the people on photos."""

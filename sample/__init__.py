@@ -1,0 +1,1 @@
+"""A synthetic stand-in for the three data sets and the face server, for the demo and the tests."""

@@ -1,0 +1,19 @@
+"""Stand-ins for the nodes of a cluster and for the board of a study."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cluster import session
+from cross_val.ray_runs import Board
+
+
+def nodes(monkeypatch: pytest.MonkeyPatch, *resources: dict[str, float]) -> None:
+    monkeypatch.setattr(session, "_resources", lambda: list(resources))
+
+
+def noted() -> tuple[Any, Board]:
+    """Give what stands for the actor in a worker, and the board behind it."""
+    board = Board()
+    return SimpleNamespace(note=SimpleNamespace(remote=board.note)), board

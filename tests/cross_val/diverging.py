@@ -1,0 +1,38 @@
+"""One run of a cross-validation that diverges: seed 0, fold 1.
+
+As a program it is cross-val.py, whose workers train that run so.
+"""
+
+import runpy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from cross_val import ray_engine as cross_val
+from cross_val import ray_runs as remote
+from cross_val import stacked_engine
+from cross_val.cross_validate import run_config
+from cross_val.ray_runs import Order, Outcome
+from cross_val.results import Run
+from trainer.check import check
+from trainer.inputs import Inputs
+from utils.config import ConfigParser
+
+
+def diverging_run_config(config: ConfigParser, seed: int, fold: int) -> ConfigParser:
+    """Give seed 0, fold 1 a rate far too high."""
+    own = run_config(config, seed, fold)
+    rate = {"optimizer.args.lr": 1e38} if (seed, fold) == (0, 1) else {}
+    return ConfigParser(own.config, modification=rate, check=check, folder=own.folder)
+
+
+def run_remotely(order: Order, runs: Sequence[Run], inputs: Inputs, board: Any) -> list[Outcome]:
+    """Travel to a worker whole, as Ray sends functions of a program, and change its engine."""
+    pytest.MonkeyPatch().setattr(stacked_engine, "run_config", diverging_run_config)
+    return remote.run_remotely(order, runs, inputs, board)
+
+
+if __name__ == "__main__":
+    pytest.MonkeyPatch().setattr(cross_val, "run_remotely", run_remotely)
+    runpy.run_path("cross-val.py", run_name="__main__")

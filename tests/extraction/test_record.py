@@ -1,0 +1,194 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from face_helpers import answering, face, options, picture_file, stored, vector, write_images
+
+from extraction import adience
+from extraction.extract import extract, extract_adience
+from extraction.pipeline import Settings
+from extraction.record import find_reference, new_record, read_record, update_record
+from extraction.same_network import OtherNetworkError
+from extraction.store import answer_path, write_answer
+from faces.client import Answer
+from sample.stand_in_server import Behaviour, StandInServer
+from utils.errors import ConfigError, DataError
+
+RESIZED, AS_IT_WAS = Settings(resize=640), Settings(resize=None)
+
+
+def record_of(folder: Path) -> Any:
+    return json.loads((folder / "extractor.json").read_text())
+
+
+def test_the_record_tells_what_made_the_embeddings(tmp_path: Path) -> None:
+    paths = write_images(tmp_path, 2)
+    with StandInServer(behaviour=Behaviour(model_name="tiny")) as server:
+        extract(tmp_path, paths, options(server.url, resize=256, jpeg_quality=90))
+    record = record_of(tmp_path)
+    assert list(record) == ["server", "model", "resize", "jpeg_quality", "date"]
+    date = record.pop("date")
+    assert len(date) == len("2022-01-31")
+    assert record == {"server": server.url, "model": "tiny", "resize": 256, "jpeg_quality": 90}
+
+
+def test_files_sent_as_they_are_have_no_size_and_no_quality() -> None:
+    record = new_record("image", None, AS_IT_WAS)
+    assert "model" not in record
+    assert (record["resize"], record["jpeg_quality"]) == (None, None)
+
+
+def test_a_record_stays_as_it_is_when_the_extraction_goes_on(tmp_path: Path) -> None:
+    old = new_record("first", "tiny", RESIZED) | {"date": "2021-01-01"}
+    update_record(tmp_path, old, 0)
+    assert update_record(tmp_path, new_record("first", "tiny", RESIZED), 5) == old
+    assert record_of(tmp_path) == old
+
+
+def test_another_server_that_goes_on_is_added_to_the_record(tmp_path: Path) -> None:
+    old = new_record("first", "tiny", RESIZED) | {"date": "2021-01-01"}
+    update_record(tmp_path, old, 0)
+    new = new_record("second", None, RESIZED)
+    added = {"server": "second", "date": new["date"]}
+    for _ in range(2):
+        assert update_record(tmp_path, new, 5) == old | {"also": [added]}
+    third = new_record("third", "tiny", RESIZED)
+    update_record(tmp_path, third, 5)
+    more = {"server": "third", "model": "tiny", "date": third["date"]}
+    assert record_of(tmp_path) == old | {"also": [added, more]}
+
+
+def test_a_record_without_any_answer_is_replaced(tmp_path: Path) -> None:
+    update_record(tmp_path, new_record("first", "tiny", RESIZED), 0)
+    new = new_record("second", "other", Settings(resize=320))
+    assert update_record(tmp_path, new, 0) == new
+
+
+def test_a_model_that_is_learned_later_is_added(tmp_path: Path) -> None:
+    update_record(tmp_path, new_record("first", None, RESIZED), 0)
+    assert update_record(tmp_path, new_record("first", "tiny", RESIZED), 5)["model"] == "tiny"
+
+
+@pytest.mark.parametrize("settings", [Settings(resize=320), Settings(jpeg_quality=90)])
+def test_other_settings_than_before_are_refused(tmp_path: Path, settings: Settings) -> None:
+    update_record(tmp_path, new_record("first", None, RESIZED), 0)
+    with pytest.raises(DataError, match="5 images that are done were sent with"):
+        update_record(tmp_path, new_record("first", None, settings), 5)
+
+
+def test_another_model_than_before_is_refused(tmp_path: Path) -> None:
+    update_record(tmp_path, new_record("first", "tiny", RESIZED), 0)
+    with pytest.raises(OtherNetworkError, match="'tiny', the server is 'large'"):
+        update_record(tmp_path, new_record("first", "large", RESIZED), 5)
+
+
+def test_both_sorts_of_answers_keep_a_record_each(tmp_path: Path) -> None:
+    resized, as_it_was = new_record("a", "m", RESIZED), new_record("b", "n", AS_IT_WAS)
+    update_record(tmp_path, resized, 0)
+    assert update_record(tmp_path, as_it_was, 0) == as_it_was | {"others": [resized]}
+    with pytest.raises(DataError):
+        update_record(tmp_path, new_record("a", "m", Settings(resize=320)), 5)
+    assert update_record(tmp_path, resized, 5) == resized | {"others": [as_it_was]}
+
+
+@pytest.mark.parametrize("text", ["[]", '{"others": 3}', '{"others": [3]}'])
+def test_a_file_that_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "extractor.json").write_text(text)
+    with pytest.raises(DataError, match="no record of an extraction"):
+        read_record(tmp_path)
+    (tmp_path / "extractor.json").write_text("{")
+    with pytest.raises(ConfigError, match="is not JSON"):
+        read_record(tmp_path)
+
+
+def test_a_folder_without_a_record_is_accepted(tmp_path: Path) -> None:
+    assert read_record(tmp_path) is None
+    new = new_record("a", None, RESIZED)
+    assert update_record(tmp_path, new, 5) == new
+
+
+def test_the_reference_is_an_image_with_a_face(tmp_path: Path) -> None:
+    paths = write_images(tmp_path, 6)
+    contents = [None, [], None, [face(3)], [face(4)]]
+    for path, content in zip(paths, contents, strict=False):
+        write_answer(answer_path(tmp_path / path, None), content)
+    answer_path(tmp_path / paths[0], None).write_bytes(b"damaged")
+    (tmp_path / paths[3]).unlink()
+    reference = find_reference(tmp_path, paths, AS_IT_WAS)
+    assert reference is not None
+    assert reference.name == paths[4]
+    assert (reference.embedding == vector(4)).all()
+    assert find_reference(tmp_path, paths[:3], AS_IT_WAS) is None
+
+
+def test_the_reference_is_looked_for_among_all_images_that_are_done(
+    tmp_path: Path, program_log: pytest.LogCaptureFixture
+) -> None:
+    paths = write_images(tmp_path, 302)
+    for path in paths[:-1]:
+        write_answer(answer_path(tmp_path / path, None), [])
+    assert find_reference(tmp_path, [], AS_IT_WAS) is None
+    assert "shows a face" not in program_log.text
+    assert find_reference(tmp_path, paths[:-1], AS_IT_WAS) is None
+    assert "none of the 301 images that are done shows a face" in program_log.text
+    write_answer(answer_path(tmp_path / paths[-1], None), [face(1)])
+    reference = find_reference(tmp_path, paths, AS_IT_WAS)
+    assert reference is not None
+    assert reference.name == paths[-1]
+
+
+def test_an_extraction_with_the_same_network_goes_on(tmp_path: Path) -> None:
+    paths = write_images(tmp_path, 6)
+    with StandInServer() as server:
+        extract(tmp_path, paths[:3], options(server.url))
+        tally = extract(tmp_path, paths, options(server.url))
+        assert (tally.num_before, tally.num_now) == (3, 3)
+        assert server.num_requests == 3 + 3 + 4  # looks at start and before use, one image again
+
+
+def test_an_extraction_with_another_network_stops_before_it_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_images(tmp_path, 6)
+    write_answer(answer_path(tmp_path / paths[0], None), [face(0)])
+    with (
+        answering(monkeypatch, lambda *_: Answer([face(1)])) as asked,
+        pytest.raises(OtherNetworkError, match=r"sent again, \d\d/\d\.jpg gave"),
+    ):
+        extract(tmp_path, paths, options("http://a/"))
+    assert len(asked) == 2  # the look whether it answers, and the image sent again
+    assert len(list(tmp_path.glob("*/*.pkl"))) == 1
+    assert stored(tmp_path / f"{paths[0]}.pkl")
+
+
+def write_adience(folder: Path) -> None:
+    """Write two images, both as 'aligned' and as 'raw', and the fold files that name them."""
+    header = "\t".join(adience.COLUMNS)
+    for fold in range(5):
+        rows = [f"me\t{number}.jpg\t7\t(25, 32)\tf" + "\t0" * 7 for number in range(2) if fold == 0]
+        path = folder / f"fold_{fold}_data.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join([header, *rows, ""]))
+    for form in adience.IMAGE_PATHS.values():
+        for number in range(2):
+            row = {"user_id": "me", "face_id": "7", "original_image": f"{number}.jpg"}
+            path = folder / form.format_map(row)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture_file(number))
+
+
+def test_both_sorts_of_adiences_images_are_of_one_network(tmp_path: Path) -> None:
+    write_adience(tmp_path / "Adience")
+    with StandInServer() as server:
+        made = options(server.url, resize=256)
+        tally = extract_adience("aligned", replace(made, data_dir=tmp_path))
+        assert (tally.num_total, tally.num_now) == (2, 2)
+        other = options(server.url, resize=320)
+        with pytest.raises(DataError, match="were sent with resize=256, asked for is resize=320"):
+            extract_adience("raw", replace(other, data_dir=tmp_path))
+        num_requests = server.num_requests
+        assert extract_adience("raw", replace(made, data_dir=tmp_path)).num_now == 2
+        assert server.num_requests == num_requests + 2 + 2  # the looks, one of an 'aligned' image
+    assert len(list(tmp_path.glob("Adience/faces/me/*.RESIZED.pkl"))) == 2

@@ -1,0 +1,680 @@
+"""The page in a real headless Chromium, against the running server and the stand-in face server."""
+
+import base64
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from PIL import Image
+from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+from served import NOWHERE, place_of, running, running_app, save_models, save_photo
+from stripping_proxy import StrippingProxy
+
+from sample.stand_in_server import StandInServer
+from serving.bodies import BodyError
+from serving.limits import BusyError
+from serving.pictures import look_at as really_look_at
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--disable-dev-shm-usage",
+)
+PATIENCE_S = 30
+HAS_ITS_FILES = """
+return performance.getEntriesByType("resource").every((entry) => entry.responseStatus === 200)
+"""
+LEAST_CONTRAST = 4.5
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM.exists() and DRIVER.exists()),
+    reason="needs Debian's packages chromium and chromium-driver",
+)
+
+DROP = """
+const [base64, type] = arguments;
+const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+const data = new DataTransfer();
+data.items.add(new File([bytes], "photo", { type }));
+const options = { bubbles: true, cancelable: true };
+const event = arguments[2] === "paste"
+  ? new ClipboardEvent("paste", { ...options, clipboardData: data })
+  : new DragEvent(arguments[2], { ...options, dataTransfer: data });
+document.getElementById("drop").dispatchEvent(event);
+"""
+
+CONTRASTS = """
+const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const linear = (level) => level <= 10.31 ? level / 3294.6 : ((level / 255 + 0.055) / 1.055) ** 2.4;
+const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+function ground(element) {
+  for (let at = element; at; at = at.parentElement) {
+    const [r, g, b, alpha = 1] = numbers(getComputedStyle(at).backgroundColor);
+    if (alpha > 0.8) return [r, g, b];
+  }
+  throw new Error("no ground");
+}
+const found = [];
+for (const element of document.querySelectorAll("body *")) {
+  const text = [...element.childNodes].filter((node) => node.nodeType === 3 && node.data.trim());
+  if (!text.length || !element.checkVisibility() || element.closest(".tag, noscript")) continue;
+  const levels = [numbers(getComputedStyle(element).color), ground(element)].map(luminance);
+  found.push([(Math.max(...levels) + 0.05) / (Math.min(...levels) + 0.05), text[0].data.trim()]);
+}
+return found;
+"""
+
+ASK_FROM_ELSEWHERE = """
+const [url, done] = arguments;
+fetch(url, { method: "POST", headers: { "Content-Type": "text/x" }, body: "x" })
+  .then(async (answer) => (await answer.json()).error && done(answer.status))
+  .catch((error) => done(error.name));
+"""
+
+COUNT_URLS = """
+window.made = new Set();
+const { createObjectURL, revokeObjectURL } = URL;
+URL.createObjectURL = (file) => {
+  const url = createObjectURL.call(URL, file);
+  window.made.add(url);
+  return url;
+};
+URL.revokeObjectURL = (url) => {
+  window.made.delete(url);
+  revokeObjectURL.call(URL, url);
+};
+"""
+
+DO_NOT_WAIT = """
+const original = window.setTimeout;
+window.setTimeout = (action, wait) => original(action, wait > 60_000 ? wait : 0);
+"""
+
+
+class Page:
+    """What somebody sees of the page, and does on it."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
+        self.driver, self.url = driver, url
+
+    def open(self, width: int = 1280, height: int = 800, **media: str) -> None:
+        """Open the page in a window of this size; `media` are media features."""
+        is_phone = width < 600
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone}
+        features = [{"name": name.replace("_", "-"), "value": media[name]} for name in media]
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": is_phone})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        for _ in range(5):  # the tests' server now and then resets a connection
+            self.driver.get(self.url)
+            if self.run(HAS_ITS_FILES):
+                return
+            self.console()  # takes what it says of that
+        raise AssertionError("the page never came whole")
+
+    def run(self, script: str, *arguments: object) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def one(self, identity: str) -> WebElement:
+        return self.driver.find_element(By.ID, identity)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def choose(self, path: Path, wait: bool = True) -> None:
+        """Choose a photo, and wait until it is answered."""
+        self.one("file").send_keys(str(path))
+        if wait:
+            self.wait_for_answer()
+
+    def wait_for_answer(self) -> None:
+        self.until(lambda: not self.all(".is-busy") and self.one("result").is_displayed())
+
+    def until(self, condition: Callable[[], object]) -> None:
+        try:
+            WebDriverWait(self.driver, PATIENCE_S, 0.02).until(lambda _: condition())
+        except TimeoutException:
+            seen = self.driver.find_element(By.TAG_NAME, "body").text
+            raise AssertionError(f"it never came; the page says: {seen}") from None
+
+    def press(self, *keys: str) -> WebElement:
+        """Press keys one after the other, and give what has the focus then."""
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+        return self.driver.switch_to.active_element
+
+    def problem(self) -> str:
+        """Give what went wrong, once that is shown."""
+        self.until(self.one("problem").is_displayed)
+        return self.one("problem").text
+
+    def selected(self, selector: str) -> list[int]:
+        """Tell which of the buttons are pressed."""
+        found = self.all(selector)
+        states = [button.get_attribute("aria-pressed") for button in found]
+        return [number for number, state in enumerate(states) if state == "true"]
+
+    def console(self) -> list[str]:
+        """Take the lines of the console, those of refused requests aside."""
+        lines = [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+        return [line for line in lines if "/image - Failed to load resource" not in line]
+
+    def overflowing(self, width: int) -> list[str]:
+        """Name what reaches beyond the edges of a page of this width, by its class and text.
+
+        Not by what the window says of itself: a phone's grows with what overflows.
+        """
+        script = """
+        return [...document.querySelectorAll("body *")].filter((element) => {
+          const { left, right, width } = element.getBoundingClientRect();
+          return width > 1 && element.checkVisibility() && (left < 0 || right > arguments[0]);
+        }).map((element) => `${element.className} ${element.textContent.trim()}`);
+        """
+        return list(self.run(script, width))
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, Service(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return save_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def url(settings: dict[str, Any]) -> Iterator[str]:
+    with StandInServer() as face_server, running_app(settings, face_server.url) as address:
+        yield address
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome, url: str) -> Iterator[Page]:
+    """Open the page; at the end the console holds no error but those of refused requests."""
+    page = Page(driver, url)
+    page.open()
+    yield page
+    assert page.console() == []
+
+
+def made_up(num_faces: int, is_familiar: Callable[[int], bool | None]) -> dict[str, Any]:
+    """Make an answer of the server with faces side by side."""
+    return {
+        "width": 1000,
+        "height": 500,
+        "faces": [
+            {
+                "bbox": [1000 * n / num_faces, 100, 1000 * (n + 0.6) / num_faces, 400],
+                "det_score": 0.9,
+                "age": 20.4 + n,
+                "gender": {"m": 0.93, "f": 0.07} if n % 2 else {"m": 0.004, "f": 0.996},
+                "uncertainty": {"age": 2.3075, "gender": 0.0},
+                "in_distribution": is_familiar(n),
+            }
+            for n in range(num_faces)
+        ],
+        "max_uncertainty": {"age": 4.615, "gender": 0.693},
+        "model": None,
+    }
+
+
+@pytest.fixture
+def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """Give a function that lets the server answer photos with these, in turn, the last for ever."""
+
+    def set_answers(*answers: dict[str, Any] | Exception) -> list[Any]:
+        asked: list[Any] = []
+
+        def look_at(content: bytes, *_: object) -> dict[str, Any]:
+            asked.append(content)
+            given = answers[min(len(asked), len(answers)) - 1]
+            if isinstance(given, Exception):
+                raise given
+            return given
+
+        monkeypatch.setattr("app.look_at", look_at)
+        return asked
+
+    return set_answers
+
+
+# --- a photo --------------------------------------------------------------------------------------
+
+
+def assert_faces_are_shown(page: Page, num_faces: int, size: tuple[int, int]) -> None:
+    photo = page.one("photo").rect
+    assert photo["width"] / photo["height"] == pytest.approx(size[0] / size[1], rel=0.02)
+    boxes, cards = page.all(".box"), page.all(".face")
+    assert len(boxes) == len(cards) == num_faces
+    scale = photo["width"] / size[0]
+    for number, box in enumerate(boxes):
+        left, top, right, bottom = (scale * value for value in place_of(number))
+        assert box.rect["x"] - photo["x"] == pytest.approx(left, abs=3)
+        assert box.rect["y"] - photo["y"] == pytest.approx(top, abs=3)
+        assert box.rect["width"] == pytest.approx(right - left, abs=4)
+        assert box.rect["height"] == pytest.approx(bottom - top, abs=4)
+
+
+def test_a_chosen_photo_gets_boxes_and_a_list(page: Page, tmp_path: Path) -> None:
+    path = save_photo(tmp_path / "photo.jpg", 3)
+    page.choose(path)
+    with Image.open(path) as picture:
+        assert_faces_are_shown(page, 3, picture.size)
+    assert page.one("count").text == "3 faces"
+    assert page.one("status").get_property("textContent") == "3 faces found."
+    for number, card in enumerate(page.all(".face"), 1):
+        assert card.find_element(By.CLASS_NAME, "number").text.split() == ["Face", str(number)]
+        assert "years" in card.text
+        assert "male" in card.text
+        assert card.text.count("%") == 3
+        assert len(card.find_elements(By.CLASS_NAME, "bar")) == 2
+
+
+@pytest.mark.parametrize("how", ["drop", "paste"])
+def test_a_dropped_or_pasted_photo_is_shown(page: Page, tmp_path: Path, how: str) -> None:
+    path = save_photo(tmp_path / "photo.jpg", 2)
+    page.run(DROP, base64.b64encode(path.read_bytes()).decode(), "image/jpeg", how)
+    page.wait_for_answer()
+    with Image.open(path) as picture:
+        assert_faces_are_shown(page, 2, picture.size)
+
+
+def test_the_page_shows_where_a_photo_may_be_dropped(page: Page) -> None:
+    before = page.one("drop").value_of_css_property("border-top-style")
+    page.run(DROP, "", "image/jpeg", "dragover")
+    assert before == "dashed"
+    assert page.one("drop").value_of_css_property("border-top-style") == "solid"
+
+
+def test_a_photo_that_lies_on_its_side_is_shown_upright_with_its_boxes(
+    page: Page, tmp_path: Path
+) -> None:
+    path = save_photo(tmp_path / "photo.jpg", 2)
+    with Image.open(path) as picture:
+        size, exif = picture.size, Image.Exif()
+        exif[0x0112] = 6
+        picture.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=90)
+    page.choose(path)
+    assert_faces_are_shown(page, 2, size)
+
+
+def test_the_numbers_are_those_of_the_server(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    answer_with(made_up(2, lambda _: True))
+    page.choose(save_photo(tmp_path / "photo.jpg", 2))
+    first, second = page.all(".face")
+    assert "20 years" in first.text
+    assert "female 99 %" in first.text
+    assert "21 years" in second.text
+    assert "male 93 %" in second.text
+    ages, genders = first.find_elements(By.CLASS_NAME, "bar")
+    assert [ages.get_attribute("aria-valuenow"), genders.get_attribute("aria-valuenow")] == [
+        "50",
+        "0",
+    ]
+    fill = ages.find_element(By.TAG_NAME, "span")
+    assert fill.rect["width"] == pytest.approx(ages.rect["width"] / 2, abs=1)
+
+
+def test_selecting_a_face_in_the_list_highlights_its_box_and_the_reverse(
+    page: Page, tmp_path: Path
+) -> None:
+    page.choose(save_photo(tmp_path / "photo.jpg", 3))
+    page.all(".pick")[1].click()
+    assert (page.selected(".box"), page.selected(".pick")) == ([1], [1])
+    colours = [box.value_of_css_property("border-top-color") for box in page.all(".box")]
+    assert colours[0] == colours[2] != colours[1]
+    page.all(".box")[2].click()
+    assert (page.selected(".box"), page.selected(".pick")) == ([2], [2])
+    page.press(Keys.ESCAPE)
+    assert (page.selected(".box"), page.selected(".pick")) == ([], [])
+
+
+def test_another_photo_starts_anew_and_no_address_of_a_photo_is_left(
+    page: Page, tmp_path: Path
+) -> None:
+    page.run(COUNT_URLS)
+    page.choose(save_photo(tmp_path / "a.jpg", 2))
+    page.choose(save_photo(tmp_path / "b.jpg", 1))
+    assert len(page.all(".box")) == 1
+    assert page.run("return window.made.size") == 1
+    page.one("another").click()
+    assert page.one("start").is_displayed()
+    assert not page.one("result").is_displayed()
+    assert page.run("return window.made.size") == 0
+
+
+def test_a_later_photo_wins(page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    is_free, waited = threading.Event(), threading.Event()
+
+    def look_at(content: bytes, *others: Any) -> dict[str, Any]:
+        if not waited.is_set():
+            waited.set()
+            is_free.wait(PATIENCE_S)
+        return really_look_at(content, *others)
+
+    monkeypatch.setattr("app.look_at", look_at)
+    page.choose(save_photo(tmp_path / "a.jpg", 3), wait=False)
+    waited.wait(PATIENCE_S)
+    assert page.one("status").text == "Looking for faces …"
+    page.choose(save_photo(tmp_path / "b.jpg", 1))
+    is_free.set()
+    assert page.one("count").text == "1 face"
+    assert not page.one("problem").is_displayed()
+    assert len(page.all(".box")) == 1
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+def test_a_face_server_that_is_away_is_said_and_can_be_tried_again(
+    driver: webdriver.Chrome,
+    settings: dict[str, Any],
+    answer_with: Callable[..., list[Any]],
+    tmp_path: Path,
+) -> None:
+    with running_app(settings, NOWHERE) as address:
+        page = Page(driver, address)
+        page.open()
+        page.choose(save_photo(tmp_path / "photo.jpg", 2))
+        assert "The face server is away" in page.problem()
+        assert "FACE_SERVER_URL" in page.problem()
+        assert NOWHERE in page.problem()
+        assert page.one("photo").is_displayed()
+        answer_with(made_up(2, lambda _: True))
+        page.one("again").click()
+        page.until(lambda: len(page.all(".face")) == 2)
+        assert not page.one("problem").is_displayed()
+        assert page.console() == []
+
+
+def test_a_server_that_is_gone_is_said(
+    driver: webdriver.Chrome, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    with running_app(settings, NOWHERE) as address:
+        page = Page(driver, address)
+        page.open()
+    page.choose(save_photo(tmp_path / "photo.jpg", 1))
+    assert "The server does not answer" in page.problem()
+    assert page.console() == []
+
+
+def test_a_busy_server_is_asked_again(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    page.run(DO_NOT_WAIT)
+    busy = BusyError("4 at once")
+    asked = answer_with(busy, busy, made_up(1, lambda _: None))
+    page.choose(save_photo(tmp_path / "photo.jpg", 1))
+    assert page.one("count").text == "1 face"
+    assert len(asked) == 3
+
+
+def test_a_server_that_stays_busy_is_said(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    page.run(DO_NOT_WAIT)
+    asked = answer_with(BusyError("4 at once"))
+    page.choose(save_photo(tmp_path / "photo.jpg", 1))
+    assert "The server is busy" in page.problem()
+    assert len(asked) == 4
+
+
+def test_a_photo_of_too_many_pixels_is_made_smaller_and_sent_again(
+    page: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.png"
+    Image.new("L", (6000, 5700), 90).save(path)  # above the limit of pixels
+    page.choose(path)
+    assert page.one("status").text.startswith("No face found")
+    photo = page.one("photo").rect
+    assert photo["width"] / photo["height"] == pytest.approx(6000 / 5700, rel=0.01)
+
+
+def test_a_photo_that_stays_too_large_is_said(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    asked = answer_with(BodyError("image too large: more than there may be", 413))
+    page.choose(save_photo(tmp_path / "photo.jpg", 1))
+    assert "This photo is too large." in page.problem()
+    assert "more than there may be" in page.problem()
+    assert len(asked) == 2
+
+
+def test_a_damaged_photo_is_said(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"no picture")
+    page.choose(tmp_path / "photo.jpg")
+    assert "not a photo that can be read" in page.problem()
+    assert "not an image" in page.problem()
+
+
+def test_a_file_that_is_no_photo_is_not_sent(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    asked = answer_with(made_up(1, lambda _: True))
+    (tmp_path / "notes.txt").write_text("notes")
+    page.choose(tmp_path / "notes.txt", wait=False)
+    assert "This is not a photo" in page.problem()
+    assert page.one("choose").is_displayed()
+    assert not page.one("again").is_displayed()
+    assert asked == []
+
+
+def test_a_photo_without_faces_is_said(page: Page, tmp_path: Path) -> None:
+    page.choose(save_photo(tmp_path / "photo.jpg", 0))
+    assert page.one("status").text.startswith("No face found")
+    assert page.all(".box") == []
+
+
+def test_a_foreign_vector_is_marked(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    answer_with(made_up(3, lambda number: number != 1))
+    page.choose(save_photo(tmp_path / "photo.jpg", 3))
+    marked = ["cannot be trusted" in card.text for card in page.all(".face")]
+    assert marked == [False, True, False]
+    assert not page.one("foreign").is_displayed()
+
+
+def test_faces_that_are_all_foreign_are_said_once(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    answer_with(made_up(3, lambda _: False))
+    page.choose(save_photo(tmp_path / "photo.jpg", 3))
+    assert "No number here can be trusted" in page.one("foreign").text
+    assert page.one("result").text.count("trusted") == 1
+
+
+def test_what_a_server_says_is_text_and_never_markup(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    answer_with(BodyError("<img src=x id=evil>"))
+    page.choose(save_photo(tmp_path / "photo.jpg", 1))
+    assert "<img src=x id=evil>" in page.problem()
+    assert page.all("#evil") == []
+
+
+# --- for everybody --------------------------------------------------------------------------------
+
+
+def test_it_works_by_keyboard_alone(page: Page, tmp_path: Path) -> None:
+    assert page.press(Keys.TAB).get_attribute("id") == "choose"
+    clicked = "document.getElementById('file').addEventListener('click', (event) => {"
+    page.run(clicked + " event.preventDefault(); window.wasOpened = true; })")
+    page.press(Keys.ENTER)
+    assert page.run("return window.wasOpened")
+    page.choose(save_photo(tmp_path / "photo.jpg", 2))
+    assert page.run("return document.activeElement.id") == "count"
+    first = page.press(Keys.TAB)
+    assert "pick" in str(first.get_attribute("class"))
+    assert (
+        page.run("return getComputedStyle(arguments[0], '::after').outlineStyle", first) == "solid"
+    )
+    page.press(Keys.ENTER)
+    assert page.selected(".box") == [0]
+    page.press(Keys.TAB, Keys.SPACE)
+    assert page.selected(".box") == [1]
+    assert page.press(Keys.TAB).tag_name == "summary"
+    page.press(Keys.ENTER)
+    assert page.one("how").get_property("open")
+
+
+def test_everything_has_a_name_and_a_role(page: Page, tmp_path: Path) -> None:
+    assert page.driver.title == "age-gender"
+    assert page.run("return document.documentElement.lang") == "en"
+    assert len(page.all("h1")) == len(page.all("main")) == 1
+    assert page.one("status").aria_role == "status"
+    assert page.one("status").get_attribute("aria-live") == "polite"
+    assert page.one("problem").get_attribute("role") == "alert"
+    assert [box.get_attribute("aria-label") for box in page.all("input")] == [
+        "Photo",
+        "Photo from the camera",
+    ]
+    page.choose(save_photo(tmp_path / "photo.jpg", 2))
+    for button in page.all("button"):
+        assert not button.is_displayed() or button.accessible_name
+    assert page.one("photo").accessible_name == "Your photo; faces marked: 2"
+    assert page.one("faces").accessible_name == "2 faces"
+    names = [pick.accessible_name for pick in page.all(".pick")]
+    assert [name.split()[:2] for name in names] == [["Face", "1"], ["Face", "2"]]
+    assert [box.accessible_name.split(":")[0] for box in page.all(".box")] == ["Face 1", "Face 2"]
+    for bar in page.all(".bar"):
+        assert bar.aria_role == "meter"
+        assert bar.accessible_name.startswith("Uncertainty of the ")
+        assert str(bar.get_attribute("aria-valuetext")).endswith(" %")
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_nothing_overflows(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path, width: int
+) -> None:
+    path = save_photo(tmp_path / "photo.jpg", 1)
+    page.open(width, 700)
+    assert page.overflowing(width) == []
+    for answer in (made_up(1, lambda _: False), made_up(40, lambda _: True), BodyError("x" * 300)):
+        answer_with(answer)
+        page.choose(path)
+        assert page.overflowing(width) == []
+
+
+def test_a_phone_may_take_a_photo(page: Page) -> None:
+    assert not page.one("take").is_displayed()
+    page.open(390, 844)
+    assert page.one("take").is_displayed()
+    assert page.one("camera").get_attribute("capture") == "environment"
+    for button in (page.one("take"), page.one("choose")):
+        assert button.rect["height"] >= 44
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(
+    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path, scheme: str
+) -> None:
+    path = save_photo(tmp_path / "photo.jpg", 1)
+    page.open(prefers_color_scheme=scheme)
+    found = page.run(CONTRASTS)
+    for answer in (made_up(3, lambda n: n == 0), made_up(2, lambda _: False), BodyError("bad")):
+        answer_with(answer)
+        page.choose(path)
+        for pick in page.all(".pick")[:1]:
+            pick.click()
+        found += page.run(CONTRASTS)
+    assert len(found) > 40
+    assert min(found)[0] >= LEAST_CONTRAST, min(found)
+
+
+@pytest.mark.parametrize(("motion", "is_moving"), [("no-preference", True), ("reduce", False)])
+def test_nothing_moves_where_that_is_not_wanted(
+    page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, motion: str, is_moving: bool
+) -> None:
+    is_free = threading.Event()
+
+    def look_at(*_: object) -> dict[str, Any]:
+        is_free.wait(PATIENCE_S)
+        return made_up(1, lambda _: True)
+
+    monkeypatch.setattr("app.look_at", look_at)
+    page.open(prefers_reduced_motion=motion)
+    page.choose(save_photo(tmp_path / "photo.jpg", 1), wait=False)
+    page.until(lambda: page.all(".is-busy"))
+    script = "return getComputedStyle(document.getElementById('stage'), '::after').animationName"
+    name = page.run(script)
+    is_free.set()
+    page.wait_for_answer()
+    assert (name != "none") == is_moving
+
+
+def test_it_loads_nothing_from_elsewhere_and_has_three_files(page: Page, url: str) -> None:
+    loaded = page.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert {name.removeprefix(url) for name in loaded if not name.startswith("data:")} == {
+        "static/page.css",
+        "static/page.js",
+    }
+
+
+@pytest.fixture
+def proxy(url: str) -> Iterator[tuple[str, StrippingProxy]]:
+    """Give the URL of a proxy that has the server below /faces, and the proxy."""
+    application = StrippingProxy("/faces", url)
+    with running(application) as address:
+        yield address, application
+
+
+@pytest.mark.parametrize("path", ["faces/", "faces", "faces?x=1"])
+def test_it_works_below_a_prefix_with_a_slash_at_the_end_and_without(
+    driver: webdriver.Chrome, proxy: tuple[str, StrippingProxy], tmp_path: Path, path: str
+) -> None:
+    address, application = proxy
+    page = Page(driver, address + path)
+    driver.get(page.url)
+    page.until(lambda: driver.current_url.startswith(f"{address}faces/"))
+    page.until(lambda: page.run(HAS_ITS_FILES) and page.run("return 'startAnew' in window"))
+    assert driver.current_url == f"{address}{path.replace('faces?', 'faces/?')}".rstrip("/") + (
+        "" if "?" in path else "/"
+    )
+    picture = save_photo(tmp_path / "photo.jpg", 2)
+    page.choose(picture)
+    with Image.open(picture) as opened:
+        assert_faces_are_shown(page, 2, opened.size)
+    assert application.asked[-1] == "/faces/image"
+    page.console()  # takes what it says of files that were asked for before the slash was there
+
+
+def test_a_page_of_an_allowed_origin_may_ask_and_read_errors_and_one_of_another_may_not(
+    driver: webdriver.Chrome, settings: dict[str, Any]
+) -> None:
+    elsewhere = Flask("elsewhere")
+    elsewhere.add_url_rule("/", "page", lambda: "<!doctype html><title>elsewhere</title>")
+    with running(elsewhere) as foreign:
+        origin = foreign.removesuffix("/")
+        for allowed, expected in ((origin, 415), ("https://other.example", "TypeError")):
+            with running_app({**settings, "allowed_origins": allowed}, NOWHERE) as url:
+                driver.get(foreign)
+                assert driver.execute_async_script(ASK_FROM_ELSEWHERE, url) == expected
+    driver.get_log("browser")  # type: ignore[no-untyped-call]
+
+
+def test_it_says_that_nothing_is_stored_and_what_it_is_for(page: Page) -> None:
+    notes = page.all("footer")[0].text
+    assert "Nothing is stored." in notes
+    assert "For research only." in notes
+    assert "Not for decisions about people" in notes
+    assert "Gender is one of the two classes of the data sets" in notes

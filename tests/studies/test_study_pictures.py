@@ -1,0 +1,144 @@
+"""Every picture shows what its numbers say, with words and units on its axes."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from study_folders import make_study
+
+from studies import drawings
+from studies.pictures import CAPTIONS, DRAWINGS, draw
+from studies.summary import summarise
+
+Entry = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Entry]:
+    names = ("gender-d", "age8-d", "age101-d", "gender-a")
+    summary = summarise(make_study(tmp_path_factory.mktemp("study"), names))
+    return {f"{one['task']}-{one['protocol']}": one for one in summary["results"] if one["is_run"]}
+
+
+def drawn(name: str, entry: Entry) -> Figure:
+    figure = Figure(layout="constrained")
+    DRAWINGS[name](figure, entry)
+    return figure
+
+
+@pytest.mark.parametrize("name", ["gender-d", "age8-d", "age101-d", "gender-a"])
+def test_no_picture_is_blank(entries: dict[str, Entry], name: str) -> None:
+    found = draw(entries[name])
+    assert len(found) >= 4
+    for picture in found:
+        with Image.open(io.BytesIO(picture.png)) as image:
+            assert image.size == (864, 640)
+            pixels = np.asarray(image.convert("RGB"), np.float64)
+        ink = pixels.min(axis=2) < 250
+        assert 0.01 < ink.mean() < 0.9
+        assert ink[:, :432].any()
+        assert ink[:, 432:].any()
+        assert not ink[0].any(), "something is cut off at the top"
+        assert not ink[:, -1].any(), "something is cut off at the right"
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("gender-d", {"age"}),
+        ("gender-a", {"age", "runs"}),
+        ("age8-d", set()),
+        ("age101-d", set()),
+    ],
+)
+def test_a_result_has_the_pictures_of_its_numbers(
+    entries: dict[str, Entry], name: str, missing: set[str]
+) -> None:
+    assert {picture.name for picture in draw(entries[name])} == set(DRAWINGS) - missing
+
+
+def test_captions_tell_split_and_number_of_runs(entries: dict[str, Entry]) -> None:
+    found = {picture.name: picture.caption for picture in draw(entries["gender-d"])}
+    assert all("10 runs" in caption for caption in found.values())
+    assert "test split" in found["reliability"]
+    assert set(CAPTIONS) == set(DRAWINGS)
+    assert all("{" not in caption for caption in found.values())
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_every_axis_says_what_it_shows(entries: dict[str, Entry], name: str) -> None:
+    areas = drawn(name, entries["age8-d"]).axes
+    assert areas
+    for area in areas:
+        assert area.get_ylabel()
+    assert areas[-1].get_xlabel() or areas[0].get_xlabel()
+
+
+def test_each_run_has_its_mark(entries: dict[str, Entry]) -> None:
+    entry = entries["age8-d"]
+    (area,) = drawn("runs", entry).axes
+    offsets = [np.asarray(marks.get_offsets()) for marks in area.collections]
+    marked = np.concatenate([found[:, 1] for found in offsets if len(found) == 5])
+    accuracy = [run["splits"]["test"]["accuracy"] * 100 for run in entry["runs"]]
+    assert sorted(marked.tolist()) == pytest.approx(sorted(accuracy))
+
+
+def test_cells_of_the_confusion_are_shares_of_the_true_class(entries: dict[str, Entry]) -> None:
+    entry = entries["gender-d"]
+    area = drawn("confusion", entry).axes[0]
+    counts = np.array(entry["confusion"])
+    shares = counts / counts.sum(1, keepdims=True) * 100
+    written = [float(text.get_text()) for text in area.texts]
+    assert written == [round(share) for share in shares.ravel()]
+    assert area.get_ylabel() == "true class"
+
+
+def test_many_classes_are_drawn_without_numbers(entries: dict[str, Entry]) -> None:
+    area = drawn("confusion", entries["age101-d"]).axes[0]
+    assert len(area.texts) == 0
+    assert np.asarray(area.images[0].get_array()).shape == (101, 101)
+
+
+def test_rare_bins_are_hollow(entries: dict[str, Entry]) -> None:
+    entry = dict(entries["gender-d"])
+    shares = [0.001, 0.499, 0.5]
+    entry["reliability"] = [
+        {"low": 0.2 * n, "high": 0.2 * n + 1 / 15, "share": share, "confidence": 0.2 * n + 0.03}
+        | {"accuracy": 0.5}
+        for n, share in enumerate(shares)
+    ]
+    area = drawn("reliability", entry).axes[0]
+    (marks,) = [found for found in area.collections if len(np.asarray(found.get_offsets())) == 3]
+    colours = np.asarray(marks.get_facecolor())
+    assert [bool((colour[:3] == 1).all()) for colour in colours] == [True, False, False]
+
+
+def test_the_curves_of_learning_are_the_logged_means(entries: dict[str, Entry]) -> None:
+    area = drawn("learning", entries["age8-d"]).axes[0]
+    training, validation = area.lines
+    assert np.asarray(training.get_ydata()).tolist() == pytest.approx([1, 1 / 2, 1 / 3])
+    by_hand = [1.2 / n + 0.005 for n in (1, 2, 3)]  # seeds 0 and 1 differ by 0.01
+    assert np.asarray(validation.get_ydata()).tolist() == pytest.approx(by_hand)
+
+
+def test_a_result_without_logged_epochs_has_no_learning_curves(entries: dict[str, Entry]) -> None:
+    entry = entries["age8-d"] | {"learning": {"epochs": [], "curves": {}}}
+    assert "learning" not in {picture.name for picture in draw(entry)}
+
+
+def test_colours_are_those_that_all_eyes_tell_apart() -> None:
+    """Okabe and Ito's; in grey they differ in lightness as well, and marks differ in shape."""
+    shapes = [shape for _, shape in drawings.SEED_MARKS]
+    assert len(set(shapes)) == len(shapes) == 5
+
+
+def test_one_run_of_one_epoch_can_be_drawn(tmp_path: Path) -> None:
+    study = make_study(tmp_path, ("gender-a",), seeds=1)
+    (entry,) = [one for one in summarise(study)["results"] if one["is_run"]]
+    curves = {name: {"mean": [0.5], "low": [0.5], "high": [0.5]} for name in ("loss", "val_loss")}
+    entry["learning"] = {"epochs": [1], "curves": curves}
+    assert len(draw(entry)) == 4

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from conftest import ADIENCE_YEARS
+
+from data_loader.labels import genders_to_classes
+from utils.labels import ages_to_classes, class_years
+
+TO_8 = [
+    (0, 0), (1, 0), (2, 0), (2.9, 0), (3.1, 1), (5, 1), (7, 1), (7.4, 1), (7.6, 2), (10, 2),
+    (13, 2), (14, 3), (17.5, 3), (22, 3), (24, 4), (28.5, 4), (34, 4), (35, 5), (40.5, 5),
+    (45, 5), (46, 6), (50.5, 6), (65, 6), (66, 7), (80, 7), (100, 7), (120, 7),
+]  # fmt: skip
+TIES_8 = [(3, 0), (7.5, 1), (13.75, 2), (23, 3), (34.5, 4), (45.5, 5), (65.25, 6)]
+
+
+@pytest.mark.parametrize(("age", "expected"), TO_8 + TIES_8)
+def test_an_age_falls_to_the_nearest_of_eight_classes_and_a_tie_to_the_younger(
+    age: float, expected: int
+) -> None:
+    assert ages_to_classes([age], 8).tolist() == [expected]
+    assert ages_to_classes(np.array([age], np.float32), 8).tolist() == [expected]
+
+
+def test_every_tie_of_eight_classes_is_in_the_table() -> None:
+    centres = np.array(ADIENCE_YEARS)
+    assert [age for age, _ in TIES_8] == ((centres[1:] + centres[:-1]) / 2).tolist()
+
+
+def test_a_hair_above_a_tie_falls_to_the_older_class() -> None:
+    above = [np.nextafter(np.float32(age), np.float32(np.inf)) for age, _ in TIES_8]
+    assert ages_to_classes(above, 8).tolist() == [expected + 1 for _, expected in TIES_8]
+
+
+def test_whole_years_are_their_own_class_of_101_and_half_years_fall_to_the_younger() -> None:
+    years = np.arange(101)
+    assert ages_to_classes(years, 101).tolist() == years.tolist()
+    assert ages_to_classes(years[:-1] + 0.5, 101).tolist() == years[:-1].tolist()
+    assert ages_to_classes(years[:-1] + 0.501, 101).tolist() == years[1:].tolist()
+
+
+@pytest.mark.parametrize(("age", "expected"), [(100.5, 100), (117, 100), (2014, 100), (0, 0)])
+def test_ages_beyond_the_last_class_fall_to_it(age: float, expected: int) -> None:
+    assert ages_to_classes([age], 101).tolist() == [expected]
+
+
+@pytest.mark.parametrize("num_classes", [8, 101])
+def test_the_nearest_class_by_brute_force_agrees(num_classes: int) -> None:
+    ages = np.arange(0, 110, 0.25)
+    distance = np.abs(ages[:, None] - class_years(num_classes).astype(float))
+    assert ages_to_classes(ages, num_classes).tolist() == distance.argmin(1).tolist()
+
+
+@pytest.mark.parametrize("num_classes", [8, 101])
+def test_classes_and_years_go_both_ways(num_classes: int) -> None:
+    classes = ages_to_classes(class_years(num_classes), num_classes)
+    assert classes.dtype == np.int64
+    assert classes.tolist() == list(range(num_classes))
+
+
+@pytest.mark.parametrize("num_classes", [0, 2, 7, 100, 102])
+def test_other_numbers_of_classes_are_refused(num_classes: int) -> None:
+    with pytest.raises(ValueError, match=f"{num_classes} age classes, expected 8 or 101"):
+        ages_to_classes([1], num_classes)
+
+
+def test_male_is_class_0_and_female_class_1() -> None:
+    assert genders_to_classes(np.array(["m", "f", "f", "m"])).tolist() == [0, 1, 1, 0]
+    assert genders_to_classes([]).dtype == np.int64
+
+
+@pytest.mark.parametrize("letter", ["u", "", "M", "male"])
+def test_another_gender_is_refused_by_name(letter: str) -> None:
+    with pytest.raises(ValueError, match=f"gender '{letter}', expected 'm' or 'f'"):
+        genders_to_classes(["m", letter])
