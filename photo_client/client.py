@@ -17,6 +17,7 @@ from faces.errors import ImageError
 from faces.photo import MAX_SEND_SIDE, Prepared, picture_of, prepare
 from faces.pictures import read_file
 from faces.squares import DEFAULT_RESIZE, compressed
+from http_client.retry import RetryPolicy
 from photo_client.annotate import annotated
 from photo_client.face import SeenFace, max_uncertainty, uncertainty_of
 from photo_client.folders import in_words
@@ -30,8 +31,7 @@ from utils.paths import user_path, user_text
 
 EXIT_SOME_FAILED = 1
 ANNOTATED_QUALITY = 92
-FACE_WAITS_S = (0.5, 1.0, 2.0)
-"""Waits before the face server is asked again after a temporary failure."""
+FACE_RETRY = RetryPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,20 +203,10 @@ class Client:
             AnswerError: it answers, and not with faces.
             UserError: it is away.
         """
-        waits = iter(FACE_WAITS_S)
-        while True:
-            try:
-                return ask()
-            except ServerAwayError as error:
-                wait_s = None if error.is_final else next(waits, None)
-                if wait_s is None:
-                    raise self._away(error) from None
-            except AnswerError as error:
-                wait_s = next(waits, None) if error.is_temporary else None
-                if wait_s is None:
-                    raise
-                wait_s = max(wait_s, error.wait_s)
-            self._wait(wait_s)
+        try:
+            return FACE_RETRY.run(ask, self._wait)
+        except ServerAwayError as error:
+            raise self._away(error) from None
 
     def _away(self, error: ServerAwayError) -> UserError:
         return UserError(

@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from http_client.client import HttpServer
 from http_client.reply import BUSY, AnswerError, Reply, Request, ServerAwayError
+from http_client.retry import RetryPolicy
 from utils.addresses import server_url
 from utils.errors import UserError
 
-NUM_TRIES = 5
-WAIT_S = 1.0
-"""Before the next try, where the server does not say how long."""
+RETRY = RetryPolicy((1.0, 1.0, 1.0, 1.0))
 
 MAX_ANSWER_BYTES = 16 * 2**20
 MAX_REASON = 500
@@ -35,6 +34,14 @@ class RefusedError(Exception):
     def __init__(self, status: int, reason: str):
         super().__init__(f"HTTP {status}: {reason}")
         self.status, self.reason = status, f"HTTP {status}"
+
+
+class _BusyError(AnswerError):
+    """The server, or a proxy in front of it, asks to come again."""
+
+    def __init__(self, reply: Reply):
+        super().__init__(f"HTTP {reply.status}", wait_s=reply.retry_after_s or 0.0)
+        self.reply = reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +138,10 @@ class AgeGenderServer:
         """Send and read JSON; while the server is busy, wait as long as it says and try again."""
         headers = BINARY if body is not None else {}
         request = Request(method, self._path + path, MAX_ANSWER_BYTES, body, headers)
-        for attempt in range(NUM_TRIES):
-            reply = self._once(request)
-            if reply.status not in BUSY:
-                break
-            if attempt < NUM_TRIES - 1:
-                self._wait(WAIT_S if reply.retry_after_s is None else reply.retry_after_s)
+        try:
+            reply = RETRY.run(lambda: self._once(request), self._wait)
+        except _BusyError as error:
+            reply = error.reply
         try:
             answer = json.loads(reply.content)
         except (ValueError, RecursionError):
@@ -149,7 +154,7 @@ class AgeGenderServer:
 
     def _once(self, request: Request) -> Reply:
         try:
-            return self._http.ask(request)
+            reply = self._http.ask(request)
         except AnswerError as error:
             raise self._foreign(str(error)) from None
         except ServerAwayError as error:
@@ -157,6 +162,9 @@ class AgeGenderServer:
             raise UserError(
                 away_message("age-gender server", self.url, error, start, "--url-age-gender")
             ) from None
+        if reply.status in BUSY:
+            raise _BusyError(reply)
+        return reply
 
     def _refusal(self, reply: Reply, answer: Any) -> Exception:
         """Word a status that is an error, by the reason if the server gives one as ours does."""

@@ -20,6 +20,7 @@ from serving_helpers import listening
 
 from faces.wire import encode_faces
 from http_client.reply import LONGEST_WAIT_S
+from http_client.retry import RetryPolicy
 from photo_client import annotate
 from photo_client import server as client_server
 from photo_client.client import Options, run_client
@@ -354,7 +355,7 @@ def test_what_was_seen_before_a_server_went_away_is_printed(
 def test_a_failure_of_the_face_server_that_passes_is_tried_again(
     run_script: RunScript, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("photo_client.client.FACE_WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("photo_client.client.FACE_RETRY", RetryPolicy((0.0, 0.0, 0.0)))
     for number in range(6):
         save_photo(tmp_path / f"{number}.jpg", 1)
     with StandInServer(behaviour=Behaviour(fail_every=3, garbage_every=4)) as server:
@@ -371,7 +372,7 @@ def test_a_busy_server_is_waited_for_as_long_as_it_says(serve: Callable[[Any], s
     server = AgeGenderServer(serve(answering(*busy, (200, GOOD, {}))), wait=waits.append)
     assert server.guess(ONE, 8).ages == [30.0]
     server.close()
-    assert waits == [2, LONGEST_WAIT_S, client_server.WAIT_S]
+    assert waits == [2, LONGEST_WAIT_S, 1.0]
 
 
 def test_a_server_that_is_busy_from_the_start_is_not_taken_for_another(
@@ -391,7 +392,7 @@ def test_a_server_that_stays_busy_fails_the_photo(serve: Callable[[Any], str]) -
     with pytest.raises(RefusedError, match="HTTP 429: busy"):
         server.guess(ONE, 8)
     server.close()
-    assert len(waits) == client_server.NUM_TRIES - 1
+    assert waits == [1.0] * 4
 
 
 def test_the_reason_of_a_refusal_is_shown(serve: Callable[[Any], str]) -> None:
@@ -477,7 +478,7 @@ def test_a_server_or_proxy_that_is_busy_for_now_is_asked_again(
     server = AgeGenderServer(serve(answering(busy, busy, (200, GOOD, {}))), wait=waits.append)
     assert server.guess(ONE, 8).ages == [30.0]
     server.close()
-    assert waits == [client_server.WAIT_S] * 2
+    assert waits == [1.0] * 2
 
 
 def test_a_face_server_that_stays_busy_is_not_taken_for_another(
@@ -487,7 +488,7 @@ def test_a_face_server_that_stays_busy_is_not_taken_for_another(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("photo_client.client.FACE_WAITS_S", (0.0,))
+    monkeypatch.setattr("photo_client.client.FACE_RETRY", RetryPolicy((0.0,)))
     face_url = serve(answering((504, "<html>", {"Retry-After": "0"})))
     path = save_photo(tmp_path / "photo.jpg", 1)
     outcome = run_script(
