@@ -27,9 +27,9 @@ from benchmarks import measuring
 from benchmarks.fixed_face_server import CAPACITY
 from benchmarks.servers import running
 from extraction.extract import extract
-from extraction.images import square_jpeg
 from extraction.options import Options
 from extraction.pipeline import Settings
+from faces.squares import square_jpeg
 
 FACE_SERVER = ("-m", "benchmarks.fixed_face_server")
 SMALL_SIDE, ADIENCE_SIDE, RESIZE = 224, 816, 640

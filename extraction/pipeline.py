@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from extraction.images import picture_to_send
 from extraction.pool import RequestError, ServerPool, StoppedError, Waits
 from extraction.store import answer_path, is_of_one_path, write_answer
 from faces.client import DEFAULT_TIMEOUT_S, FaceServer, ServerAwayError
 from faces.errors import ImageError, one_picture
-from faces.squares import DEFAULT_RESIZE, JPEG_QUALITY
+from faces.squares import DEFAULT_RESIZE, JPEG_QUALITY, picture_to_send
 from faces.wire import encode_request
 from utils.runtime import available_cores
 

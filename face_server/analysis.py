@@ -7,11 +7,19 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from face_server.square import SIDE, Square
+from faces.modes import plain
+from faces.pictures import MAX_JPEG_PIXELS, MAX_PIXELS, Limits, opened
+from faces.squares import Placement, on_square
 from faces.wire import FaceArrays
 from faces.wire_decode import MAX_MODEL_LENGTH
 from utils.errors import UserError
 from utils.sizes import EMBEDDING_SIZE
+
+SIDE = 640
+"""Side in pixels of what the detector sees, as in the container."""
+
+LIMITS = Limits(side=8192, jpeg_pixels=MAX_JPEG_PIXELS, pixels=MAX_PIXELS)
+"""The widest square takes 270 MB, that of 1 x 60,000 would take 15 GB."""
 
 MAX_FACES = 512
 """Most faces that are answered, of more the largest ones near the middle: each costs a pass of the
@@ -120,16 +128,33 @@ def check(analysis: Analysis, pack: str) -> None:
         )
 
 
-def find_faces(analysis: Analysis, square: Square) -> list[FaceArrays]:
-    """Find the faces of a picture, in insightface's order: the surest first."""
-    blue_first = np.ascontiguousarray(square.pixels[:, :, ::-1])
-    return [_arrays(face, square) for face in analysis.get(blue_first, MAX_FACES)]
+def read_square(content: bytes) -> tuple[npt.NDArray[np.uint8], Placement]:
+    """Decode a picture of any mode; EXIF does not turn it, since boxes are of what was sent.
+
+    Returns:
+        Pixels uint8 (SIDE, SIDE, 3), red first, and where the picture lies in them.
+
+    Raises:
+        ImageError: the bytes are no picture, or a damaged or a huge one.
+    """
+    with opened(content, LIMITS) as picture:
+        picture.stored.load()  # in this block, which knows the errors of damaged files
+        square, placement = on_square(plain(picture.stored), SIDE)
+    return np.asarray(square), placement
 
 
-def _arrays(face: InsightFace, square: Square) -> FaceArrays:
+def find_faces(
+    analysis: Analysis, pixels: npt.NDArray[np.uint8], placement: Placement
+) -> list[FaceArrays]:
+    """Find the faces of what `read_square` returns, in insightface's order: the surest first."""
+    blue_first = np.ascontiguousarray(pixels[:, :, ::-1])
+    return [_arrays(face, placement) for face in analysis.get(blue_first, MAX_FACES)]
+
+
+def _arrays(face: InsightFace, placement: Placement) -> FaceArrays:
     return {
-        "bbox": square.to_picture(face.bbox.reshape(2, 2)).reshape(4),
+        "bbox": placement.to_picture(face.bbox.reshape(2, 2)).reshape(4),
         "det_score": np.float64(face.det_score),
-        "landmark": square.to_picture(face.kps),
+        "landmark": placement.to_picture(face.kps),
         "normed_embedding": np.asarray(face.normed_embedding, np.float32),
     }

@@ -4,14 +4,12 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
-from face_server.analysis import Analysis, find_faces
+from face_server.analysis import Analysis, find_faces, read_square
 from face_server.body import MAX_BODY_BYTES, BodyError, image_of
-from face_server.square import Square, square_of
 from faces.errors import ImageError
 from faces.wire import encode_faces
 from utils.body_encoding import refusal_of_encoding
@@ -42,11 +40,12 @@ def create_app(analysis: Analysis, model: str) -> Flask:
     @app.post("/")
     def analyse() -> Response:
         try:
-            square = reader.submit(_read_square, request.stream).result()
+            stream = request.stream
+            square = reader.submit(lambda: read_square(image_of(stream.read()))).result()
         except ImageError:  # null is final: a client that gets HTTP 500 asks again
             return Response(encode_faces(None, model=model), mimetype="text/html")
         with analysing:
-            faces = find_faces(analysis, square)
+            faces = find_faces(analysis, *square)
         return Response(encode_faces(faces, model=model), mimetype="text/html")
 
     @app.get("/health")
@@ -57,10 +56,6 @@ def create_app(analysis: Analysis, model: str) -> Flask:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _failed)
     return app
-
-
-def _read_square(body: IO[bytes]) -> Square:
-    return square_of(image_of(body.read()))
 
 
 def _refused(error: BodyError) -> tuple[Response, int]:

@@ -1,15 +1,16 @@
-"""Photos of people who may mean harm: opened with bounds, sent as a square, boxes mapped back."""
+"""Photos of strangers: opened within bounds, sent as a square, boxes mapped back to the photo."""
 
 import threading
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from faces.modes import plain
 from faces.pictures import MAX_JPEG_PIXELS, MAX_PIXELS, Limits, Picture, opened
-from faces.squares import JPEG_QUALITY, compressed, on_square, resized
+from faces.squares import UNCHANGED, Placement, compressed, on_square
 
 LIMITS = Limits(jpeg_pixels=MAX_JPEG_PIXELS, pixels=MAX_PIXELS)
 BIG_SIDE = 4096
@@ -23,37 +24,34 @@ _turn_of_the_big = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class SentPhoto:
     """A photo as it is sent, and the way back from what is sent to the photo.
 
     Attributes:
         jpeg: the bytes to send.
-        width: of the photo, upright, in pixels; so are all boxes that `to_picture` gives.
+        width: of the photo, upright, in pixels; so are all boxes that `to_photo` returns.
         height: of the photo.
-        scale: pixels of the photo for one pixel sent, along x and y.
-        offset: black pixels left of the photo and above it, in pixels of the photo.
+        placement: of the photo in what is sent.
     """
 
     jpeg: bytes
     width: int
     height: int
-    scale: tuple[float, float] = (1.0, 1.0)
-    offset: tuple[float, float] = (0.0, 0.0)
+    placement: Placement = UNCHANGED
 
-    def to_picture(self, bbox: Sequence[float]) -> list[float]:
+    def to_photo(self, bbox: npt.ArrayLike) -> list[float]:
         """Map a box x1 y1 x2 y2 from what was sent to the photo, cut to the photo.
 
-        >>> Prepared(b"", 200, 100, (2.0, 2.0), (0.0, 50.0)).to_picture([10, 40, 60, 110])
+        >>> placement = Placement(scale=(2, 2), offset=(0, 50))
+        >>> SentPhoto(b"", 200, 100, placement).to_photo([10, 40, 60, 110])
         [20.0, 30.0, 120.0, 100.0]
         """
-        limits = (self.width, self.height)
-        return [
-            min(max(float(value) * self.scale[axis] - self.offset[axis], 0.0), float(limits[axis]))
-            for axis, value in zip((0, 1, 0, 1), bbox, strict=True)
-        ]
+        corners = self.placement.to_picture(np.reshape(bbox, (2, 2)))
+        box: list[float] = corners.clip(0, (self.width, self.height)).ravel().tolist()
+        return box
 
 
-def prepare(content: bytes, side: int) -> Prepared:
+def prepare(content: bytes, side: int) -> SentPhoto:
     """Make what is sent of the bytes of a photo: a square as extraction makes it, turned upright.
 
     Args:
@@ -67,14 +65,15 @@ def prepare(content: bytes, side: int) -> Prepared:
     """
     with opened(content, LIMITS) as picture:
         if not side and picture.is_upright:
-            return Prepared(content, *picture.size)
+            return SentPhoto(content, *picture.size)
         if not side:
-            return Prepared(compressed(_coloured(picture), FULL_QUALITY), *picture.size)
+            return SentPhoto(compressed(_coloured(picture), FULL_QUALITY), *picture.size)
         is_big = max(picture.size) > BIG_SIDE
         with _turn_of_the_big if is_big else nullcontext():
             size = picture.size  # before it is decoded, and smaller
             small = picture.upright(_smaller(picture.stored, 2 * side) if is_big else None)
-            return _on_square(small, side, size)
+            square, placement = on_square(small, side, size)
+            return SentPhoto(compressed(square), *size, placement)
 
 
 def picture_of(content: bytes) -> Image.Image:
@@ -98,17 +97,3 @@ def _smaller(picture: Image.Image, side: int) -> Image.Image:
     picture.draft(None, (width, height))  # heeded by JPEGs alone
     even = picture if picture.mode in _AVERAGEABLE else plain(picture)
     return even.reduce(max(1, max(picture.size) // side))
-
-
-def _on_square(small: Image.Image, side: int, size: tuple[int, int]) -> Prepared:
-    """Make the square of a photo of `size`, of which `small` is a smaller copy or itself."""
-    longest = max(small.size)
-    enlarged = (size[0] / small.width, size[1] / small.height)
-    free = ((longest - small.width) // 2, (longest - small.height) // 2)
-    return Prepared(
-        jpeg=compressed(resized(on_square(small), side), JPEG_QUALITY),
-        width=size[0],
-        height=size[1],
-        scale=(longest / side * enlarged[0], longest / side * enlarged[1]),
-        offset=(free[0] * enlarged[0], free[1] * enlarged[1]),
-    )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from faces.client import Answer, AnswerError, Face, FaceServer, ServerAwayError
 from faces.errors import ImageError
-from faces.photo import MAX_SEND_SIDE, Prepared, picture_of, prepare
+from faces.photo import MAX_SEND_SIDE, SentPhoto, picture_of, prepare
 from faces.pictures import read_file
 from faces.squares import DEFAULT_RESIZE, compressed
 from http_client.retry import RetryPolicy
@@ -185,7 +185,7 @@ class Client:
             return _failed(photo, kind, f"{kind}: {error}")
         return Result(photo, (prepared.width, prepared.height), guesses, face_model)
 
-    def _faces(self, prepared: Prepared) -> tuple[list[Face], str | None]:
+    def _faces(self, prepared: SentPhoto) -> tuple[list[Face], str | None]:
         """Ask for the faces, from left to right, and the name of the network."""
         try:
             answer = self._asked(lambda: self._face_server.ask(prepared.jpeg))
@@ -213,7 +213,7 @@ class Client:
             away_message("face server", self._face_server.url, error, "start it", "--url-face")
         )
 
-    def _guesses(self, faces: Sequence[Face], prepared: Prepared) -> list[SeenFace]:
+    def _guesses(self, faces: Sequence[Face], prepared: SentPhoto) -> list[SeenFace]:
         """Ask for ages and genders, in the order of the faces."""
         if not faces:
             return []
@@ -221,7 +221,7 @@ class Client:
         answer = self._server.guess(embeddings, self._options.mc_samples)
         largest = max_uncertainty(self.models.num_ages)
         unsure = [uncertainty_of(nats, largest) for nats in answer.uncertainties or ()]
-        boxes = [prepared.to_picture(face.bbox.tolist()) for face in faces]
+        boxes = [prepared.to_photo(face.bbox.tolist()) for face in faces]
         return [
             SeenFace(
                 bbox=(box[0], box[1], box[2], box[3]),

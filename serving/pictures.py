@@ -8,7 +8,7 @@ import numpy as np
 
 from faces.client import Answer, AnswerError, Face, FaceServer, ServerAwayError
 from faces.errors import TOO_LARGE, ImageError
-from faces.photo import Prepared, prepare
+from faces.photo import SentPhoto, prepare
 from serving.bodies import BodyError
 from serving.engine import Engine
 from serving.query import check_passes
@@ -54,7 +54,7 @@ def look_at(
     }
 
 
-def _prepared(picture: bytes, side: int) -> Prepared:
+def _prepared(picture: bytes, side: int) -> SentPhoto:
     try:
         return prepare(picture, side)
     except ImageError as error:
@@ -72,7 +72,7 @@ def _asked(face_server: FaceServer, jpeg: bytes) -> Answer:
 
 
 def _described(
-    found: Sequence[Face], prepared: Prepared, engine: Engine, mc_samples: int
+    found: Sequence[Face], prepared: SentPhoto, engine: Engine, mc_samples: int
 ) -> list[dict[str, Any]]:
     """Give what the models say of each face, at least one, beside what the face server says."""
     prediction = engine.predict(np.stack([face.embedding for face in found]), mc_samples)
@@ -85,7 +85,7 @@ def _described(
     )
     return [
         {
-            "bbox": prepared.to_picture(face.bbox.tolist()),
+            "bbox": prepared.to_photo(face.bbox.tolist()),
             "det_score": float(face.det_score),
             "age": age,
             "gender": gender,

@@ -31,12 +31,12 @@ from PIL import Image
 from base.interrupt import StopRequest
 from extraction import pipeline, record
 from extraction.extract import extract, extract_imdb_wiki
-from extraction.images import picture_to_send
 from extraction.options import Options
 from extraction.pipeline import Pipeline, Settings
 from extraction.pool import ServerPool, ServersAwayError, Waits
 from extraction.report import Tally
 from faces.client import Answer, AnswerError, FaceServer, ServerAwayError
+from faces.squares import picture_to_send
 from sample.stand_in_server import Behaviour, StandInServer
 from utils import scripts
 from utils.cli import Interrupted

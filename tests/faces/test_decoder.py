@@ -9,18 +9,18 @@ from helpers import ROOT
 from picture_files import SIZE, chunk, coarse, encoded, in_png, pixels_of
 from PIL import Image, ImageCms
 
-from extraction.images import square_jpeg
-from face_server.square import square_of
+from face_server.analysis import read_square
 from faces.errors import DAMAGED, NO_IMAGE, TOO_LARGE, ImageError, one_picture
 from faces.photo import picture_of, prepare
 from faces.pictures import FORMATS, SUFFIXES, Limits, opened
+from faces.squares import square_jpeg
 
 PLAIN = coarse()
 READERS: list[tuple[str, Callable[[bytes], Any]]] = [
     ("extraction", lambda content: square_jpeg(content, 64)),
     ("server and client", lambda content: prepare(content, 64)),
     ("annotation", picture_of),
-    ("face server", square_of),
+    ("face server", read_square),
 ]
 readers = pytest.mark.parametrize(
     "read", [read for _, read in READERS], ids=[name for name, _ in READERS]

@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from extraction.images import LIMITS, picture_to_send, square_jpeg
 from faces import pictures
 from faces.errors import ImageError
+from faces.squares import DATASET_LIMITS, picture_to_send, square_jpeg
 
 RED, GREEN = (220, 30, 20), (20, 200, 40)
-MAX_SIDE = LIMITS.side or 0
+MAX_SIDE = DATASET_LIMITS.side or 0
 TOLERANCE = 12  # levels that JPEG may move a plain area
 
 

@@ -7,12 +7,12 @@ import pytest
 from picture_files import coarse, encoded, in_jpeg, pixels_of
 from PIL import Image
 
-from extraction.images import square_jpeg
-from face_server.square import square_of
+from face_server.analysis import read_square
 from faces import jpeg
 from faces.errors import DAMAGED, ImageError
 from faces.jpeg import END
 from faces.photo import picture_of, prepare
+from faces.squares import square_jpeg
 
 NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (41, 50, 3), np.uint8))
 PICTURES = {"soft": coarse((50, 41)), "noise": NOISE, "grey": NOISE.convert("L")}
@@ -49,7 +49,7 @@ READERS: list[Callable[[bytes], object]] = [
     lambda content: square_jpeg(content, 64),
     lambda content: prepare(content, 64).jpeg,
     lambda content: picture_of(content).tobytes(),
-    lambda content: square_of(content).pixels.tobytes(),
+    lambda content: read_square(content)[0].tobytes(),
 ]
 
 

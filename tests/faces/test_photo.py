@@ -8,11 +8,11 @@ import pytest
 from PIL import Image, ImageDraw
 from served import noise
 
-from extraction.images import square_jpeg
 from faces import photo
 from faces.errors import ImageError
-from faces.photo import Prepared, picture_of, prepare
+from faces.photo import SentPhoto, picture_of, prepare
 from faces.pictures import Limits
+from faces.squares import square_jpeg
 
 BLUE, WHITE = (20, 40, 230), (250, 250, 250)
 SIDE = 320
@@ -79,7 +79,7 @@ def test_boxes_are_mapped_to_the_upright_photo(orientation: int, factor: int, ki
     content = lying(with_square((400 * factor, 80 * factor), box), orientation, kind)
     prepared = prepare(content, SIDE)
     assert (prepared.width, prepared.height) == (400 * factor, 80 * factor)
-    assert prepared.to_picture(blue_box(prepared.jpeg)) == pytest.approx(box, abs=2.5 * factor)
+    assert prepared.to_photo(blue_box(prepared.jpeg)) == pytest.approx(box, abs=2.5 * factor)
 
 
 def test_a_big_photo_of_16_bits_is_turned() -> None:
@@ -96,7 +96,7 @@ def test_a_photo_that_its_exif_turns_is_sent_upright(orientation: int, kind: str
     box = (60, 40, 150, 200)
     prepared = prepare(lying(with_square((400, 300), box), orientation, kind), 0)
     assert (prepared.width, prepared.height) == (400, 300)
-    assert prepared.to_picture(blue_box(prepared.jpeg)) == pytest.approx(box, abs=2.5)
+    assert prepared.to_photo(blue_box(prepared.jpeg)) == pytest.approx(box, abs=2.5)
 
 
 BIG: list[tuple[str, Callable[[Image.Image], bytes]]] = [
@@ -118,7 +118,7 @@ def test_boxes_of_a_big_photo_are_mapped_back(
     prepared = prepare(encode(with_square(size, box)), SIDE)
     assert (prepared.width, prepared.height) == size
     sent_pixel = max(size) / SIDE
-    assert prepared.to_picture(blue_box(prepared.jpeg)) == pytest.approx(box, abs=1.2 * sent_pixel)
+    assert prepared.to_photo(blue_box(prepared.jpeg)) == pytest.approx(box, abs=1.2 * sent_pixel)
 
 
 def test_a_big_photo_looks_like_what_extraction_sends_of_it() -> None:
@@ -136,12 +136,12 @@ def test_without_a_side_the_file_is_sent_as_it_is() -> None:
     content = encoded(with_square((50, 40), (5, 6, 20, 30)))
     prepared = prepare(content, 0)
     assert prepared.jpeg == content
-    assert prepared.to_picture([5, 6, 20, 30]) == [5, 6, 20, 30]
+    assert prepared.to_photo([5, 6, 20, 30]) == [5, 6, 20, 30]
 
 
 def test_boxes_are_cut_to_the_photo() -> None:
-    prepared = Prepared(b"", 100, 60)
-    assert prepared.to_picture([-5, -9, 120, 70]) == [0, 0, 100, 60]
+    prepared = SentPhoto(b"", 100, 60)
+    assert prepared.to_photo([-5, -9, 120, 70]) == [0, 0, 100, 60]
 
 
 BAD: list[tuple[str, bytes, str]] = [
