@@ -1,14 +1,22 @@
-"""Metrics of logits (N, C) and class numbers (N,).
+"""Metrics of logits or probabilities (N, C) and class numbers (N,): each formula stands here once.
 
-`accuracy(output, target)` gives the mean over the samples, (); `accuracy.per_sample` the values
+`accuracy(output, target)` is the mean over the samples, (); `accuracy.per_sample` are the values
 (N,) behind it, which the programs sum over an epoch and divide once, so that batches of unequal
 size weigh what they should. A new metric is a decorated function of a `Scored`.
+
+What scores stored probabilities wraps their arrays and needs no formula of its own:
+
+>>> scored = ScoredProbabilities(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]))
+>>> accuracy.values(scored).numpy()
+array([1., 0.])
 """
 
 import functools
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from utils.labels import ages_to_classes, class_years
@@ -17,16 +25,25 @@ RELAXED_BOUNDS_YEARS = (3.0, 7.0, 13.5, 22.5, 35.0, 45.5, 56.5)
 """Lower bounds of the original's groups from the second on."""
 
 
+NEAR_YEARS = 5.0
+"""Errors up to this count as near in the cumulative score."""
+
+
 class Scored:
     """A batch to score, and what several metrics need of it, computed once.
 
     Args:
         output: logits (N, C), of any precision.
         target: class numbers (N,).
+
+    Attributes:
+        dtype: of the values.
     """
 
+    dtype = torch.float32
+
     def __init__(self, output: Tensor, target: Tensor):
-        self.output = output.float()
+        self.output = output.to(self.dtype)
         self.target = target
         self.num_classes = output.shape[1]
 
@@ -35,11 +52,31 @@ class Scored:
         """The class of the largest logit, (N,)."""
         return self.output.argmax(1)
 
+    def expected_years(self, years: Tensor) -> Tensor:
+        """Return the expectation over the classes (N,), whose years are (C,)."""
+        return torch.softmax(self.output, 1) @ years
+
     @functools.cached_property
-    def error_years(self) -> Tensor:
-        """How far the expectation over the classes is from the true class's years, (N,)."""
-        years = _years(self.num_classes, str(self.output.device))
-        return (torch.softmax(self.output, 1) @ years - years[self.target]).abs()
+    def excess_years(self) -> Tensor:
+        """The expected age minus the true class's years, (N,)."""
+        years = _years(self.num_classes, str(self.output.device)).to(self.dtype)
+        return self.expected_years(years) - years[self.target]
+
+
+class ScoredProbabilities(Scored):
+    """Stored probabilities (N, C) and class numbers (N,); the values are float64."""
+
+    dtype = torch.float64
+
+    def __init__(self, probabilities: ArrayLike, target: ArrayLike):
+        super().__init__(
+            torch.from_numpy(np.array(probabilities, np.float64)),
+            torch.from_numpy(np.array(target, np.int64)),
+        )
+
+    def expected_years(self, years: Tensor) -> Tensor:
+        """Return the expectation over the classes (N,), to the bit as numpy computes it."""
+        return torch.from_numpy(self.output.numpy() @ years.numpy())
 
 
 class Metric:
@@ -51,15 +88,15 @@ class Metric:
         self._values = values
 
     def values(self, scored: Scored) -> Tensor:
-        """Give the value of each sample, (N,) float32."""
-        return self._values(scored).float()
+        """Return the value of each sample, (N,) of the batch's dtype."""
+        return self._values(scored).to(scored.dtype)
 
     def per_sample(self, output: Tensor, target: Tensor) -> Tensor:
-        """Give the value of each sample, (N,) float32."""
+        """Return the value of each sample, (N,) float32."""
         return self.values(Scored(output, target))
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Give the mean over the samples, () float32."""
+        """Return the mean over the samples, () float32."""
         return self.per_sample(output, target).mean()
 
 
@@ -124,7 +161,7 @@ def mae(scored: Scored) -> Tensor:
     >>> mae(torch.tensor([[0.0, 0, -99, -99, -99, -99, -99, -99]]), torch.tensor([0]))
     tensor(2.)
     """
-    return scored.error_years
+    return scored.excess_years.abs()
 
 
 @Metric
@@ -134,7 +171,7 @@ def cs5(scored: Scored) -> Tensor:
     >>> cs5(torch.tensor([[0.0, 0, -99, -99, -99, -99, -99, -99]]), torch.tensor([0]))
     tensor(1.)
     """
-    return scored.error_years <= 5
+    return scored.excess_years.abs() <= NEAR_YEARS
 
 
 @functools.lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, mean_absolute_error, top_k_accuracy_
 from torch import Tensor
 
 from model import metric
-from model.metric import Metric
+from model.metric import Metric, ScoredProbabilities
 
 Array = NDArray[np.float64]
 METRICS = [value for value in vars(metric).values() if isinstance(value, Metric)]
@@ -209,3 +209,27 @@ def test_the_relaxed_accuracy_of_other_classes_than_101_is_refused(num_classes: 
 def test_age_metrics_of_genders_are_refused(age_metric: Metric) -> None:
     with pytest.raises(ValueError, match="2 age classes, expected 8 or 101"):
         age_metric(*make_batch(2))
+
+
+AGE_VALUES: dict[str, Callable[[Array, Array, Array], Array]] = {
+    "mae": lambda excess, *_: np.abs(excess),
+    "cs5": lambda excess, *_: np.abs(excess) <= 5,
+    "accuracy": lambda _, predicted, true: predicted == true,
+}
+
+
+@pytest.mark.parametrize("num_classes", [8, 101])
+@pytest.mark.parametrize("name", AGE_VALUES)
+def test_stored_probabilities_are_scored_in_float64_and_to_the_bit_as_numpy_would(
+    name: str, num_classes: int
+) -> None:
+    logits, labels = make_batch(num_classes)
+    stored = softmax(logits.numpy(), 1)
+    stored.setflags(write=False)
+    scored = ScoredProbabilities(stored, labels.numpy())
+    excess = stored.astype(np.float64) @ years(num_classes) - years(num_classes)[labels.numpy()]
+    expected = AGE_VALUES[name](excess, stored.argmax(1), labels.numpy())
+    values = getattr(metric, name).values(scored)
+    assert values.dtype is torch.float64
+    assert np.array_equal(values.numpy(), expected)
+    assert np.array_equal(scored.excess_years.numpy(), excess)
