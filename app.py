@@ -33,9 +33,9 @@ from serving.settings import Settings, read_settings, settings_from_arguments
 from utils.body_encoding import refusal_of_encoding
 from utils.cli import run
 from utils.errors import UserError
+from utils.labels import EMBEDDING_SIZE
 from utils.log import get_logger
 from utils.runtime import limited_threads
-from utils.sizes import EMBEDDING_SIZE
 
 IMAGE_MC_SAMPLES = 64
 HEALTH_TIMEOUT_S = 10.0

@@ -42,8 +42,8 @@ from trainer.fit import training_loader
 from trainer.inputs import read_inputs
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
+from utils.labels import NUM_FOLDS
 from utils.runtime import cpu_has_bfloat16
-from utils.sizes import NUM_FOLDS
 
 GOALS = (
     ("stacked float32", "sequential float32", 1.1),

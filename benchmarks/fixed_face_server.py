@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from faces.wire import FaceArrays, encode_faces
-from utils.sizes import EMBEDDING_SIZE
+from utils.labels import EMBEDDING_SIZE
 
 SERVICE_S, NUM_SLOTS = 0.02, 4
 CAPACITY = NUM_SLOTS / SERVICE_S

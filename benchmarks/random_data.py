@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
+from utils.labels import EMBEDDING_SIZE, NUM_FOLDS
 
 DTYPE = np.dtype(
     [

@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 from base.base_data_loader import BaseDataLoader, Split
 from data_loader.dataset import FaceDataset, number_subjects
 from data_loader.faces import Faces, Selection
-from data_loader.labels import GENDERS, ages_to_classes, genders_to_classes
 from data_loader.source import FaceSource, read_source
 from utils.errors import DataError
-from utils.labels import NUM_AGE_CLASSES
-from utils.sizes import NUM_FOLDS
+from utils.labels import GENDERS, NUM_AGE_CLASSES, NUM_FOLDS, ages_to_classes, genders_to_classes
 
 
 def dataset_title(dataset: str, extractors: dict[str, Any]) -> str:

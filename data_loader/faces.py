@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from data_loader.joining import refuse_foreign
 from utils.errors import DataError
 from utils.files import read_json
+from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS, NUM_FOLDS
 from utils.runtime import generator
-from utils.sizes import EMBEDDING_SIZE, NORM_BOUNDS, NUM_FOLDS
 
 CHUNK_ROWS = 8192
 """Rows copied at a time: 16 MiB of embeddings."""

@@ -11,8 +11,7 @@ from typing import TextIO
 
 from extraction.cleaned import MAX_NAME_LENGTH, Record, checked_path
 from utils.errors import DataError
-from utils.labels import ADIENCE_CENTRES
-from utils.sizes import NUM_FOLDS
+from utils.labels import ADIENCE_CENTRES, NUM_FOLDS
 
 COLUMNS = (
     *("user_id", "original_image", "face_id", "age", "gender", "x", "y", "dx", "dy"),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from utils.errors import DataError
-from utils.sizes import NUM_FOLDS
+from utils.labels import NUM_FOLDS
 
 DET_SCORE = 0.9
 MAX_PATH_LENGTH, MAX_NAME_LENGTH = 1024, 255

@@ -14,7 +14,7 @@ from extraction.cleaned import Face, Record, Removed, Tally
 from extraction.originals import backup_of_original, keep
 from utils.errors import DataError
 from utils.files import atomic_write, json_bytes
-from utils.sizes import EMBEDDING_SIZE
+from utils.labels import EMBEDDING_SIZE
 
 CHUNK_ROWS = 2048
 """Rows that are gathered before they are written: about 5 MB."""

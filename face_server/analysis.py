@@ -13,7 +13,7 @@ from faces.squares import Placement, on_square
 from faces.wire import FaceArrays
 from faces.wire_decode import MAX_MODEL_LENGTH
 from utils.errors import UserError
-from utils.sizes import EMBEDDING_SIZE
+from utils.labels import EMBEDDING_SIZE
 
 SIDE = 640
 """Side in pixels of what the detector sees, as in the container."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import CheckpointError
+from utils.labels import EMBEDDING_SIZE
 from utils.runtime import generator
-from utils.sizes import EMBEDDING_SIZE
 
 METHOD = "squared length along the directions of least variance"
 NUM_DIRECTIONS = EMBEDDING_SIZE // 2

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from faces.wire import ANSWER_KEY, MODEL_KEY, OLD_ANSWER_KEY, REFERENCE
 from faces.wire_arrays import ArrayReader, WireError
-from utils.sizes import EMBEDDING_SIZE, NORM_BOUNDS
+from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
 
 __all__ = ["EMBEDDING_SIZE", "Answer", "Face", "WireError", "decode_answer"]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from utils.sizes import NUM_GENDERS
+from utils.labels import NUM_GENDERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from extraction.adience import CLASS_LABELS, COLUMNS, IMAGE_PATHS
 from sample.people import FaceSpace, Person, Photo, pick
-from utils.sizes import NUM_FOLDS
+from utils.labels import NUM_FOLDS
 
 FOLD_SIZES = np.array([4484, 3730, 3894, 3446, 3816])
 """Images in the folds of the real set; the sample has folds of the same proportions."""

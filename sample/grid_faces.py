@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from utils.sizes import EMBEDDING_SIZE
+from utils.labels import EMBEDDING_SIZE
 
 NUM_COLUMNS, NUM_ROWS = 24, 22
 SQUARE = 8

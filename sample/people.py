@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from utils.sizes import EMBEDDING_SIZE
+from utils.labels import EMBEDDING_SIZE
 
 IDENTITY_LENGTH, NOISE_LENGTH = 0.72, 0.66
 GENDER_LENGTH, AGE_LENGTH = 0.2, 0.5

@@ -11,7 +11,7 @@ from sample.grid_faces import (
     unit,
 )
 from sample.people import Photo
-from utils.sizes import EMBEDDING_SIZE
+from utils.labels import EMBEDDING_SIZE
 
 CAPTION_HEIGHT = 3 * SQUARE
 NOT_AN_IMAGE = b"This file is not an image. It is a part of the synthetic sample.\n"

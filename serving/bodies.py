@@ -15,13 +15,11 @@ import orjson
 from numpy.typing import NDArray
 
 from utils.errors import UserError
+from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
 from utils.legacy import load_pickle
-from utils.sizes import EMBEDDING_SIZE
 
 JSON_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
-LENGTHS = (0.99, 1.01)
-"""What counts as unit length."""
 
 MAX_PICKLE_BYTES = 64 << 20
 MAX_OPCODES = 1000
@@ -188,7 +186,7 @@ def _of_unit_length(embeddings: Embeddings, normalize: bool) -> Embeddings:
         _refuse(length == 0, "is all zero, which has no direction")
         of_unit_length: Embeddings = (embeddings / length[:, None]).astype(np.float32)
         return of_unit_length
-    is_off = (length < LENGTHS[0]) | (length > LENGTHS[1])
+    is_off = (length < NORM_BOUNDS[0]) | (length > NORM_BOUNDS[1])
     if is_off.any():
         found = float(length[is_off.argmax()])
         _refuse(

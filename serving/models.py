@@ -16,9 +16,8 @@ from model.model import ResMLP
 from serving.arch import arguments_of, network_check
 from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
-from utils.labels import NUM_AGE_CLASSES, class_years
+from utils.labels import EMBEDDING_SIZE, NUM_AGE_CLASSES, NUM_GENDERS, class_years
 from utils.runtime import choose_device, choose_precision
-from utils.sizes import EMBEDDING_SIZE, NUM_GENDERS
 
 KINDS = {"age": NUM_AGE_CLASSES, "gender": (NUM_GENDERS,)}
 

@@ -28,7 +28,7 @@ from sample.grid_faces import GRID_SIZE, GridFace, draw_picture
 from serving import http_server
 from serving.settings import Settings
 from utils.checkpoint import save_checkpoint
-from utils.sizes import EMBEDDING_SIZE
+from utils.labels import EMBEDDING_SIZE
 
 JSON = "application/json"
 BINARY = "application/octet-stream"

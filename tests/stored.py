@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 
 from extraction.adience import COLUMNS
-from utils.sizes import NUM_FOLDS
+from utils.labels import NUM_FOLDS
 
 RESIZED, AS_IT_WAS = ".RESIZED.pkl", ".pkl"
 Label = tuple[str, str]

@@ -13,9 +13,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from data_loader.faces import DATASETS
 from model.model import ResMLP
 from trainer.parts import PARTS, build_lr_scheduler, build_optimizer
+from utils.labels import EMBEDDING_SIZE, NUM_FOLDS
 from utils.paths import path_problem, path_problems
 from utils.schema import MOST, UNKNOWN_KEY, find_problems
-from utils.sizes import EMBEDDING_SIZE, NUM_FOLDS
 from utils.text import shown
 
 AGE_METRICS = ("one_off_accuracy", "mae", "cs5")

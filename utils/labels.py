@@ -1,7 +1,21 @@
-"""The age classes: the eight of Adience, and the 101 whole years."""
+"""What a face is in this project: its embedding, its age and gender classes, its fold."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+EMBEDDING_SIZE = 512
+"""Numbers of an ArcFace embedding."""
+
+NORM_BOUNDS = (0.99, 1.01)
+"""An embedding of a length within these counts as one of unit length."""
+
+NUM_FOLDS = 5
+"""Folds of Adience."""
+
+GENDERS = ("m", "f")
+"""Class 0 is male, class 1 is female."""
+
+NUM_GENDERS = len(GENDERS)
 
 ADIENCE_CENTRES = (1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 80.0)
 """Years that stand for the classes 0-2, 4-6, 8-12, 15-20, 25-32, 38-43, 48-53 and 60-100."""
@@ -10,7 +24,7 @@ NUM_AGE_CLASSES = (8, 101)
 
 
 def class_years(num_classes: int) -> NDArray[np.float32]:
-    """Give the years that each class stands for, (C,) float32.
+    """Return the years that each class stands for, (C,) float32.
 
     Raises:
         ValueError: `num_classes` is neither 8 nor 101.
@@ -39,3 +53,20 @@ def ages_to_classes(ages_years: ArrayLike, num_classes: int) -> NDArray[np.int64
     years = class_years(num_classes).astype(np.float64)
     midpoints = (years[1:] + years[:-1]) / 2
     return np.searchsorted(midpoints, np.asarray(ages_years, np.float64), side="left")
+
+
+def genders_to_classes(genders: ArrayLike) -> NDArray[np.int64]:
+    """Map 'm' to 0 and 'f' to 1.
+
+    Raises:
+        ValueError: another letter occurs.
+
+    >>> genders_to_classes(["f", "m", "f"]).tolist()
+    [1, 0, 1]
+    """
+    letters = np.asarray(genders)
+    unknown = letters[~np.isin(letters, GENDERS)]
+    if len(unknown):
+        raise ValueError(f"gender {str(unknown[0])!r}, expected 'm' or 'f'")
+    is_female: NDArray[np.bool_] = letters == GENDERS[1]
+    return is_female.astype(np.int64)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import DataError
+from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS, NUM_FOLDS
 from utils.legacy_guard import (
     RefusedError,
     check_plain,
@@ -29,7 +30,6 @@ from utils.legacy_machine import Machine
 from utils.legacy_names import LEAVES, MAX_PATH_LENGTH, ObjectArray, data_names
 from utils.legacy_pickle import run
 from utils.legacy_pth import load_pth
-from utils.sizes import EMBEDDING_SIZE, NORM_BOUNDS, NUM_FOLDS
 
 __all__ = [
     "OriginalRecords",

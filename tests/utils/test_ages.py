@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from conftest import ADIENCE_YEARS
 
-from data_loader.labels import genders_to_classes
-from utils.labels import ages_to_classes, class_years
+from utils.labels import ages_to_classes, class_years, genders_to_classes
 
 TO_8 = [
     (0, 0), (1, 0), (2, 0), (2.9, 0), (3.1, 1), (5, 1), (7, 1), (7.4, 1), (7.6, 2), (10, 2),
