@@ -27,7 +27,7 @@ from base.resume import (
     random_state,
     resume,
 )
-from faces.out_of_distribution import NetworkCheck
+from faces.out_of_distribution import OutOfDistributionDetector
 from utils.checkpoint import (
     Checkpoint,
     copy_checkpoint,
@@ -61,7 +61,7 @@ class Setup:
     valid_loader: BaseDataLoader | None
     device: torch.device
     precision: Precision
-    network_check: NetworkCheck | None = None
+    network_check: OutOfDistributionDetector | None = None
 
 
 class BaseTrainer(ABC):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from faces.out_of_distribution import NetworkCheck, draw
+from faces.out_of_distribution import OutOfDistributionDetector, draw_rows
 from utils.errors import DataError
 
 SAMPLE_ROWS = 1000
@@ -36,7 +36,7 @@ def refuse_foreign(parts: Parts, seed: int) -> None:
         check, embeddings = checks[one], parts[other]
         if check is None or len(embeddings) < MIN_SAMPLE_ROWS:
             continue
-        sample = draw(embeddings, np.arange(len(embeddings)), seed, SAMPLE_ROWS)
+        sample = draw_rows(embeddings, np.arange(len(embeddings)), seed, SAMPLE_ROWS)
         share = check.foreign_share(sample)
         if share > MOST_FOREIGN:
             raise DataError(
@@ -47,5 +47,5 @@ def refuse_foreign(parts: Parts, seed: int) -> None:
             )
 
 
-def _check(embeddings: NDArray[np.float32], seed: int) -> NetworkCheck | None:
-    return NetworkCheck.fit(draw(embeddings, np.arange(len(embeddings)), seed))
+def _check(embeddings: NDArray[np.float32], seed: int) -> OutOfDistributionDetector | None:
+    return OutOfDistributionDetector.fit(draw_rows(embeddings, np.arange(len(embeddings)), seed))

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from base.interrupt import StopRequest
-from faces.client import Answer, AnswerError, FaceServer, ServerAwayError
+from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from utils.cli import Interrupted
 from utils.errors import UserError
 from utils.log import get_logger
@@ -70,7 +70,7 @@ class ContainerOptions:
 @contextmanager
 def containers(
     servers: Sequence[FaceServer], options: ContainerOptions, stop: StopRequest
-) -> Iterator[list[Answer]]:
+) -> Iterator[list[FaceAnswer]]:
     """Run a container for each server, all on this machine, while the block lasts.
 
     Gives each one's first answer.
@@ -161,7 +161,7 @@ def _explain(output: str, options: ContainerOptions) -> str:
 
 def _first_answer(
     server: FaceServer, container: str, options: ContainerOptions, stop: StopRequest
-) -> Answer:
+) -> FaceAnswer:
     """Wait until a container answers a small image."""
     deadline = time.monotonic() + options.start_timeout_s
     while True:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from extraction.same_network import OtherNetworkError, Reference
-from faces.client import Answer, AnswerError, FaceServer, ServerAwayError, probe_body
+from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError, probe_body
 from utils.errors import UserError
 from utils.log import get_logger
 
@@ -96,7 +96,7 @@ class ServerPool:
         for member in self._members:
             self._watch(member)
 
-    def ask(self, body: bytes, avoid: FaceServer | None = None) -> Answer:
+    def ask(self, body: bytes, avoid: FaceServer | None = None) -> FaceAnswer:
         """Send a request to one of the servers, waiting while none is up.
 
         Args:
@@ -181,7 +181,7 @@ class ServerPool:
     def _patience_left_s(self) -> float:
         return self._away_since + self._waits.give_up_s - time.monotonic()
 
-    def _compare(self, member: _Member, body: bytes, answer: Answer) -> None:
+    def _compare(self, member: _Member, body: bytes, answer: FaceAnswer) -> None:
         """Count an answer, keep the first face to compare others with, refuse another network."""
         with self._changed:
             member.num_answers += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from faces.client import Answer
+from faces.client import FaceAnswer
 from utils.errors import UserError
 
 MIN_COSINE = 0.99
@@ -29,7 +29,7 @@ class Reference:
     embedding: npt.NDArray[np.float32]
     name: str = "an image sent before"
 
-    def check(self, answer: Answer, url: str) -> None:
+    def check(self, answer: FaceAnswer, url: str) -> None:
         """Compare an answer to the picture.
 
         Raises:

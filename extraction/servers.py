@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from base.interrupt import StopRequest
 from extraction.container import ContainerError, ContainerOptions, containers
 from extraction.pool import Waits
-from faces.client import Answer, AnswerError, FaceServer, ServerAwayError
+from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from utils.addresses import same_server, server_url
 from utils.errors import DataError
 from utils.log import get_logger
@@ -75,10 +75,10 @@ def _found_or_started(
     servers: Sequence[FaceServer], options: ContainerOptions, waits: Waits, stop: StopRequest
 ) -> Iterator[ReadyServers]:
     looks = [_look(server, waits) for server in servers]
-    answers = [look for look in looks if isinstance(look, Answer)]
+    answers = [look for look in looks if isinstance(look, FaceAnswer)]
     if answers:
         for server, look in zip(servers, looks, strict=True):
-            if not isinstance(look, Answer):
+            if not isinstance(look, FaceAnswer):
                 logger.warning(f"{server.url} does not answer; it is used as soon as it does")
         yield _ready(servers, ", ".join(server.url for server in servers), answers)
         return
@@ -99,13 +99,13 @@ def _found_or_started(
 
 
 def _ready(
-    servers: Sequence[FaceServer], description: str, answers: Sequence[Answer]
+    servers: Sequence[FaceServer], description: str, answers: Sequence[FaceAnswer]
 ) -> ReadyServers:
     models = [answer.model for answer in answers if answer.model is not None]
     return ReadyServers(servers, description, models[0] if models else None)
 
 
-def _look(server: FaceServer, waits: Waits) -> Answer | ServerAwayError:
+def _look(server: FaceServer, waits: Waits) -> FaceAnswer | ServerAwayError:
     """Ask a server a small picture; gives why there is no server when there is none.
 
     Raises:

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from faces.wire import encode_request
-from faces.wire_decode import MAX_ANSWER_BYTES, Answer, Face, WireError, decode_answer
+from faces.wire_decode import MAX_ANSWER_BYTES, Face, FaceAnswer, WireError, decode_answer
 from http_client.client import HttpServer
 from http_client.reply import BUSY, AnswerError, Request, ServerAwayError
 from utils.addresses import port_of, server_url, target_of
 
-__all__ = ["Answer", "AnswerError", "Face", "FaceServer", "ServerAwayError", "probe_body"]
+__all__ = ["AnswerError", "Face", "FaceAnswer", "FaceServer", "ServerAwayError", "probe_body"]
 
 DEFAULT_TIMEOUT_S = 60.0
 HEADERS = {"Content-Type": "application/json"}
@@ -68,15 +68,15 @@ class FaceServer:
     def __repr__(self) -> str:
         return f"FaceServer({self.url!r})"
 
-    def ask(self, image: bytes) -> Answer:
+    def ask(self, image: bytes) -> FaceAnswer:
         """Send an encoded picture; see `ask_body`."""
         return self.ask_body(encode_request(image))
 
-    def probe(self) -> Answer:
+    def probe(self) -> FaceAnswer:
         """Send a small picture; see `ask_body`."""
         return self.ask_body(probe_body())
 
-    def ask_body(self, body: bytes) -> Answer:
+    def ask_body(self, body: bytes) -> FaceAnswer:
         """Send a request that `encode_request` made, and read its answer.
 
         Raises:

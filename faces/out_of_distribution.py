@@ -1,8 +1,8 @@
-"""Tell embeddings of the network that a model was trained on from those of another.
+"""Tells embeddings of the network that a model was trained on from those of another network.
 
-A face network leaves part of its embedding space little used, and each network another part.
-`NetworkCheck` keeps the half of all directions in which training rows vary least, and measures how
-much of an embedding lies in that half. Unlike the Mahalanobis distance this is not ruled by the few
+A face network leaves part of its embedding space little used, and each network another part. The
+detector keeps the half of all directions in which training rows vary least, and measures how much
+of an embedding lies in that half. Unlike the Mahalanobis distance this is not ruled by the few
 smallest variances, which are badly known and grow most on photographs of another kind.
 docs/data.md has the figures.
 """
@@ -40,13 +40,13 @@ Rows = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkCheck:
-    """What is known of the embeddings that a model was trained on.
+class OutOfDistributionDetector:
+    """Detects embeddings of another network than the one that a model was trained on.
 
     Attributes:
         directions: (512, K) float32, orthogonal, of a length that makes training rows score 1.
         centre: (K,) float32, the mean of training rows along them.
-        threshold: the largest score of a familiar embedding; see `scores`.
+        threshold: the largest score that still counts as in distribution; see `scores`.
         num_rows: training rows that these were found on.
     """
 
@@ -56,8 +56,8 @@ class NetworkCheck:
     num_rows: int
 
     @classmethod
-    def fit(cls, train: Rows, valid: Rows | None = None) -> "NetworkCheck | None":
-        """Find directions, centre and threshold.
+    def fit(cls, train: Rows, valid: Rows | None = None) -> "OutOfDistributionDetector | None":
+        """Fit directions, centre and threshold to embeddings.
 
         Args:
             train: (N, 512) embeddings in random order, of which the first MAX_ROWS count.
@@ -83,8 +83,8 @@ class NetworkCheck:
         return cls(directions, centre, threshold, len(train))
 
     @classmethod
-    def from_checkpoint(cls, content: dict[str, Any]) -> "NetworkCheck | None":
-        """Read what `to_plain` gave from a checkpoint's dict; None where it holds nothing.
+    def from_checkpoint(cls, content: dict[str, Any]) -> "OutOfDistributionDetector | None":
+        """Read a detector from a checkpoint's dict; None where it holds none.
 
         Raises:
             CheckpointError: it is not what this program writes.
@@ -101,7 +101,7 @@ class NetworkCheck:
         return cls(directions, centre, plain["threshold"], plain["num_rows"])
 
     def to_plain(self) -> dict[str, Any]:
-        """Give what a checkpoint keeps under "embeddings": tensors and plain values."""
+        """Return what a checkpoint keeps under "embeddings": tensors and plain values."""
         import torch
 
         arrays = {
@@ -111,35 +111,35 @@ class NetworkCheck:
         return {**arrays, **self.describe()}
 
     def describe(self) -> dict[str, Any]:
-        """Say in plain values how it decides."""
+        """Return in plain values how it decides."""
         return {"method": METHOD, "threshold": self.threshold, "num_rows": self.num_rows}
 
     def scores(self, embeddings: Rows) -> NDArray[np.float32]:
-        """Give the squared deviation (N,) along the directions: on average 1 for training rows.
+        """Return squared deviations (N,) along the directions: on average 1 for training rows.
 
         Args:
             embeddings: (N, 512), of unit length where those trained on are.
         """
         return _scores(embeddings, self.directions, self.centre)
 
-    def is_familiar(self, embeddings: Rows) -> NDArray[np.bool_]:
-        """Tell which (N,) of embeddings (N, 512) come from the network trained on."""
-        familiar: NDArray[np.bool_] = self.scores(embeddings) <= self.threshold
-        return familiar
+    def is_in_distribution(self, embeddings: Rows) -> NDArray[np.bool_]:
+        """Return which (N,) of embeddings (N, 512) come from the network trained on."""
+        is_inside: NDArray[np.bool_] = self.scores(embeddings) <= self.threshold
+        return is_inside
 
     def foreign_share(self, embeddings: Rows) -> float:
-        """Give the share in [0, 1] of embeddings (N, 512) that come from another network."""
-        return float(1 - self.is_familiar(embeddings).mean())
+        """Return the share in [0, 1] of embeddings (N, 512) that come from another network."""
+        return float(1 - self.is_in_distribution(embeddings).mean())
 
 
-def draw(embeddings: Rows, rows: NDArray[np.int64], seed: int, most: int = MAX_ROWS) -> Rows:
+def draw_rows(embeddings: Rows, rows: NDArray[np.int64], seed: int, most: int = MAX_ROWS) -> Rows:
     """Copy at most `most` of `rows`, in random order."""
     drawn: Rows = embeddings[generator(seed, "network check").permutation(rows)[:most]]
     return drawn
 
 
 def rotated(embeddings: Rows, seed: int = 0) -> Rows:
-    """Rotate embeddings (N, 512) at random: the stand-in for those of another network."""
+    """Rotate embeddings (N, 512) at random, to stand in for those of another network."""
     turned: Rows = embeddings @ _rotation(seed)
     return turned
 
@@ -153,7 +153,7 @@ def _rotation(seed: int) -> NDArray[np.float32]:
 
 
 def _least_used_directions(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give scaled directions (512, K) and centre (K,), from sums of chunks in float64."""
+    """Return scaled directions (512, K) and centre (K,), from sums of chunks in float64."""
     mean = rows.mean(0, dtype=np.float64)
     squares = np.zeros((rows.shape[1], rows.shape[1]))
     for start in range(0, len(rows), CHUNK_ROWS):
@@ -174,7 +174,7 @@ def _scores(
 
 
 def _problem(plain: Any) -> str:
-    """Say what is wrong with the statistics of a checkpoint; empty if nothing is."""
+    """Return what is wrong with the detector of a checkpoint; empty if nothing is."""
     if not isinstance(plain, dict) or plain.get("method") != METHOD:
         return f"expected a dict of method {METHOD!r}"
     shapes = {"directions": (EMBEDDING_SIZE, NUM_DIRECTIONS), "centre": (NUM_DIRECTIONS,)}
@@ -190,7 +190,7 @@ def _problem(plain: Any) -> str:
 
 
 def _is_array(tensor: Any, shape: tuple[int, ...]) -> bool:
-    """Tell whether a value is a tensor of this shape that can be used as numpy array."""
+    """Check that a value is a tensor of this shape that can be used as numpy array."""
     import torch
 
     if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:

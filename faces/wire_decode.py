@@ -17,7 +17,7 @@ from faces.wire import ANSWER_KEY, MODEL_KEY, OLD_ANSWER_KEY, REFERENCE
 from faces.wire_arrays import ArrayReader, WireError
 from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
 
-__all__ = ["EMBEDDING_SIZE", "Answer", "Face", "WireError", "decode_answer"]
+__all__ = ["EMBEDDING_SIZE", "Face", "FaceAnswer", "WireError", "decode_answer"]
 
 MAX_ANSWER_BYTES = 4 * 2**20
 MAX_OBJECTS = 2**16
@@ -44,7 +44,7 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FaceAnswer:
     """What a face server said about a picture.
 
     Attributes:
@@ -56,7 +56,7 @@ class Answer:
     model: str | None = None
 
 
-def decode_answer(text: bytes | str) -> Answer:
+def decode_answer(text: bytes | str) -> FaceAnswer:
     """Read an answer.
 
     Raises:
@@ -64,9 +64,9 @@ def decode_answer(text: bytes | str) -> Answer:
             finite, or an embedding is not of unit length.
 
     >>> decode_answer('{"face_detection_recognition": []}')
-    Answer(faces=[], model=None)
+    FaceAnswer(faces=[], model=None)
     >>> decode_answer('{"fa_results": null, "model": "tiny"}')
-    Answer(faces=None, model='tiny')
+    FaceAnswer(faces=None, model='tiny')
     """
     content = _Decoder().value(_parse(text), 0)
     if not isinstance(content, dict):
@@ -74,7 +74,7 @@ def decode_answer(text: bytes | str) -> Answer:
     keys = [key for key in (ANSWER_KEY, OLD_ANSWER_KEY) if key in content]
     if len(keys) != 1:
         raise WireError(f"has {len(keys)} of the keys {ANSWER_KEY!r} and {OLD_ANSWER_KEY!r}")
-    return Answer(_faces(content[keys[0]]), _model(content.get(MODEL_KEY)))
+    return FaceAnswer(_faces(content[keys[0]]), _model(content.get(MODEL_KEY)))
 
 
 def _parse(text: bytes | str) -> Any:

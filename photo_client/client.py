@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from faces.client import Answer, AnswerError, Face, FaceServer, ServerAwayError
+from faces.client import AnswerError, Face, FaceAnswer, FaceServer, ServerAwayError
 from faces.errors import ImageError
 from faces.photo import MAX_SEND_SIDE, SentPhoto, picture_of, prepare
 from faces.pictures import read_file
@@ -196,7 +196,7 @@ class Client:
             raise _FailedError("the face server cannot use the picture", hint)
         return sorted(answer.faces, key=lambda face: float(face.bbox[0])), answer.model
 
-    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+    def _asked(self, ask: Callable[[], FaceAnswer]) -> FaceAnswer:
         """Ask the face server, again after what may pass.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from faces.out_of_distribution import NetworkCheck
+from faces.out_of_distribution import OutOfDistributionDetector
 from model.shapes import expected_weights
 from utils.checkpoint import Checkpoint
 from utils.errors import CheckpointError
@@ -34,14 +34,14 @@ def arguments_of(checkpoint: Checkpoint) -> dict[str, Any]:
     return arguments
 
 
-def network_check(checkpoint: Checkpoint) -> NetworkCheck | None:
+def network_check(checkpoint: Checkpoint) -> OutOfDistributionDetector | None:
     """Read what recognises the embeddings of other networks; None where there is nothing.
 
     Raises:
         CheckpointError: it is damaged; the message names the file.
     """
     try:
-        return NetworkCheck.from_checkpoint(checkpoint.content)
+        return OutOfDistributionDetector.from_checkpoint(checkpoint.content)
     except CheckpointError as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
 

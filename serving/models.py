@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faces.out_of_distribution import NetworkCheck
+from faces.out_of_distribution import OutOfDistributionDetector
 from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
 from model.model import ResMLP
@@ -42,7 +42,7 @@ class ServedModel:
     nets: tuple[FoldedNet, ...]
     sampled: tuple[SampledNet, ...]
     num_classes: int
-    check: NetworkCheck | None
+    check: OutOfDistributionDetector | None
     extractor: dict[str, Any]
 
     def describe(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class ModelPair:
     gender: ServedModel
     years: NDArray[np.float32]
     device: torch.device
-    checks: tuple[NetworkCheck, ...]
+    checks: tuple[OutOfDistributionDetector, ...]
 
     def is_familiar(self, embeddings: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Tell which of (N, 512) vectors both models know the network of.
@@ -81,7 +81,7 @@ class ModelPair:
         """
         if not self.checks:
             return None
-        verdicts = [check.is_familiar(embeddings) for check in self.checks]
+        verdicts = [check.is_in_distribution(embeddings) for check in self.checks]
         familiar: NDArray[np.bool_] = np.logical_and.reduce(verdicts)
         return familiar
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from faces.client import Answer, AnswerError, Face, FaceServer, ServerAwayError
+from faces.client import AnswerError, Face, FaceAnswer, FaceServer, ServerAwayError
 from faces.errors import TOO_LARGE, ImageError
 from faces.photo import SentPhoto, prepare
 from serving.bodies import BodyError
@@ -61,7 +61,7 @@ def _prepared(picture: bytes, side: int) -> SentPhoto:
         raise BodyError(str(error), 413 if error.reason == TOO_LARGE else 400) from None
 
 
-def _asked(face_server: FaceServer, jpeg: bytes) -> Answer:
+def _asked(face_server: FaceServer, jpeg: bytes) -> FaceAnswer:
     try:
         return face_server.ask(jpeg)
     except ServerAwayError as error:

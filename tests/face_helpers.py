@@ -14,7 +14,7 @@ from extraction.container import ContainerOptions
 from extraction.options import Options
 from extraction.pipeline import Settings
 from extraction.pool import Waits
-from faces.client import Answer, Face, FaceServer
+from faces.client import Face, FaceAnswer, FaceServer
 from sample.grid_faces import GRID_SIZE, GridFace, draw_picture, encode_picture, unit
 
 QUICK = Waits(
@@ -62,12 +62,12 @@ def stored(path: Path) -> Any:
 
 @contextmanager
 def answering(
-    monkeypatch: Any, answer: Callable[[FaceServer, bytes], Answer]
+    monkeypatch: Any, answer: Callable[[FaceServer, bytes], FaceAnswer]
 ) -> Iterator[list[str]]:
     """Let servers answer by a function, without a network; gives the URLs asked, as it grows."""
     asked: list[str] = []
 
-    def ask_body(server: FaceServer, body: bytes) -> Answer:
+    def ask_body(server: FaceServer, body: bytes) -> FaceAnswer:
         asked.append(server.url)
         return answer(server, body)
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from werkzeug.test import TestResponse
 
 from app import Server, create_app
-from faces.out_of_distribution import NetworkCheck
+from faces.out_of_distribution import OutOfDistributionDetector
 from model.model import ResMLP
 from sample.grid_faces import GRID_SIZE, GridFace, draw_picture
 from serving import http_server
@@ -105,7 +105,7 @@ def serving(folder: Path, **changes: Any) -> Iterator[Server]:
 @cache
 def statistics_of(number: int) -> dict[str, Any]:
     """Give what training stores of the embeddings of the made-up face network of a number."""
-    check = NetworkCheck.fit(embed(number, 2500))
+    check = OutOfDistributionDetector.fit(embed(number, 2500))
     assert check is not None
     return check.to_plain()
 

@@ -15,7 +15,7 @@ from base.base_trainer import Log, Setup
 from base.resume import BEST_NAME
 from data_loader import data_loaders
 from data_loader.dataset import FaceDataset
-from faces.out_of_distribution import MIN_ROWS, NetworkCheck, draw
+from faces.out_of_distribution import MIN_ROWS, OutOfDistributionDetector, draw_rows
 from model import loss
 from model import model as arch
 from model.metric import Metric
@@ -138,12 +138,12 @@ def prepare(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> Setup:
 
 def _network_check(
     config: ConfigParser, train: BaseDataLoader, valid: BaseDataLoader | None
-) -> NetworkCheck | None:
+) -> OutOfDistributionDetector | None:
     """Learn to recognise embeddings of other networks, from a sample of the rows."""
     logger = config.get_logger("train")
     seed = config["seed"]
     valid_rows = None if valid is None else draw_embeddings(valid, seed)
-    check = NetworkCheck.fit(draw_embeddings(train, seed), valid_rows)
+    check = OutOfDistributionDetector.fit(draw_embeddings(train, seed), valid_rows)
     if check is None:
         reason = "the rows" if train.n_samples >= MIN_ROWS else f"fewer than {MIN_ROWS:,} rows"
         logger.info(f"Embeddings of other networks cannot be recognised from {reason}")
@@ -156,7 +156,7 @@ def draw_embeddings(loader: BaseDataLoader, seed: int) -> NDArray[np.float32]:
     """Copy embeddings (N, 512) of a loader's rows, in random order, not more than are needed."""
     dataset: Any = loader.dataset
     places = dataset.places(torch.from_numpy(loader.rows)).numpy()
-    return draw(dataset.embeddings.cpu().numpy(), places, seed).astype(np.float32, copy=False)
+    return draw_rows(dataset.embeddings.cpu().numpy(), places, seed).astype(np.float32, copy=False)
 
 
 def keep_on_device(loader: BaseDataLoader, device: torch.device) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from base.base_data_loader import BaseDataLoader
 from data_loader.data_loaders import dataset_title
 from data_loader.faces import read_extractors
-from faces.out_of_distribution import NetworkCheck
+from faces.out_of_distribution import OutOfDistributionDetector
 from model import loss
 from model import model as arch
 from model.shapes import expected_weights
@@ -109,7 +109,7 @@ def _warn_of_foreign(share: float | None, checkpoint: Checkpoint) -> None:
 
 def _foreign_share(checkpoint: Checkpoint, loader: BaseDataLoader, seed: int) -> float | None:
     """Give the share of the rows that come from another network; None where nobody can tell."""
-    check = NetworkCheck.from_checkpoint(checkpoint.content)
+    check = OutOfDistributionDetector.from_checkpoint(checkpoint.content)
     if check is None:
         return None
     return check.foreign_share(draw_embeddings(loader, seed))

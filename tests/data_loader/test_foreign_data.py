@@ -11,7 +11,7 @@ from networks import embed, write_faces
 
 from data_loader.faces import data_path, read_faces
 from data_loader.joining import refuse_foreign
-from faces.out_of_distribution import NetworkCheck
+from faces.out_of_distribution import OutOfDistributionDetector
 from trainer.check import check
 from trainer.testing import evaluate_checkpoint
 from utils.config import ConfigParser
@@ -96,7 +96,7 @@ def test_a_checkpoint_and_its_export_recognise_other_networks(
     exported = tmp_path / "age.pth"
     export_model(run.fitted.best_path, exported)
     for path in (run.fitted.best_path, exported):
-        found = NetworkCheck.from_checkpoint(read(path))
+        found = OutOfDistributionDetector.from_checkpoint(read(path))
         assert found is not None
         assert found.num_rows == 1350
         assert found.foreign_share(embed(1, 300, seed=2)) <= 0.01
@@ -110,7 +110,7 @@ def test_the_statistics_are_of_training_rows_and_the_threshold_of_validation_row
     assert setup.valid_loader is not None
     faces = read_faces(faces_dir, "wiki").embedding
     train_rows, valid_rows = setup.train_loader.rows, setup.valid_loader.rows
-    expected = NetworkCheck.fit(faces[train_rows], faces[valid_rows])
+    expected = OutOfDistributionDetector.fit(faces[train_rows], faces[valid_rows])
     assert expected is not None
     assert setup.network_check is not None
     others = embed(1, 100, seed=3)

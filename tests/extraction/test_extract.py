@@ -35,7 +35,7 @@ from extraction.options import Options
 from extraction.pipeline import Pipeline, Settings
 from extraction.pool import ServerPool, ServersAwayError, Waits
 from extraction.report import Tally
-from faces.client import Answer, AnswerError, FaceServer, ServerAwayError
+from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from faces.squares import picture_to_send
 from sample.stand_in_server import Behaviour, StandInServer
 from utils import scripts
@@ -111,17 +111,17 @@ def test_no_more_than_the_allowed_requests_are_in_flight(
     in_flight, most, lock = 0, 0, threading.Lock()
     together = threading.Barrier(5, timeout=PATIENCE_S)
 
-    def answer(_: Any, body: bytes) -> Answer:
+    def answer(_: Any, body: bytes) -> FaceAnswer:
         nonlocal in_flight, most
         if len(body) <= 2000:  # asks whether the server is up
-            return Answer([face(1)])
+            return FaceAnswer([face(1)])
         with lock:
             in_flight += 1
             most = max(most, in_flight)
         together.wait()
         with lock:
             in_flight -= 1
-        return Answer([face(1)])
+        return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
         extract(folder, PATHS, options("http://a/", in_flight=5))
@@ -143,13 +143,13 @@ def test_no_more_pictures_are_in_memory_than_needed(
     monkeypatch.setattr(pipeline, "request_for", request_for)
     seen: list[int] = []
 
-    def answer(_: Any, body: bytes) -> Answer:
+    def answer(_: Any, body: bytes) -> FaceAnswer:
         if len(body) > 2000:
             if not release.is_set():
                 time.sleep(0.05)
                 seen.append(len(read))
             release.set()
-        return Answer([face(1)])
+        return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
         extract(folder, PATHS, options("http://a/", in_flight=2))
@@ -197,11 +197,11 @@ def test_a_request_that_fails_is_tried_again_with_growing_waits_and_then_counted
 ) -> None:
     times: list[float] = []
 
-    def answer(_: Any, body: bytes) -> Answer:
+    def answer(_: Any, body: bytes) -> FaceAnswer:
         if len(body) > 2000:
             times.append(time.monotonic())
             raise AnswerError("HTTP 500", "a page")
-        return Answer([])
+        return FaceAnswer([])
 
     waits = Waits(retries_s=(0.02, 0.04, 0.08), probes_s=(0,), give_up_s=1)
     with answering(monkeypatch, answer):
@@ -219,12 +219,12 @@ def test_a_server_that_says_how_long_to_wait_is_given_that_time(
 ) -> None:
     times: list[float] = []
 
-    def answer(_: Any, body: bytes) -> Answer:
+    def answer(_: Any, body: bytes) -> FaceAnswer:
         if len(body) > 2000:
             times.append(time.monotonic())
             if len(times) == 1:
                 raise AnswerError("HTTP 503", wait_s=0.1)
-        return Answer([])
+        return FaceAnswer([])
 
     waits = Waits(retries_s=(0.001,), probes_s=(0,), give_up_s=1)
     with answering(monkeypatch, answer):
@@ -239,12 +239,12 @@ def test_images_that_wait_for_another_try_do_not_hold_up_the_others(
     failed: set[bytes] = set()
     order: list[bool] = []
 
-    def answer(_: Any, body: bytes) -> Answer:
+    def answer(_: Any, body: bytes) -> FaceAnswer:
         if len(body) > 2000 and len(failed) < 20 and body not in failed:
             failed.add(body)
             raise AnswerError("HTTP 503")
         order.append(body in failed)
-        return Answer([face(1)])
+        return FaceAnswer([face(1)])
 
     waits = Waits(retries_s=(0.2,), probes_s=(0,), give_up_s=1)
     with answering(monkeypatch, answer):
@@ -256,10 +256,10 @@ def test_images_that_wait_for_another_try_do_not_hold_up_the_others(
 def test_an_error_that_will_not_pass_is_not_tried_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answer(_: Any, body: bytes) -> Answer:
+    def answer(_: Any, body: bytes) -> FaceAnswer:
         if len(body) > 2000:
             raise AnswerError("HTTP 413", is_temporary=False)
-        return Answer([])
+        return FaceAnswer([])
 
     with answering(monkeypatch, answer) as asked:
         tally = extract(folder, PATHS[:2], options("http://a/"))
@@ -273,10 +273,10 @@ def test_an_image_that_always_breaks_the_connection_is_counted(
     poison = (folder / PATHS[3]).read_bytes()
     from faces.wire import encode_request
 
-    def answer(_: Any, body: bytes) -> Answer:
+    def answer(_: Any, body: bytes) -> FaceAnswer:
         if body == encode_request(poison):
             raise ServerAwayError("the connection broke")
-        return Answer([face(1)])
+        return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
         tally = extract(folder, PATHS, options("http://a/", in_flight=1))
@@ -292,14 +292,14 @@ def test_two_servers_share_the_work_and_the_faster_one_gets_more(
     num_done: Counter[str] = Counter()
     most_are_done = threading.Event()
 
-    def answer(server: FaceServer, body: bytes) -> Answer:
+    def answer(server: FaceServer, body: bytes) -> FaceAnswer:
         if len(body) > 2000:  # a picture, not the question whether the server is up
             if server.url == slow and num_done[slow] > 0:
                 assert most_are_done.wait(PATIENCE_S)
             num_done[server.url] += 1
             if num_done[fast] >= NUM_IMAGES * 3 // 4:
                 most_are_done.set()
-        return Answer([face(1)])
+        return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
         tally = extract(folder, PATHS, options(slow, fast, in_flight=4))
@@ -410,7 +410,7 @@ def test_a_disk_that_takes_nothing_ends_it_and_the_error_names_the_file(
     def fsync(_: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    with answering(monkeypatch, lambda *_: Answer([face(1)])), monkeypatch.context() as patch:
+    with answering(monkeypatch, lambda *_: FaceAnswer([face(1)])), monkeypatch.context() as patch:
         patch.setattr(record, "write_json", lambda *_: None)
         patch.setattr(os, "fsync", fsync)
         with pytest.raises(OSError, match=rf"{os.strerror(code)}: '.*/\d\d/\d+\.jpg\.pkl'"):
@@ -447,15 +447,15 @@ def test_a_stop_does_not_wait_long_for_a_server_that_hangs(folder: Path) -> None
 def test_a_programming_error_is_not_swallowed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answer(*_: Any) -> Answer:
+    def answer(*_: Any) -> FaceAnswer:
         raise ZeroDivisionError
 
-    with answering(monkeypatch, lambda *_: Answer([])) as asked:
+    with answering(monkeypatch, lambda *_: FaceAnswer([])) as asked:
         extract(folder, PATHS[:1], options("http://a/"))
         assert asked
-    calls = iter([Answer([]), Answer([])])
+    calls = iter([FaceAnswer([]), FaceAnswer([])])
 
-    def fail_later(*_: Any) -> Answer:
+    def fail_later(*_: Any) -> FaceAnswer:
         found = next(calls, None)
         if found is None:
             raise ZeroDivisionError
@@ -500,7 +500,7 @@ def test_the_images_are_those_that_the_labels_name(
 ) -> None:
     write_wiki(tmp_path / "wiki_crop", 3)
     (tmp_path / "wiki_crop" / "00" / "unnamed.jpg").write_bytes(picture_file(0))
-    with answering(monkeypatch, lambda *_: Answer([face(1)])):
+    with answering(monkeypatch, lambda *_: FaceAnswer([face(1)])):
         made = options("http://a/")
         tally = extract_imdb_wiki(
             "wiki", Options(made.docker_port, made.settings, data_dir=tmp_path)
@@ -514,7 +514,7 @@ def test_an_image_folder_that_cannot_be_written_is_found_before_the_first_reques
 ) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", read_only(folder / "01"))
     with (
-        answering(monkeypatch, lambda *_: Answer([face(1)])) as asked,
+        answering(monkeypatch, lambda *_: FaceAnswer([face(1)])) as asked,
         pytest.raises(PathError, match=r"/01 cannot be written: Read-only file system"),
     ):
         extract(folder, PATHS, options("http://a/"))
@@ -527,7 +527,7 @@ def test_a_damaged_record_is_found_before_the_first_request(
 ) -> None:
     (folder / "extractor.json").write_text("[" * 100_000)
     with (
-        answering(monkeypatch, lambda *_: Answer([face(1)])) as asked,
+        answering(monkeypatch, lambda *_: FaceAnswer([face(1)])) as asked,
         pytest.raises(ConfigError, match=r"extractor\.json is nested"),
     ):
         extract(folder, PATHS, options("http://a/"))
@@ -568,7 +568,7 @@ def test_a_command_that_stored_nothing_ends_with_an_error(
         (tmp_path / "wiki_crop" / f"{path}.RESIZED.pkl").mkdir()
     words = r"all 3 images .* failed: answer cannot be stored; failed\.csv lists them"
     with (
-        answering(monkeypatch, lambda *_: Answer([face(1)])),
+        answering(monkeypatch, lambda *_: FaceAnswer([face(1)])),
         pytest.raises(DataError, match=words),
     ):
         scripts.extract_imdb_wiki_arcface("wiki", "http://a/", data_dir=tmp_path)
@@ -582,7 +582,7 @@ def test_a_full_disk_says_that_what_was_stored_stays(
 
     monkeypatch.setattr(pipeline, "write_answer", full)
     with (
-        answering(monkeypatch, lambda *_: Answer([face(1)])),
+        answering(monkeypatch, lambda *_: FaceAnswer([face(1)])),
         pytest.raises(OSError, match="No space left"),
     ):
         extract(folder, PATHS, options("http://a/"))

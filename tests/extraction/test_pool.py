@@ -9,7 +9,7 @@ from face_helpers import PATIENCE_S, QUICK, answering, face
 
 from extraction.pool import RequestError, ServerPool, ServersAwayError, StoppedError, Waits
 from extraction.same_network import OtherNetworkError, Reference
-from faces.client import Answer, AnswerError, FaceServer, ServerAwayError, probe_body
+from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError, probe_body
 
 A, B = "http://a/", "http://b/"
 BODY = b"a picture"
@@ -20,7 +20,7 @@ def pool_of(*urls: str, waits: Waits = QUICK, **more: Any) -> "closing[ServerPoo
 
 
 def test_a_request_is_answered_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering(monkeypatch, lambda *_: Answer([face(1)])), pool_of(A) as pool:
+    with answering(monkeypatch, lambda *_: FaceAnswer([face(1)])), pool_of(A) as pool:
         assert len(pool.ask(BODY).faces or []) == 1
         assert pool.num_answers == {A: 1}
 
@@ -30,11 +30,11 @@ def test_the_server_with_the_fewest_open_requests_is_taken(monkeypatch: pytest.M
     release = threading.Event()
     holding: Counter[str] = Counter()
 
-    def answer(server: FaceServer, body: bytes) -> Answer:
+    def answer(server: FaceServer, body: bytes) -> FaceAnswer:
         if body == b"hold":
             holding[server.url] += 1
             assert release.wait(PATIENCE_S)
-        return Answer([face(1)])
+        return FaceAnswer([face(1)])
 
     reference = Reference(b"", face(1).embedding)
     with answering(monkeypatch, answer), pool_of(A, B, reference=reference) as pool:
@@ -59,10 +59,10 @@ def wait_until(is_so: Any) -> None:
 def test_a_failed_request_tells_its_server_and_the_next_try_avoids_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def answer(server: FaceServer, body: bytes) -> Answer:
+    def answer(server: FaceServer, body: bytes) -> FaceAnswer:
         if body == BODY and server.url == A:
             raise AnswerError("HTTP 503")
-        return Answer([face(1)])
+        return FaceAnswer([face(1)])
 
     reference = Reference(b"", face(1).embedding)
     with answering(monkeypatch, answer), pool_of(A, B, reference=reference) as pool:
@@ -78,10 +78,10 @@ def test_a_failed_request_tells_its_server_and_the_next_try_avoids_it(
 def test_a_server_that_is_away_is_dropped_and_rejoins(monkeypatch: pytest.MonkeyPatch) -> None:
     is_away = threading.Event()
 
-    def answer(server: FaceServer, _: bytes) -> Answer:
+    def answer(server: FaceServer, _: bytes) -> FaceAnswer:
         if is_away.is_set():
             raise ServerAwayError("broken")
-        return Answer([face(1)])
+        return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer), pool_of(A) as pool:
         pool.ask(BODY)
@@ -96,7 +96,7 @@ def test_a_server_that_is_away_is_dropped_and_rejoins(monkeypatch: pytest.Monkey
 def test_when_every_server_stays_away_it_ends_with_a_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def answer(*_: Any) -> Answer:
+    def answer(*_: Any) -> FaceAnswer:
         raise ServerAwayError("nothing listens there")
 
     waits = Waits(probes_s=(0, 0.001), give_up_s=0.02)
@@ -111,7 +111,7 @@ def test_when_every_server_stays_away_it_ends_with_a_message(
 def test_the_looks_at_a_server_that_is_away_go_on_with_the_last_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def answer(*_: Any) -> Answer:
+    def answer(*_: Any) -> FaceAnswer:
         raise ServerAwayError("nothing listens there")
 
     waits = Waits(probes_s=(0, 0.001), give_up_s=30)
@@ -124,7 +124,7 @@ def test_the_looks_at_a_server_that_is_away_go_on_with_the_last_wait(
 
 def other_network(first: str) -> Any:
     """Answer with another embedding than the server `first` does."""
-    return lambda server, _: Answer([face(1 if server.url == first else 2)])
+    return lambda server, _: FaceAnswer([face(1 if server.url == first else 2)])
 
 
 def test_a_second_server_with_another_network_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +149,9 @@ def test_a_server_with_another_network_than_before_is_sent_nothing(
     reference = Reference(b"reference", face(7).embedding, "a.jpg")
     bodies: list[bytes] = []
 
-    def answer(_: FaceServer, body: bytes) -> Answer:
+    def answer(_: FaceServer, body: bytes) -> FaceAnswer:
         bodies.append(body)
-        return Answer([face(1)])
+        return FaceAnswer([face(1)])
 
     with (
         answering(monkeypatch, answer),
@@ -164,15 +164,15 @@ def test_a_server_with_another_network_than_before_is_sent_nothing(
 
 def test_the_reference_may_be_any_of_the_faces() -> None:
     reference = Reference(b"", face(2).embedding)
-    reference.check(Answer([face(1), face(2), face(3)]), A)
-    for answer in (Answer([face(1)]), Answer([]), Answer(None)):
+    reference.check(FaceAnswer([face(1), face(2), face(3)]), A)
+    for answer in (FaceAnswer([face(1)]), FaceAnswer([]), FaceAnswer(None)):
         with pytest.raises(OtherNetworkError):
             reference.check(answer, A)
 
 
 def test_a_server_of_another_model_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        answering(monkeypatch, lambda *_: Answer([], "other")),
+        answering(monkeypatch, lambda *_: FaceAnswer([], "other")),
         pool_of(A, model="tiny") as pool,
         pytest.raises(OtherNetworkError, match="'other', this extraction is with 'tiny'"),
     ):
@@ -184,9 +184,9 @@ def test_one_server_works_while_no_face_is_known_to_compare_the_others_with(
 ) -> None:
     has_face = threading.Event()
 
-    def answer(_: FaceServer, body: bytes) -> Answer:
+    def answer(_: FaceServer, body: bytes) -> FaceAnswer:
         shows_face = has_face.is_set() and body != probe_body()
-        return Answer([face(1)] if shows_face else [])
+        return FaceAnswer([face(1)] if shows_face else [])
 
     with answering(monkeypatch, answer) as asked, pool_of(A, B) as pool:
         wait_until(lambda: len(asked) == 2)

@@ -12,7 +12,7 @@ from extraction.pipeline import Settings
 from extraction.record import find_reference, new_record, read_record, update_record
 from extraction.same_network import OtherNetworkError
 from extraction.store import answer_path, write_answer
-from faces.client import Answer
+from faces.client import FaceAnswer
 from sample.stand_in_server import Behaviour, StandInServer
 from utils.errors import ConfigError, DataError
 
@@ -154,7 +154,7 @@ def test_an_extraction_with_another_network_stops_before_it_sends(
     paths = write_images(tmp_path, 6)
     write_answer(answer_path(tmp_path / paths[0], None), [face(0)])
     with (
-        answering(monkeypatch, lambda *_: Answer([face(1)])) as asked,
+        answering(monkeypatch, lambda *_: FaceAnswer([face(1)])) as asked,
         pytest.raises(OtherNetworkError, match=r"sent again, \d\d/\d\.jpg gave"),
     ):
         extract(tmp_path, paths, options("http://a/"))

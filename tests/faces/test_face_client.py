@@ -10,7 +10,7 @@ import pytest
 
 from faces import client as face_client
 from faces import wire_decode
-from faces.client import Answer, AnswerError, FaceServer, ServerAwayError
+from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from faces.wire import encode_faces
 from sample.stand_in_server import Behaviour, StandInServer
 from utils.addresses import server_url
@@ -86,7 +86,7 @@ def client(answers: Sequence[bytes | None], **options: Any) -> Iterator[FaceServ
 def test_a_picture_is_answered_with_its_faces() -> None:
     with StandInServer(behaviour=Behaviour(model_name="tiny")) as running:
         server = FaceServer(running.url)
-        assert server.probe() == Answer([], "tiny")
+        assert server.probe() == FaceAnswer([], "tiny")
         server.close()
 
 
@@ -100,7 +100,7 @@ def test_connections_are_kept() -> None:
 
 
 def test_threads_share_a_server_and_its_connections() -> None:
-    answers: list[Answer] = []
+    answers: list[FaceAnswer] = []
     with StandInServer(behaviour=Behaviour(service_ms=1)) as running:
         server = FaceServer(running.url)
 

@@ -11,15 +11,15 @@ from networks import embed
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from faces import out_of_distribution as network_check
-from faces.out_of_distribution import NUM_DIRECTIONS, NetworkCheck, draw, rotated
+from faces import out_of_distribution
+from faces.out_of_distribution import NUM_DIRECTIONS, OutOfDistributionDetector, draw_rows, rotated
 from utils.errors import CheckpointError
 
 REAL = ROOT.parent / "shared" / "data" / "utkface_embeddings.npz"
 
 
-def fitted(num_rows: int = 3000, **changes: Any) -> NetworkCheck:
-    check = NetworkCheck.fit(
+def fitted(num_rows: int = 3000, **changes: Any) -> OutOfDistributionDetector:
+    check = OutOfDistributionDetector.fit(
         **{"train": embed(1, num_rows), "valid": embed(1, 300, seed=1), **changes}
     )
     assert check is not None
@@ -33,7 +33,7 @@ def random_directions(num_rows: int) -> NDArray[np.float32]:
 
 
 def test_new_faces_of_the_same_network_are_familiar() -> None:
-    assert fitted().is_familiar(embed(1, 2000, seed=2)).mean() > 0.995
+    assert fitted().is_in_distribution(embed(1, 2000, seed=2)).mean() > 0.995
 
 
 @pytest.mark.parametrize("num_rows", [1000, 3000])
@@ -91,26 +91,28 @@ def test_without_enough_validation_rows_a_fifth_is_held_back(
 
 def test_too_few_rows_give_no_verdict() -> None:
     valid = embed(1, 300, seed=1)
-    assert NetworkCheck.fit(embed(1, 999), valid) is None
-    assert NetworkCheck.fit(embed(1, 1248)) is None  # 999 are left beside those held back
-    assert NetworkCheck.fit(embed(1, 1249)) is not None
-    assert NetworkCheck.fit(embed(1, 0)) is None
+    assert OutOfDistributionDetector.fit(embed(1, 999), valid) is None
+    assert (
+        OutOfDistributionDetector.fit(embed(1, 1248)) is None
+    )  # 999 are left beside those held back
+    assert OutOfDistributionDetector.fit(embed(1, 1249)) is not None
+    assert OutOfDistributionDetector.fit(embed(1, 0)) is None
 
 
 def test_a_network_that_uses_all_directions_alike_gives_no_verdict() -> None:
     vectors = random_directions(4000)
-    assert NetworkCheck.fit(vectors[:3000], vectors[3000:]) is None
+    assert OutOfDistributionDetector.fit(vectors[:3000], vectors[3000:]) is None
 
 
 def test_rows_that_are_all_the_same_give_no_verdict_or_a_finite_one() -> None:
-    check = NetworkCheck.fit(np.repeat(embed(1, 1), 2000, axis=0))
+    check = OutOfDistributionDetector.fit(np.repeat(embed(1, 1), 2000, axis=0))
     assert check is not None
     assert np.isfinite(check.threshold)
     assert check.foreign_share(embed(2, 100)) == 1
 
 
 def test_no_more_rows_count_than_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_check, "MAX_ROWS", 1100)
+    monkeypatch.setattr(out_of_distribution, "MAX_ROWS", 1100)
     train = embed(1, 3000)
     assert fitted(train=train).num_rows == 1100
     first, same = fitted(train=train), fitted(train=train[:1100])
@@ -120,12 +122,12 @@ def test_no_more_rows_count_than_are_needed(monkeypatch: pytest.MonkeyPatch) -> 
 def test_rows_are_drawn_at_random_by_the_seed() -> None:
     vectors = np.arange(100, dtype=np.float32)[:, None]
     rows = np.arange(0, 100, 2)
-    drawn = draw(vectors, rows, seed=1, most=20)[:, 0].tolist()
+    drawn = draw_rows(vectors, rows, seed=1, most=20)[:, 0].tolist()
     assert len(set(drawn)) == 20
     assert set(drawn) <= set(rows.tolist())
     assert drawn != sorted(drawn)
-    assert drawn == draw(vectors, rows, seed=1, most=20)[:, 0].tolist()
-    assert drawn != draw(vectors, rows, seed=2, most=20)[:, 0].tolist()
+    assert drawn == draw_rows(vectors, rows, seed=1, most=20)[:, 0].tolist()
+    assert drawn != draw_rows(vectors, rows, seed=2, most=20)[:, 0].tolist()
 
 
 def test_a_rotation_keeps_lengths_and_angles() -> None:
@@ -150,18 +152,18 @@ def reread(content: dict[str, Any]) -> dict[str, Any]:
 def test_it_decides_the_same_after_it_was_stored() -> None:
     check = fitted()
     stored = reread({"embeddings": check.to_plain()})
-    again = NetworkCheck.from_checkpoint(stored)
+    again = OutOfDistributionDetector.from_checkpoint(stored)
     assert again is not None
     faces = np.concatenate([embed(1, 100, seed=2), embed(2, 100)])
     np.testing.assert_array_equal(again.scores(faces), check.scores(faces))
-    np.testing.assert_array_equal(again.is_familiar(faces), check.is_familiar(faces))
+    np.testing.assert_array_equal(again.is_in_distribution(faces), check.is_in_distribution(faces))
     assert again.describe() == check.describe()
     assert set(check.describe()) == {"method", "threshold", "num_rows"}
 
 
 @pytest.mark.parametrize("content", [{}, {"embeddings": None}])
 def test_a_checkpoint_without_statistics_gives_no_verdict(content: dict[str, Any]) -> None:
-    assert NetworkCheck.from_checkpoint(content) is None
+    assert OutOfDistributionDetector.from_checkpoint(content) is None
 
 
 DAMAGE: dict[str, Any] = {
@@ -177,12 +179,12 @@ DAMAGE: dict[str, Any] = {
 @pytest.mark.parametrize("kind", ["missing", "None", "text", "wrong"])
 def test_statistics_that_are_damaged_are_an_error(name: str, kind: str) -> None:
     plain = fitted(1000).to_plain()
-    assert NetworkCheck.from_checkpoint({"embeddings": plain}) is not None
+    assert OutOfDistributionDetector.from_checkpoint({"embeddings": plain}) is not None
     plain[name] = {"missing": None, "None": None, "text": "7", "wrong": DAMAGE[name]}[kind]
     if kind == "missing":
         del plain[name]
     with pytest.raises(CheckpointError, match="damaged or of another version") as caught:
-        NetworkCheck.from_checkpoint({"embeddings": plain})
+        OutOfDistributionDetector.from_checkpoint({"embeddings": plain})
     assert "\n" not in str(caught.value)
 
 
@@ -202,7 +204,7 @@ def test_statistics_that_are_damaged_are_an_error(name: str, kind: str) -> None:
 )
 def test_statistics_of_another_form_are_an_error(plain: Any) -> None:
     with pytest.raises(CheckpointError, match="damaged or of another version"):
-        NetworkCheck.from_checkpoint({"embeddings": plain})
+        OutOfDistributionDetector.from_checkpoint({"embeddings": plain})
 
 
 # --- real embeddings ------------------------------------------------------------------------------
@@ -215,7 +217,9 @@ def test_real_embeddings_are_told_from_rotated_ones(num_rows: int, seed: int) ->
     with np.load(REAL) as file:
         faces = file["embedding"].astype(np.float32)
     faces = faces[np.random.default_rng(seed).permutation(len(faces))]
-    check = NetworkCheck.fit(faces[:num_rows], faces[num_rows : num_rows + num_rows // 10])
+    check = OutOfDistributionDetector.fit(
+        faces[:num_rows], faces[num_rows : num_rows + num_rows // 10]
+    )
     assert check is not None
     others = faces[-800:]
     assert check.foreign_share(others) <= 0.01

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from faces import wire_decode
 from faces.wire import encode_faces
-from faces.wire_decode import Answer, WireError, decode_answer
+from faces.wire_decode import FaceAnswer, WireError, decode_answer
 
 RECORDED: dict[str, dict[str, str]] = json.loads(
     (ROOT / "tests" / "faces" / "recorded" / "answers.json").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def expected_faces(case: str) -> list[dict[str, Any]] | None:
     return [first, second] if has_two else [first]
 
 
-def assert_same(answer: Answer, expected: list[dict[str, Any]] | None) -> None:
+def assert_same(answer: FaceAnswer, expected: list[dict[str, Any]] | None) -> None:
     if expected is None:
         assert answer.faces is None
         return

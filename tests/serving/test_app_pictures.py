@@ -25,7 +25,7 @@ from serving_helpers import (
 from werkzeug.test import TestResponse
 
 from app import Server
-from faces.client import Answer, AnswerError, FaceServer, ServerAwayError
+from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from sample.grid_faces import GRID_SIZE
 from sample.stand_in_server import SYNTHETIC_MODEL, Behaviour, StandInServer
 
@@ -272,7 +272,7 @@ def test_a_picture_gets_no_more_passes_than_the_server_allows(
 ) -> None:
     with (
         serving(folder, max_mc_samples=3) as running,
-        answering(monkeypatch, lambda *_: Answer([face(1)], None)),
+        answering(monkeypatch, lambda *_: FaceAnswer([face(1)], None)),
     ):
         asked: list[int] = []
         predict = running.engine.predict
@@ -324,7 +324,7 @@ def test_a_face_server_that_answers_nonsense_is_503(
 def test_every_failure_of_the_face_server_is_503(
     error: Exception, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> Answer:
+    def fail(*_: Any) -> FaceAnswer:
         raise error
 
     with answering(monkeypatch, fail):
@@ -334,7 +334,7 @@ def test_every_failure_of_the_face_server_is_503(
 def test_a_picture_that_the_face_server_cannot_use_is_400(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with answering(monkeypatch, lambda *_: Answer(None, None)):
+    with answering(monkeypatch, lambda *_: FaceAnswer(None, None)):
         assert "cannot use" in error_of(send_picture(server, encoded(grids(1))), 400)
 
 
@@ -346,8 +346,8 @@ def test_faces_come_from_left_to_right_and_a_model_that_is_not_named_is_null(
     for found, left in zip(faces, lefts, strict=True):
         found.bbox[:] = [left, 1, left + 5, 6]
 
-    def answer(_: FaceServer, __: bytes) -> Answer:
-        return Answer(faces, None)
+    def answer(_: FaceServer, __: bytes) -> FaceAnswer:
+        return FaceAnswer(faces, None)
 
     with answering(monkeypatch, answer):
         content = send_picture(
@@ -362,7 +362,7 @@ def test_faces_come_from_left_to_right_and_a_model_that_is_not_named_is_null(
 def test_a_crowd_times_passes_has_the_limit_of_other_requests(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowd = Answer([face(seed) for seed in range(5)], None)
+    crowd = FaceAnswer([face(seed) for seed in range(5)], None)
     with (
         serving(folder, max_mc_passes=100) as running,
         answering(monkeypatch, lambda *_: crowd),
