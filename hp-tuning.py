@@ -5,7 +5,7 @@ python hp-tuning.py --task gender -o dataset=Adience -o num_samples=50
 python hp-tuning.py --resume
 """
 
-from cross_val.options import add_address
+from cluster.session import add_address
 from search.options import NEWEST, what_to_search
 from search.run import search_parameters
 from utils.cli import run

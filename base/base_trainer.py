@@ -23,7 +23,7 @@ from base.resume import (
     BEST_NAME,
     EPOCHS_NAME,
     INTERRUPTED_NAME,
-    Position,
+    Progress,
     random_state,
     resume,
 )
@@ -87,7 +87,7 @@ class BaseTrainer(ABC):
         self.epochs: int = trainer["epochs"]
         self.save_period: int = trainer["save_period"]
         self.monitor = self._monitor(trainer["monitor"], trainer["early_stop"])
-        self.position = Position()
+        self.progress = Progress()
         self.best_log: Log = {}
         self.keeps_best = False
         self._best_state: dict[str, Any] | None = None
@@ -112,10 +112,10 @@ class BaseTrainer(ABC):
             CheckpointError: the original project wrote it, it was exported, or it does not fit.
         """
         resume(self, checkpoint)
-        place = f"epoch {self.position.epoch} of {self.epochs}"
-        batches = f" and {self.position.batch} batches" if self.position.batch else ""
+        place = f"epoch {self.progress.epoch} of {self.epochs}"
+        batches = f" and {self.progress.batch} batches" if self.progress.batch else ""
         self.logger.info(f"Resumed {checkpoint.path} after {place}{batches}")
-        if self.position.epoch >= self.epochs:
+        if self.progress.epoch >= self.epochs:
             self.logger.warning(f"Nothing is left to train after {place}: raise -o trainer.epochs")
 
     def train(self) -> Log:
@@ -130,7 +130,7 @@ class BaseTrainer(ABC):
             stop = stack.enter_context(StopRequest())
             stack.enter_context(self.running())
             while not self.is_done:
-                self._run_epoch(self.position.epoch + 1, stop)
+                self._run_epoch(self.progress.epoch + 1, stop)
         return self.best_log
 
     @contextmanager
@@ -153,10 +153,10 @@ class BaseTrainer(ABC):
     @property
     def is_done(self) -> bool:
         """True after the last epoch, or when nothing became better for long enough."""
-        return self.position.epoch >= self.epochs or self.monitor.should_stop
+        return self.progress.epoch >= self.epochs or self.monitor.should_stop
 
     def _run_epoch(self, epoch: int, stop: StopRequest) -> None:
-        num_before = self.position.batch * self.setup.train_loader.order.batch_size
+        num_before = self.progress.batch * self.setup.train_loader.order.batch_size
         lr, start = self.lr, time.perf_counter()
         training = self.train_epoch(epoch, stop)
         if training is None:
@@ -188,7 +188,7 @@ class BaseTrainer(ABC):
         self._refuse_nan_weights(epoch)
         log = {"epoch": epoch, **training, **self._validation_log(epoch)}
         self._step_scheduler_after_epoch(log)
-        self.position = Position(epoch)
+        self.progress = Progress(epoch)
         is_best = self.monitor.update(epoch, log)
         self._report(log, rate, is_best)
         self.curves.add(log, lr)
@@ -260,13 +260,13 @@ class BaseTrainer(ABC):
         scheduler, check = self.setup.lr_scheduler, self.setup.network_check
         return {
             "arch": type(self.setup.model).__name__,
-            "epoch": self.position.epoch,
+            "epoch": self.progress.epoch,
             "state_dict": own_storage(self.setup.model.state_dict()),
             "optimizer": self.setup.optimizer.state_dict(),
             "monitor_best": self.monitor.best,
             "config": self.config.config,
             "resume": {
-                "position": asdict(self.position),
+                "position": asdict(self.progress),
                 "monitor": asdict(self.monitor),
                 "best_log": self.best_log,
                 "base_lr": self.base_lr,

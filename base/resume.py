@@ -25,7 +25,7 @@ EPOCHS_NAME = "epochs.jsonl"
 
 
 @dataclass
-class Position:
+class Progress:
     """A place in the training: so many epochs done, and so many batches of the next one.
 
     Attributes:
@@ -59,7 +59,7 @@ def resume(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
 def _restore(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
     refuse_state(trainer, checkpoint)
     state = checkpoint.content["resume"]
-    position = Position(**state["position"])
+    position = Progress(**state["position"])
     changed = _changed_scores(checkpoint.config, trainer.config.config)
     if position.batch > 0:
         _refuse_other_batches(trainer, checkpoint, changed)
@@ -70,7 +70,7 @@ def _restore(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
     _resume_optimizer(trainer, checkpoint)
     if state["scaler"]:  # empty where none was needed
         trainer.scaler.load_state_dict(state["scaler"])
-    trainer.position = position
+    trainer.progress = position
     _set_random_state(state["random"], trainer.setup.device)
     if _is_judged_alike(trainer, Monitor(**state["monitor"]), changed):
         trainer.best_log = state["best_log"]
@@ -108,7 +108,7 @@ def _refuse_other_batches(
         )
 
 
-def _refuse_no_batch(trainer: "BaseTrainer", checkpoint: Checkpoint, position: Position) -> None:
+def _refuse_no_batch(trainer: "BaseTrainer", checkpoint: Checkpoint, position: Progress) -> None:
     num_batches = len(trainer.setup.train_loader)
     if position.batch >= num_batches:
         raise CheckpointError(
@@ -126,7 +126,7 @@ def _tell_other_environment(trainer: "BaseTrainer", checkpoint: Checkpoint) -> N
             )
 
 
-def _resume_schedule(trainer: "BaseTrainer", checkpoint: Checkpoint, position: Position) -> None:
+def _resume_schedule(trainer: "BaseTrainer", checkpoint: Checkpoint, position: Progress) -> None:
     """Step the new schedule to its place on its own curve, which the config may have changed.
 
     Steps that are repeated as they were taken give the same rates to the bit.

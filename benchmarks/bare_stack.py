@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from benchmarks.measuring import Seconds, timed
 from cross_val.cross_validate import run_config
-from cross_val.results import Finished
+from cross_val.results import RunResult
 from model.inference import layers_of
 from model.model import ResMLP
 from trainer.fit import training_loader
@@ -17,7 +17,7 @@ from utils.runtime import precision_of
 NUM_MEMBERS, NUM_STEPS = 25, 40
 
 
-def time_bare(config: ConfigParser, finished: list[Finished]) -> Seconds:
+def time_bare(config: ConfigParser, finished: list[RunResult]) -> Seconds:
     """Time a bare stack; scale it to the samples that the runs trained on."""
     step = _bare_step(config)
 
@@ -31,14 +31,14 @@ def time_bare(config: ConfigParser, finished: list[Finished]) -> Seconds:
     return duration * num_steps / (NUM_STEPS * NUM_MEMBERS)
 
 
-def _num_epochs(finished: Finished) -> int:
+def _num_epochs(finished: RunResult) -> int:
     """Count the epochs of a run, by the lines of its log."""
     save_dir = finished.best_path.parent
     log_path = save_dir.parents[2] / "log" / save_dir.parent.name / save_dir.name / "info.log"
     return log_path.read_text(encoding="utf-8").count(" samples/s)")
 
 
-def _num_batches(config: ConfigParser, finished: Finished) -> int:
+def _num_batches(config: ConfigParser, finished: RunResult) -> int:
     """Count the batches of an epoch of a run."""
     return len(training_loader(run_config(config, finished.seed, finished.fold)))
 

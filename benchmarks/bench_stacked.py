@@ -33,10 +33,10 @@ from benchmarks.bare_stack import NUM_MEMBERS, time_bare
 from benchmarks.measuring import Seconds, timed
 from benchmarks.random_data import write_random_adience
 from benchmarks.stock import stock_training
-from cluster.session import Share
+from cluster.session import TaskResources
 from cross_val.cross_validate import Engine, run_config, sequential_engine
 from cross_val.ray_engine import ray_engine
-from cross_val.results import Finished, Run
+from cross_val.results import RunKey, RunResult
 from cross_val.stacked_engine import stacked_engine, stacks_of
 from trainer.fit import training_loader
 from trainer.inputs import read_inputs
@@ -120,14 +120,14 @@ def random_config(
     return recipes.quiet_config(recipe, changes)
 
 
-def runs_of(num_seeds: int) -> list[Run]:
+def runs_of(num_seeds: int) -> list[RunKey]:
     """List seeds with folds."""
     return [(seed, fold) for seed in range(num_seeds) for fold in range(NUM_FOLDS)]
 
 
 def run_engine(
-    engine: Engine, config: ConfigParser, runs: list[Run]
-) -> tuple[Seconds, list[Finished]]:
+    engine: Engine, config: ConfigParser, runs: list[RunKey]
+) -> tuple[Seconds, list[RunResult]]:
     """Train all runs."""
     with tqdm(disable=True) as bar:
         return timed(lambda: list(engine(config, runs, bar, read_inputs(config, whole=True))))
@@ -135,7 +135,7 @@ def run_engine(
 
 def time_engines(
     numbers: str, config: ConfigParser, options: argparse.Namespace
-) -> tuple[dict[str, Seconds], list[Finished]]:
+) -> tuple[dict[str, Seconds], list[RunResult]]:
     """Print a row for each engine; return their times, and what stacks or Ray trained."""
     runs, size = runs_of(options.seeds), options.stack_size
     stacks = stacks_of(config, runs, read_inputs(config, whole=True), size)
@@ -144,7 +144,7 @@ def time_engines(
         "stacked": (stacked_engine(stack_size=size), len(stacks[0])),
     }
     if options.ray:
-        engines["ray"] = (ray_engine(Share()), 1)
+        engines["ray"] = (ray_engine(TaskResources()), 1)
     durations = {}
     for name, (engine, width) in engines.items():
         duration, finished = run_engine(engine, config, runs)
@@ -155,7 +155,7 @@ def time_engines(
     return durations, finished
 
 
-def mean_best_epoch(finished: list[Finished]) -> float:
+def mean_best_epoch(finished: list[RunResult]) -> float:
     """Return the mean best epoch of the runs; early stop ends them some epochs later."""
     return statistics.mean(
         float(load_checkpoint(one.best_path).content["epoch"]) for one in finished

@@ -3,6 +3,7 @@
 Nothing of Ray is imported before a session begins, so that programs without one need no Ray.
 """
 
+import argparse
 import contextlib
 import math
 import os
@@ -56,7 +57,7 @@ TOKEN_HINT = " (it lets in who has its token: RAY_AUTH_TOKEN, or ~/.ray/auth_tok
 
 
 @dataclass(frozen=True)
-class Share:
+class TaskResources:
     """What one training takes of a machine.
 
     Attributes:
@@ -83,6 +84,16 @@ class Share:
         if gpus is None:
             gpus = SHARE_OF_GPU if has_gpus() else 0
         return {"CPU": self.cpus, "GPU": gpus}
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a running cluster."""
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of a running Ray cluster (default: RAY_ADDRESS, else a Ray of its own on this "
+        "machine)",
+    )
 
 
 def address_of(option: str | None) -> str | None:
@@ -212,7 +223,7 @@ def num_at_once(resources: dict[str, float]) -> int:
     """Count the trainings that fit the cluster at once.
 
     Args:
-        resources: of one training; see `Share.resources`.
+        resources: of one training; see `TaskResources.resources`.
     """
     wanted = {name: amount for name, amount in resources.items() if amount > 0}
     return sum(
@@ -232,7 +243,7 @@ def _resources() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def refuse_too_much(share: Share, names: tuple[str, str]) -> None:
+def refuse_too_much(share: TaskResources, names: tuple[str, str]) -> None:
     """Refuse a share that no machine has, which Ray would wait for without end.
 
     Args:

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from base.base_trainer import Log, Setup
 from base.interrupt import StopRequest
 from cross_val.results import (
-    Finished,
     Plan,
     Results,
-    Run,
+    RunKey,
+    RunResult,
     add,
     alone,
     open_results,
@@ -32,7 +32,7 @@ from cross_val.results import (
 from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import fit, held_out_loader
-from trainer.inputs import NO_INPUTS, Inputs, read_inputs
+from trainer.inputs import NO_INPUTS, SharedInputs, read_inputs
 from utils.checkpoint import environment, load_checkpoint
 from utils.cli import Interrupted
 from utils.config import ConfigParser
@@ -42,7 +42,9 @@ from utils.log import get_logger
 from utils.runtime import choose_device, limited_threads, precision_of
 from utils.weights import load_weights
 
-Engine = Callable[[ConfigParser, Sequence[Run], Any, Inputs], Generator[Finished, None, None]]
+Engine = Callable[
+    [ConfigParser, Sequence[RunKey], Any, SharedInputs], Generator[RunResult, None, None]
+]
 """Trains runs and yields each when it is done, in any order.
 
 Takes the config, the runs (seed, fold) to do, a tqdm bar whose postfix may tell of runs under way,
@@ -66,8 +68,8 @@ def sequential_engine(threads: int | None = None) -> Engine:
     """
 
     def run(
-        config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs
-    ) -> Generator[Finished, None, None]:
+        config: ConfigParser, runs: Sequence[RunKey], bar: Any, inputs: SharedInputs
+    ) -> Generator[RunResult, None, None]:
         with limited_threads(threads):
             device, line = choose_device(config["n_gpu"])
             precision = precision_of(config, device)
@@ -135,7 +137,7 @@ def _run_missing(
     results: Results,
     path: Path,
     engine: Engine,
-    inputs: Inputs,
+    inputs: SharedInputs,
 ) -> None:
     logger = get_logger("cross-val")
     missing = plan.missing(results)
@@ -163,8 +165,8 @@ def run_one(
     seed: int,
     fold: int,
     on_epoch: Callable[[Log], None] | None = None,
-    inputs: Inputs = NO_INPUTS,
-) -> Finished:
+    inputs: SharedInputs = NO_INPUTS,
+) -> RunResult:
     """Train with one seed and one fold held out; evaluate its best epoch on all three splits.
 
     Args:
@@ -189,7 +191,7 @@ def run_one(
             f"interrupted in seed {seed}, fold {fold}; the same call again begins with that run",
             interrupted.exit_code,
         ) from None
-    return Finished(seed, fold, stats, fitted.best_path, environment(fitted.setup.precision))
+    return RunResult(seed, fold, stats, fitted.best_path, environment(fitted.setup.precision))
 
 
 def run_config(config: ConfigParser, seed: int, fold: int) -> ConfigParser:
@@ -203,7 +205,7 @@ def run_config(config: ConfigParser, seed: int, fold: int) -> ConfigParser:
 
 
 def evaluate_best(
-    config: ConfigParser, setup: Setup, best_path: Path, inputs: Inputs
+    config: ConfigParser, setup: Setup, best_path: Path, inputs: SharedInputs
 ) -> dict[str, Log]:
     """Evaluate the best epoch of a run on its three splits."""
     load_weights(setup.model, load_checkpoint(best_path))

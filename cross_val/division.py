@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cluster.session import SHARE_OF_GPU, Share, has_gpus, num_at_once, refuse_too_much
-from cross_val.results import Run
+from cluster.session import SHARE_OF_GPU, TaskResources, has_gpus, num_at_once, refuse_too_much
+from cross_val.results import RunKey
 from cross_val.stacked_engine import by_fold, split_evenly
 
 
@@ -18,8 +18,8 @@ class Division:
         is_stacked: the runs of a task are trained as one network; else there is one in each.
     """
 
-    share: Share
-    parts: list[list[Run]]
+    share: TaskResources
+    parts: list[list[RunKey]]
     is_stacked: bool
 
     def __str__(self) -> str:
@@ -32,7 +32,9 @@ class Division:
         return f"{num_tasks} at once, each up to {size} runs in stacks on {each}"
 
 
-def divide(runs: Sequence[Run], share: Share, stack_size: int | None, n_gpu: int) -> Division:
+def divide(
+    runs: Sequence[RunKey], share: TaskResources, stack_size: int | None, n_gpu: int
+) -> Division:
     """Divide runs over a cluster.
 
     Args:
@@ -55,7 +57,7 @@ def divide(runs: Sequence[Run], share: Share, stack_size: int | None, n_gpu: int
     return Division(share, split_evenly(in_order, num_parts), is_stacked)
 
 
-def _gpus_of_a_task(share: Share, stack_size: int | None, n_gpu: int) -> float:
+def _gpus_of_a_task(share: TaskResources, stack_size: int | None, n_gpu: int) -> float:
     if share.gpus is not None:
         return share.gpus
     if n_gpu == 0 or not has_gpus():

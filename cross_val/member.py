@@ -19,7 +19,7 @@ from utils.errors import DivergedError
 
 
 @dataclass(eq=False)
-class Member:
+class StackMember:
     """A training in a stack.
 
     Attributes:
@@ -58,12 +58,12 @@ class Member:
     def rows_of_epoch(self) -> Tensor:
         """Give the places (N,) among the faces of the next epoch's samples, in order."""
         order = self.trainer.setup.train_loader.order
-        order.epoch, order.first_batch = self.trainer.position.epoch + 1, 0
-        return self.dataset.places(torch.cat(list(order)))
+        order.epoch, order.first_batch = self.trainer.progress.epoch + 1, 0
+        return self.dataset.face_indices(torch.cat(list(order)))
 
     def finish_epoch(self, training: Log, rate: float, lr: float) -> bool:
         """Do what follows an epoch's batches; tell whether the member leaves."""
-        epoch = self.trainer.position.epoch + 1
+        epoch = self.trainer.progress.epoch + 1
         try:
             if not math.isfinite(training["loss"]):
                 raise DivergedError(

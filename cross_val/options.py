@@ -2,7 +2,7 @@
 
 import argparse
 
-from cluster.session import Share, address_of
+from cluster.session import TaskResources, add_address, address_of
 from cross_val.cross_validate import Engine, sequential_engine
 from cross_val.stacked_engine import stacked_engine
 from utils.config import ConfigParser
@@ -45,23 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_address(parser)
 
 
-def add_address(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names a running cluster."""
-    parser.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="of a running Ray cluster (default: RAY_ADDRESS, else a Ray of its own on this "
-        "machine)",
-    )
-
-
 def engine_of(arguments: argparse.Namespace, config: ConfigParser) -> Engine:
     """Make the engine that the command line asks for, or the one that suits the device.
 
     Raises:
         ConfigError: options that only another engine has, or that cannot be.
     """
-    share = Share(1 if arguments.cpus is None else arguments.cpus, arguments.gpus)
+    share = TaskResources(1 if arguments.cpus is None else arguments.cpus, arguments.gpus)
     name = engine_name(arguments, config)
     _check_stack_size(arguments.stack_size, name)
     if arguments.engine is None:

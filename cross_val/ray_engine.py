@@ -10,12 +10,12 @@ from typing import Any
 from base.interrupt import StopRequest
 from cluster.code import code_version
 from cluster.folders import keep_run
-from cluster.session import Share, num_at_once, ray_session, remove_session
+from cluster.session import TaskResources, num_at_once, ray_session, remove_session
 from cross_val.cross_validate import Engine
 from cross_val.division import Division, divide
-from cross_val.ray_runs import Board, Order, Outcome, Sent, run_remotely
-from cross_val.results import Finished, Run
-from trainer.inputs import Inputs
+from cross_val.ray_runs import ProgressActor, RunOutcome, TaskSettings, TrainedRun, run_remotely
+from cross_val.results import RunKey, RunResult
+from trainer.inputs import SharedInputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ClusterError
@@ -32,7 +32,9 @@ MAX_NAMED_RUNS = 4
 """Runs under way that are told one by one."""
 
 
-def ray_engine(share: Share, address: str | None = None, stack_size: int | None = None) -> Engine:
+def ray_engine(
+    share: TaskResources, address: str | None = None, stack_size: int | None = None
+) -> Engine:
     """Make the engine that trains as many runs, or stacks of runs, at once as there is room for.
 
     Args:
@@ -42,15 +44,15 @@ def ray_engine(share: Share, address: str | None = None, stack_size: int | None 
     """
 
     def run(
-        config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs
-    ) -> Generator[Finished, None, None]:
+        config: ConfigParser, runs: Sequence[RunKey], bar: Any, inputs: SharedInputs
+    ) -> Generator[RunResult, None, None]:
         folder = Path(config["trainer"]["save_dir"]) / f"{SESSION}{os.getpid()}"
         _remove_killed_sessions(folder.parent)
         num_bytes = 0 if inputs.source is None else inputs.source.num_bytes()
         with _held(folder), ray_session(folder, address, num_bytes) as ray, StopRequest() as stop:
             division = divide(runs, share, stack_size, config["n_gpu"])
             get_logger("cross-val").info(f"Ray: {division}")
-            yield from _Study(ray, config, division, ray.put(inputs)).run(bar, stop)
+            yield from _ClusterRuns(ray, config, division, ray.put(inputs)).run(bar, stop)
 
     return run
 
@@ -70,7 +72,7 @@ def _remove_killed_sessions(parent: Path) -> None:
                 remove_session(folder)
 
 
-class _Study:
+class _ClusterRuns:
     """The runs under way on a cluster."""
 
     def __init__(self, ray: Any, config: ConfigParser, division: Division, inputs: Any):
@@ -83,12 +85,12 @@ class _Study:
         self.task = ray.remote(
             num_cpus=resources["CPU"], num_gpus=resources["GPU"], max_retries=MAX_RETRIES
         )(run_remotely)
-        order = Order(config.config, self.share.cpus, code_version(), division.is_stacked)
+        order = TaskSettings(config.config, self.share.cpus, code_version(), division.is_stacked)
         self.order = ray.put(order)
-        self.board = ray.remote(num_cpus=0, scheduling_strategy=_here(ray))(Board).remote()
-        self.under_way: dict[Any, list[Run]] = {}
+        self.board = ray.remote(num_cpus=0, scheduling_strategy=_here(ray))(ProgressActor).remote()
+        self.under_way: dict[Any, list[RunKey]] = {}
 
-    def run(self, bar: Any, stop: StopRequest) -> Iterator[Finished]:
+    def run(self, bar: Any, stop: StopRequest) -> Iterator[RunResult]:
         """Yield the runs as they end; after a failure those under way, and then raise it."""
         failure: Exception | None = None
         while self.under_way or (self.waiting and failure is None):
@@ -100,7 +102,7 @@ class _Study:
             self._show(bar)
             for reference in done:
                 outcomes = self._outcomes(reference)
-                yield from (self._keep(one) for one in outcomes if isinstance(one, Sent))
+                yield from (self._keep(one) for one in outcomes if isinstance(one, TrainedRun))
                 first = _first_failure(outcomes)
                 failure = failure or first
         if failure is not None:
@@ -114,12 +116,12 @@ class _Study:
             reference = self.task.remote(self.order, runs, self.inputs, self.board)
             self.under_way[reference] = runs
 
-    def _outcomes(self, reference: Any) -> list[Outcome]:
+    def _outcomes(self, reference: Any) -> list[RunOutcome]:
         """Take what became of the runs of a task; a task that failed as a whole has one outcome."""
         names = ", ".join(f"seed {seed}, fold {fold}" for seed, fold in self.under_way[reference])
         del self.under_way[reference]
         try:
-            outcomes: list[Outcome] = self.ray.get(reference)
+            outcomes: list[RunOutcome] = self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:
             if not isinstance(error.cause, ImportError | MemoryError):
                 raise  # of the program itself: with its traceback
@@ -128,7 +130,7 @@ class _Study:
             return [ClusterError(f"{names}: {_one_line(error)}")]
         return outcomes
 
-    def _keep(self, sent: Sent) -> Finished:
+    def _keep(self, sent: TrainedRun) -> RunResult:
         save_dir = keep_run(self.config, sent.models, sent.log)
         return dataclasses.replace(sent.finished, best_path=save_dir / sent.best_name)
 
@@ -138,7 +140,7 @@ class _Study:
         bar.set_postfix_str(progress(under_way, self.config["trainer"]["epochs"]))
 
 
-def progress(under_way: dict[Run, int], num_epochs: int) -> str:
+def progress(under_way: dict[RunKey, int], num_epochs: int) -> str:
     """Tell in short how far the runs under way are.
 
     >>> progress({(0, 3): 7, (0, 4): 5}, 20)
@@ -153,7 +155,7 @@ def progress(under_way: dict[Run, int], num_epochs: int) -> str:
     return "seed/fold " + ", ".join(parts) if parts else ""
 
 
-def _first_failure(outcomes: list[Outcome]) -> Exception | None:
+def _first_failure(outcomes: list[RunOutcome]) -> Exception | None:
     """Tell of all failures, each once; give the first."""
     failures = {str(one): one for one in outcomes if isinstance(one, Exception)}
     for text in failures:

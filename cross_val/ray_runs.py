@@ -12,16 +12,16 @@ from base.base_trainer import Log
 from cluster.code import code_version
 from cluster.folders import Files, pack
 from cross_val.cross_validate import run_one
-from cross_val.results import Finished, Run
+from cross_val.results import RunKey, RunResult
 from cross_val.stacked_engine import train_stacks
-from trainer.inputs import Inputs
+from trainer.inputs import SharedInputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, UserError
 from utils.runtime import limited_threads
 
 
 @dataclass(frozen=True)
-class Order:
+class TaskSettings:
     """What to run, and how.
 
     Attributes:
@@ -38,20 +38,22 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Sent:
+class TrainedRun:
     """A finished run and its files; the best checkpoint is `best_name` in `models`."""
 
-    finished: Finished
+    finished: RunResult
     best_name: str
     models: Files
     log: Files
 
 
-Outcome = Sent | Exception
+RunOutcome = TrainedRun | Exception
 """Of a run: what it made, or the error that the user can mend."""
 
 
-def run_remotely(order: Order, runs: Sequence[Run], inputs: Inputs, board: Any) -> list[Outcome]:
+def run_remotely(
+    order: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
+) -> list[RunOutcome]:
     """Train and evaluate; give the errors that the user can mend instead of raising them.
 
     Args:
@@ -63,7 +65,7 @@ def run_remotely(order: Order, runs: Sequence[Run], inputs: Inputs, board: Any) 
     Returns:
         The outcome of each run. What ends a stack is that of all its runs that were under way.
     """
-    outcomes: dict[Run, Outcome] = {}
+    outcomes: dict[RunKey, RunOutcome] = {}
     try:
         for run, outcome in _train(order, runs, inputs, board):
             outcomes[run] = outcome
@@ -82,8 +84,8 @@ def _out_of_memory(error: torch.OutOfMemoryError) -> ClusterError:
 
 
 def _train(
-    order: Order, runs: Sequence[Run], inputs: Inputs, board: Any
-) -> Iterator[tuple[Run, Outcome]]:
+    order: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
+) -> Iterator[tuple[RunKey, RunOutcome]]:
     if code_version() != order.code:
         raise ClusterError(
             f"a node has another version of the code ({code_version()}; the driver {order.code})"
@@ -92,21 +94,21 @@ def _train(
     with limited_threads(order.threads), tempfile.TemporaryDirectory() as folder:
         config = ConfigParser(order.config, folder=Path(folder))
         for run, outcome in train(config, runs, inputs, board):
-            yield run, _packed(outcome, Path(folder)) if isinstance(outcome, Finished) else outcome
+            yield run, _packed(outcome, Path(folder)) if isinstance(outcome, RunResult) else outcome
 
 
 def _train_stacked(
-    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, board: Any
-) -> Iterator[tuple[Run, Finished | Exception]]:
-    def tell(run: Run, epoch: int, _: int) -> None:
+    config: ConfigParser, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
+) -> Iterator[tuple[RunKey, RunResult | Exception]]:
+    def tell(run: RunKey, epoch: int, _: int) -> None:
         board.note.remote(run, epoch)
 
     return train_stacks(config, runs, inputs, tell)
 
 
 def _train_single(
-    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, board: Any
-) -> Iterator[tuple[Run, Finished | Exception]]:
+    config: ConfigParser, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
+) -> Iterator[tuple[RunKey, RunResult | Exception]]:
     (run,) = runs
 
     def tell(log: Log) -> None:
@@ -115,23 +117,23 @@ def _train_single(
     yield run, run_one(config, *run, on_epoch=tell, inputs=inputs)
 
 
-def _packed(finished: Finished, folder: Path) -> Sent:
+def _packed(finished: RunResult, folder: Path) -> TrainedRun:
     """Read a run's files below the temporary folder."""
     save_dir = finished.best_path.parent
     log_dir = folder / "log" / save_dir.relative_to(folder / "models")
-    return Sent(finished, finished.best_path.name, pack(save_dir), pack(log_dir))
+    return TrainedRun(finished, finished.best_path.name, pack(save_dir), pack(log_dir))
 
 
-class Board:
+class ProgressActor:
     """Tells which epochs are done; an actor beside the driver."""
 
     def __init__(self) -> None:
-        self._epochs: dict[Run, int] = {}
+        self._epochs: dict[RunKey, int] = {}
 
-    def note(self, run: Run, epoch: int) -> None:
+    def note(self, run: RunKey, epoch: int) -> None:
         """Take in that a run has done this many epochs."""
         self._epochs[run] = epoch
 
-    def read(self) -> dict[Run, int]:
+    def read(self) -> dict[RunKey, int]:
         """Give the epochs done by each run that began."""
         return self._epochs

@@ -22,7 +22,7 @@ from utils.run_folders import lock_path, write_claimed_json
 SPLITS = ("train", "val", "test")
 SUFFIX = "_cross-val-results.json"
 Results = dict[str, Any]
-Run = tuple[int, int]
+RunKey = tuple[int, int]
 """Seed, and the fold held out."""
 
 
@@ -33,11 +33,11 @@ class Plan:
     seeds: Sequence[int]
     folds: Sequence[int]
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunKey]:
         """List (seed, fold), seed by seed."""
         return list(itertools.product(self.seeds, self.folds))
 
-    def missing(self, results: Results) -> list[Run]:
+    def missing(self, results: Results) -> list[RunKey]:
         """List the runs that the results lack."""
         return [
             (seed, fold)
@@ -47,7 +47,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Finished:
+class RunResult:
     """One run: its values by split, the checkpoint they are from, and what they depend on."""
 
     seed: int
@@ -107,7 +107,7 @@ def read_results(path: Path) -> Results:
     return results if is_whole else {}
 
 
-def add(results: Results, finished: Finished) -> None:
+def add(results: Results, finished: RunResult) -> None:
     """Add a run; one that another environment trained is told, and recorded."""
     seed, fold = str(finished.seed), str(finished.fold)
     of_seed = results["stats"].setdefault(seed, {})

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from base.base_trainer import Log
 from base.interrupt import StopRequest
-from cross_val.member import Member
+from cross_val.member import StackMember
 from cross_val.stacked_steps import StackedSteps, step_alone
 from model.metric import Scored
 from model.model import ResMLP
@@ -41,7 +41,7 @@ class Stack:
         TypeError: a network is no ResMLP, or a data set no FaceDataset.
     """
 
-    def __init__(self, members: Sequence[Member]):
+    def __init__(self, members: Sequence[StackMember]):
         self._members = sorted(members, key=lambda one: -one.num_whole_batches)
         self._networks = _stacked(self._members)
         self._setup = self._members[0].trainer.setup
@@ -49,7 +49,7 @@ class Stack:
         self._batch_size = self._setup.train_loader.order.batch_size
         self._embeddings, self._labels = _share_faces(self._members, self._setup.device)
 
-    def train(self) -> Iterator[Member]:
+    def train(self) -> Iterator[StackMember]:
         """Train all members, and yield each when it leaves; its network is its own again.
 
         Raises:
@@ -62,7 +62,7 @@ class Stack:
             while self._members:
                 yield from self._run_epoch(stop)
 
-    def _run_epoch(self, stop: StopRequest) -> list[Member]:
+    def _run_epoch(self, stop: StopRequest) -> list[StackMember]:
         """Train every member for an epoch; give those that leave."""
         start, rates = time.perf_counter(), [one.trainer.lr for one in self._members]
         logs = self.train_epoch(stop)
@@ -155,14 +155,14 @@ class Stack:
         return sums, gradients
 
 
-def _stacked(members: Sequence[Member]) -> StackedResMLP:
+def _stacked(members: Sequence[StackMember]) -> StackedResMLP:
     nets = [member.trainer.setup.model for member in members]
     if not all(isinstance(net, ResMLP) for net in nets):
         raise TypeError("only networks of type ResMLP can be stacked")
     return StackedResMLP(cast("list[ResMLP]", nets))
 
 
-def _share_faces(members: Sequence[Member], device: torch.device) -> tuple[Tensor, Tensor]:
+def _share_faces(members: Sequence[StackMember], device: torch.device) -> tuple[Tensor, Tensor]:
     """Put the faces on the device, once for all members; their embeddings and labels."""
     datasets = [member.dataset for member in members]
     first = datasets[0]

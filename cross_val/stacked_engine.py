@@ -11,12 +11,12 @@ import torch
 from base.base_trainer import Log
 from base.resume import BEST_NAME
 from cross_val.cross_validate import Engine, evaluate_best, run_config
-from cross_val.member import Member
-from cross_val.results import Finished, Run
+from cross_val.member import StackMember
+from cross_val.results import RunKey, RunResult
 from cross_val.stack import Stack
 from model.model import ResMLP
 from trainer.fit import begin
-from trainer.inputs import Inputs
+from trainer.inputs import SharedInputs
 from utils.checkpoint import environment
 from utils.config import ConfigParser
 from utils.errors import DivergedError
@@ -36,7 +36,7 @@ CPU_BYTES = 256 * 2**20
 FREE_SHARE = 0.8
 """Of a GPU's free memory, what a stack may take."""
 
-OnEpoch = Callable[[Run, int, int], None]
+OnEpoch = Callable[[RunKey, int, int], None]
 """Takes a run, the epochs that it has done, and the number of runs in its stack."""
 
 
@@ -49,15 +49,15 @@ def stacked_engine(threads: int | None = None, stack_size: int | None = None) ->
     """
 
     def run(
-        config: ConfigParser, runs: Sequence[Run], bar: Any, inputs: Inputs
-    ) -> Generator[Finished, None, None]:
-        def tell(_: Run, epoch: int, num_left: int) -> None:
+        config: ConfigParser, runs: Sequence[RunKey], bar: Any, inputs: SharedInputs
+    ) -> Generator[RunResult, None, None]:
+        def tell(_: RunKey, epoch: int, num_left: int) -> None:
             bar.set_postfix_str(f"{num_left} at once, epoch {epoch}")
 
         diverged: list[str] = []
         with limited_threads(threads):
             for _, outcome in train_stacks(config, runs, inputs, tell, stack_size):
-                if isinstance(outcome, Finished):
+                if isinstance(outcome, RunResult):
                     yield outcome
                 else:
                     diverged.append(str(outcome))
@@ -70,11 +70,11 @@ def stacked_engine(threads: int | None = None, stack_size: int | None = None) ->
 
 def train_stacks(
     config: ConfigParser,
-    runs: Sequence[Run],
-    inputs: Inputs,
+    runs: Sequence[RunKey],
+    inputs: SharedInputs,
     on_epoch: OnEpoch,
     stack_size: int | None = None,
-) -> Generator[tuple[Run, Finished | DivergedError], None, None]:
+) -> Generator[tuple[RunKey, RunResult | DivergedError], None, None]:
     """Train runs, one stack after the other; yield each with what became of it when it ends.
 
     Args:
@@ -100,15 +100,18 @@ def train_stacks(
 
 
 def stacks_of(
-    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, stack_size: int | None = None
-) -> list[list[Run]]:
+    config: ConfigParser,
+    runs: Sequence[RunKey],
+    inputs: SharedInputs,
+    stack_size: int | None = None,
+) -> list[list[RunKey]]:
     """Divide runs into stacks, as `train_stacks` does; the first is as large as any."""
     device, _ = choose_device(config["n_gpu"])
     size = min(stack_size or len(runs), most_members(config, device, inputs))
     return split_evenly(by_fold(runs), -(-len(runs) // size))
 
 
-def by_fold(runs: Sequence[Run]) -> list[Run]:
+def by_fold(runs: Sequence[RunKey]) -> list[RunKey]:
     """Sort runs so that neighbours have as many batches, and more members of a stack are alike.
 
     >>> by_fold([(0, 0), (0, 1), (1, 0), (1, 1)])
@@ -117,7 +120,7 @@ def by_fold(runs: Sequence[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: run[1])
 
 
-def split_evenly(runs: Sequence[Run], num_parts: int) -> list[list[Run]]:
+def split_evenly(runs: Sequence[RunKey], num_parts: int) -> list[list[RunKey]]:
     """Cut runs into parts whose sizes differ by one at most; no part is empty.
 
     >>> split_evenly([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)], 2)
@@ -129,7 +132,7 @@ def split_evenly(runs: Sequence[Run], num_parts: int) -> list[list[Run]]:
     return [part for part in parts if part]
 
 
-def most_members(config: ConfigParser, device: torch.device, inputs: Inputs) -> int:
+def most_members(config: ConfigParser, device: torch.device, inputs: SharedInputs) -> int:
     """Estimate how many runs fit in one stack, at least 1."""
     with torch.device("meta"):
         net = ResMLP(**config["arch"]["args"])
@@ -145,13 +148,13 @@ def most_members(config: ConfigParser, device: torch.device, inputs: Inputs) -> 
 
 
 def _train(
-    config: ConfigParser, runs: Sequence[Run], inputs: Inputs, on_epoch: OnEpoch
-) -> Generator[Member, None, None]:
+    config: ConfigParser, runs: Sequence[RunKey], inputs: SharedInputs, on_epoch: OnEpoch
+) -> Generator[StackMember, None, None]:
     with ExitStack() as files:
         members = [_begin(config, run, inputs, files) for run in runs]
         num_left = len(members)
 
-        def tell(run: Run, log: Log) -> None:
+        def tell(run: RunKey, log: Log) -> None:
             on_epoch(run, int(log["epoch"]), num_left)
 
         for run, member in zip(runs, members, strict=True):
@@ -161,7 +164,9 @@ def _train(
             yield member
 
 
-def _begin(config: ConfigParser, run: Run, inputs: Inputs, files: ExitStack) -> Member:
+def _begin(
+    config: ConfigParser, run: RunKey, inputs: SharedInputs, files: ExitStack
+) -> StackMember:
     """Make a run's folders and trainer, whose epochs are told in its own log only."""
     own = run_config(config, *run)
     files.enter_context(own.running())
@@ -171,19 +176,19 @@ def _begin(config: ConfigParser, run: Run, inputs: Inputs, files: ExitStack) -> 
     trainer.logger = own.get_logger(name, verbosity=0)
     files.enter_context(run_log(name)).write_to(own.log_dir / "info.log")
     get_logger("checkpoint", verbosity=0)  # what it says of the weights was said once
-    return Member(trainer)
+    return StackMember(trainer)
 
 
-def run_of(member: Member) -> Run:
+def run_of(member: StackMember) -> RunKey:
     """Tell which run a member is."""
     config = member.trainer.config
     return config["seed"], config["data_loader"]["args"]["test_cross_val"]
 
 
-def _finished(member: Member, inputs: Inputs) -> Finished:
+def _finished(member: StackMember, inputs: SharedInputs) -> RunResult:
     trainer = member.trainer
     seed, fold = run_of(member)
     best_path = trainer.config.save_dir / BEST_NAME
     stats = evaluate_best(trainer.config, trainer.setup, best_path, inputs)
     made_by = environment(trainer.setup.precision) | {"engine": "stacked"}
-    return Finished(seed, fold, stats, best_path, made_by)
+    return RunResult(seed, fold, stats, best_path, made_by)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cross_val.member import Member
+from cross_val.member import StackMember
 from trainer.parts import build_optimizer
 
 State = dict[str, Any]
@@ -26,7 +26,7 @@ BY_NUMBER = frozenset(
 """Optimizers whose step of a number depends on no other number."""
 
 
-def step_alone(member: Member, gradients: Iterable[Tensor]) -> None:
+def step_alone(member: StackMember, gradients: Iterable[Tensor]) -> None:
     """Change a member's weights by their gradients, in the order of the network's parameters."""
     _set_gradients(member.trainer.setup.model.parameters(), gradients)
     member.trainer.step()
@@ -47,7 +47,7 @@ class StackedSteps:
         weights: stacked (K, ...) in the order of the network's parameters; the members' are slices.
     """
 
-    def __init__(self, members: Sequence[Member], weights: Sequence[Tensor]):
+    def __init__(self, members: Sequence[StackMember], weights: Sequence[Tensor]):
         self._members = members
         self._weights = weights
         self._groups: dict[int, _Group] = {}
@@ -92,7 +92,7 @@ class _Group:
         places: in the stack.
     """
 
-    def __init__(self, places: slice, members: Sequence[Member], weights: Sequence[Tensor]):
+    def __init__(self, places: slice, members: Sequence[StackMember], weights: Sequence[Tensor]):
         self.places = places
         self._members = members
         self._weights = [nn.Parameter(weight) for weight in weights]
@@ -122,7 +122,7 @@ class _Group:
                     setup.optimizer.state[weight][key] = own.clone()
 
 
-def _kind(member: Member) -> tuple[Any, ...]:
+def _kind(member: StackMember) -> tuple[Any, ...]:
     """Describe what a member's steps do; neighbours that do the same step as one."""
     trainer, optimizer = member.trainer, member.trainer.setup.optimizer
     if trainer.scaler.is_enabled() or type(optimizer).__name__ not in BY_NUMBER:
@@ -138,7 +138,7 @@ def _settings(optimizer: Optimizer) -> State:
     return {key: value for key, value in group.items() if key != "params"}
 
 
-def _states(member: Member) -> list[State]:
+def _states(member: StackMember) -> list[State]:
     """Give what the optimizer knows of each weight, in the order of the network's parameters."""
     setup = member.trainer.setup
     return [setup.optimizer.state.get(weight, {}) for weight in setup.model.parameters()]

@@ -44,10 +44,12 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitems__(self, indices: Tensor | Sequence[int]) -> tuple[Tensor, Tensor]:
         """Fetch a batch: embeddings (B, D) and labels (B,), where `move` put them."""
-        places = self.places(torch.as_tensor(indices)).to(self.labels.device, non_blocking=True)
+        places = self.face_indices(torch.as_tensor(indices)).to(
+            self.labels.device, non_blocking=True
+        )
         return self.embeddings.index_select(0, places), self.labels.index_select(0, places)
 
-    def places(self, rows: Tensor) -> Tensor:
+    def face_indices(self, rows: Tensor) -> Tensor:
         """Tell where rows (B,) of this data set are among the faces."""
         return rows if self.part is None else self.part.index_select(0, rows)
 

@@ -21,7 +21,7 @@ from search.space import BOUNDS, PARAMETERS, Search, searches_dir
 from search.trial import DISK_FULL, FAILURE, SILENT, train_trial
 from trainer.check import check
 from trainer.fit import prepare
-from trainer.inputs import Inputs, read_inputs
+from trainer.inputs import SharedInputs, read_inputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError, SearchError
@@ -122,7 +122,7 @@ def find_unfinished(config: dict[str, Any]) -> Path:
     )
 
 
-def _read_inputs(search: Search) -> Inputs:
+def _read_inputs(search: Search) -> SharedInputs:
     """Read the data, and let one training be prepared, before anything is started or written."""
     first = {name: search.config[name][0] for name in PARAMETERS}
     config = ConfigParser(search.training_config(first), modification=SILENT, check=check)
@@ -138,7 +138,9 @@ def _read_inputs(search: Search) -> Inputs:
     return inputs
 
 
-def _run(search: Search, address: str | None, folder: Path, inputs: list[Inputs]) -> list[Outcome]:
+def _run(
+    search: Search, address: str | None, folder: Path, inputs: list[SharedInputs]
+) -> list[Outcome]:
     source = inputs[0].source
     num_bytes = 0 if source is None else source.num_bytes()
     del source
@@ -176,7 +178,7 @@ def _fit(ray: Any, search: Search, folder: Path, trainable: Any) -> Any:
     return results
 
 
-def _trainable(search: Search, inputs: Inputs) -> Any:
+def _trainable(search: Search, inputs: SharedInputs) -> Any:
     from ray import tune
 
     shared = tune.with_parameters(train_trial, search=search, inputs=inputs, code=code_version())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.session import Share
+from cluster.session import TaskResources
 from trainer.check import check
 from utils.config import ConfigParser
 from utils.errors import ConfigError, UserError
@@ -79,9 +79,9 @@ class Search:
     base: Config
 
     @property
-    def share(self) -> Share:
+    def share(self) -> TaskResources:
         """What a trial takes of a machine."""
-        return Share(self.config["cpus"], self.config["gpus_per_trial"])
+        return TaskResources(self.config["cpus"], self.config["gpus_per_trial"])
 
     @property
     def searched(self) -> list[str]:
@@ -174,7 +174,7 @@ def _value_problems(config: Config) -> list[str]:
     if not config["validation_split"]:
         problems.append("validation_split: 0, but trials are compared on validation rows")
     try:
-        Share(config["cpus"], config["gpus_per_trial"])
+        TaskResources(config["cpus"], config["gpus_per_trial"])
     except UserError as error:
         problems.append(str(error).replace("gpus ", "gpus_per_trial "))
     return problems

@@ -13,7 +13,7 @@ from cluster.code import code_version
 from search.space import Search
 from trainer.check import check
 from trainer.fit import fit
-from trainer.inputs import Inputs
+from trainer.inputs import SharedInputs
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import UserError
@@ -33,7 +33,7 @@ NODE = "node"
 """Key of the report's node of Ray."""
 
 
-def train_trial(values: dict[str, Any], search: Search, inputs: Inputs, code: str) -> None:
+def train_trial(values: dict[str, Any], search: Search, inputs: SharedInputs, code: str) -> None:
     """Train with some values of the parameters; called by Ray Tune.
 
     Reports the log of each epoch and that of the best one so far, under best_<name>. A trial that
@@ -56,7 +56,7 @@ def train_trial(values: dict[str, Any], search: Search, inputs: Inputs, code: st
         tune.report({FAILURE: " ".join(f"{type(error).__name__}: {error}".split())[:300]})
 
 
-def _train(config: dict[str, Any], folder: Path, inputs: Inputs) -> None:
+def _train(config: dict[str, Any], folder: Path, inputs: SharedInputs) -> None:
     resume, best = _restored(folder / "restored")
     run = ConfigParser(config, resume, SILENT, check=check, folder=folder)
 

@@ -18,7 +18,7 @@ from model import loss
 from model import model as arch
 from trainer.evaluate import evaluate
 from trainer.fit import held_out_loader, metrics_of, training_loader
-from trainer.inputs import Inputs
+from trainer.inputs import SharedInputs
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.files import atomic_write
@@ -67,7 +67,7 @@ class SplitRows:
 
 def split_rows(config: ConfigParser, data: StudyData) -> dict[str, SplitRows]:
     """Give the rows of each split that a run has, in the order of its loaders."""
-    inputs = Inputs(data.source)
+    inputs = SharedInputs(data.source)
     training = training_loader(config, inputs)
     parts = {"train": (training, training.rows), "val": (training, training.validation_rows)}
     if config["data_loader"]["args"].get("test_cross_val") is not None:
@@ -80,7 +80,7 @@ def split_rows(config: ConfigParser, data: StudyData) -> dict[str, SplitRows]:
 
 def _rows(data: StudyData, loader: BaseDataLoader, rows: NDArray[np.int64]) -> SplitRows:
     dataset, faces = _dataset_of(loader), data.source.faces
-    places = dataset.places(torch.from_numpy(rows)).numpy()
+    places = dataset.face_indices(torch.from_numpy(rows)).numpy()
     label = dataset.labels.numpy()[places]
     columns = {
         "label": label,

@@ -22,7 +22,7 @@ from studies.config import StudyConfig
 from studies.predictions import StudyData, predict, split_rows, write_predictions
 from studies.protocols import PROTOCOLS, Part
 from trainer.fit import fit
-from trainer.inputs import Inputs
+from trainer.inputs import SharedInputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ConfigError
@@ -146,7 +146,7 @@ class _Study:
                 continue
             self._heed_stop()
             config = self.config.of(part, seed)
-            fitted = fit(config, self._tell(part, seed), Inputs(self._data(config).source))
+            fitted = fit(config, self._tell(part, seed), SharedInputs(self._data(config).source))
             trained.append({"seed": seed, "fold": None, "checkpoint": str(fitted.best_path)})
             trained.sort(key=lambda run: self.config.pretraining_seeds.index(run["seed"]))
             write_json(trained, path)

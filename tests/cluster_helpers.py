@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from cluster import session
-from cross_val.ray_runs import Board
+from cross_val.ray_runs import ProgressActor
 
 
 def nodes(monkeypatch: pytest.MonkeyPatch, *resources: dict[str, float]) -> None:
     monkeypatch.setattr(session, "_resources", lambda: list(resources))
 
 
-def noted() -> tuple[Any, Board]:
+def noted() -> tuple[Any, ProgressActor]:
     """Give what stands for the actor in a worker, and the board behind it."""
-    board = Board()
+    board = ProgressActor()
     return SimpleNamespace(note=SimpleNamespace(remote=board.note)), board

@@ -20,7 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from model import loss
 from trainer.check import check
-from trainer.fit import Fitted, fit
+from trainer.fit import FitResult, fit
 from utils.config import ConfigParser
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 class Run(NamedTuple):
     """A training and the logs of its epochs."""
 
-    fitted: Fitted
+    fitted: FitResult
     logs: list[dict[str, float]]
 
     @property

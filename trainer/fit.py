@@ -20,7 +20,7 @@ from model import loss
 from model import model as arch
 from model.metric import Metric
 from model.shapes import expected_weights
-from trainer.inputs import NO_INPUTS, Inputs
+from trainer.inputs import NO_INPUTS, SharedInputs
 from trainer.parts import build_lr_scheduler, build_optimizer, known_metrics
 from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint
@@ -35,7 +35,7 @@ SHARE_FOR_FACES = 0.5
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What a training leaves.
 
     Attributes:
@@ -52,8 +52,8 @@ class Fitted:
 def fit(
     config: ConfigParser,
     on_epoch: Callable[[Log], None] | None = None,
-    inputs: Inputs = NO_INPUTS,
-) -> Fitted:
+    inputs: SharedInputs = NO_INPUTS,
+) -> FitResult:
     """Train what the config says, in folders of its own.
 
     Args:
@@ -70,7 +70,7 @@ def fit(
     with config.running(), run_log() as log:
         trainer = begin(config, log, inputs)
         trainer.on_epoch = on_epoch
-        keep_on_device(trainer.setup.train_loader, trainer.setup.device)
+        move_to_device(trainer.setup.train_loader, trainer.setup.device)
         try:
             best_log = trainer.train()
         except OSError:
@@ -79,10 +79,10 @@ def fit(
         best_path = config.save_dir / BEST_NAME
         if best_path.is_file():
             logger.info(f"Best epoch: {int(best_log['epoch'])}, saved as {best_path}")
-        return Fitted(best_path, best_log, trainer.setup)
+        return FitResult(best_path, best_log, trainer.setup)
 
 
-def begin(config: ConfigParser, log: RunLog, inputs: Inputs = NO_INPUTS) -> Trainer:
+def begin(config: ConfigParser, log: RunLog, inputs: SharedInputs = NO_INPUTS) -> Trainer:
     """Prepare a training, or one to go on with, and make its folders and its log file."""
     config.refuse_unwritable()
     resumed = None if config.resume is None else load_checkpoint(config.resume)
@@ -97,7 +97,7 @@ def begin(config: ConfigParser, log: RunLog, inputs: Inputs = NO_INPUTS) -> Trai
     return trainer
 
 
-def prepare(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> Setup:
+def prepare(config: ConfigParser, inputs: SharedInputs = NO_INPUTS) -> Setup:
     """Seed, choose the device, read the data, and build everything that a training needs."""
     logger = config.get_logger("train")
     seed_everything(config["seed"])
@@ -155,11 +155,12 @@ def _network_check(
 def draw_embeddings(loader: BaseDataLoader, seed: int) -> NDArray[np.float32]:
     """Copy embeddings (N, 512) of a loader's rows, in random order, not more than are needed."""
     dataset: Any = loader.dataset
-    places = dataset.places(torch.from_numpy(loader.rows)).numpy()
-    return draw_rows(dataset.embeddings.cpu().numpy(), places, seed).astype(np.float32, copy=False)
+    indices = dataset.face_indices(torch.from_numpy(loader.rows)).numpy()
+    embeddings = draw_rows(dataset.embeddings.cpu().numpy(), indices, seed)
+    return embeddings.astype(np.float32, copy=False)
 
 
-def keep_on_device(loader: BaseDataLoader, device: torch.device) -> None:
+def move_to_device(loader: BaseDataLoader, device: torch.device) -> None:
     """Move a loader's faces to the GPU, if they fit: batches are then gathered there.
 
     Loaders of other rows of the same data set, such as those to validate on, have them there too.
@@ -194,7 +195,7 @@ def _schedule(config: ConfigParser, optimizer: Optimizer, num_batches: int) -> A
     return schedule
 
 
-def training_loader(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> BaseDataLoader:
+def training_loader(config: ConfigParser, inputs: SharedInputs = NO_INPUTS) -> BaseDataLoader:
     """Read the data set and split it; the loader iterates the rows to train on."""
     loader: BaseDataLoader = config.init_obj(
         "data_loader", data_loaders, training=True, seed=config["seed"], source=inputs.source
@@ -202,7 +203,7 @@ def training_loader(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> BaseDat
     return loader
 
 
-def held_out_loader(config: ConfigParser, inputs: Inputs = NO_INPUTS) -> BaseDataLoader:
+def held_out_loader(config: ConfigParser, inputs: SharedInputs = NO_INPUTS) -> BaseDataLoader:
     """Read the held-out fold.
 
     Raises:

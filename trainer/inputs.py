@@ -10,7 +10,7 @@ from utils.config import ConfigParser
 
 
 @dataclass(frozen=True)
-class Inputs:
+class SharedInputs:
     """What a training need not read itself; None where it does.
 
     Attributes:
@@ -22,10 +22,10 @@ class Inputs:
     pretrained: Checkpoint | None = None
 
 
-NO_INPUTS = Inputs()
+NO_INPUTS = SharedInputs()
 
 
-def read_inputs(config: ConfigParser, whole: bool) -> Inputs:
+def read_inputs(config: ConfigParser, whole: bool) -> SharedInputs:
     """Read what trainings of this config read.
 
     Args:
@@ -42,4 +42,4 @@ def read_inputs(config: ConfigParser, whole: bool) -> Inputs:
         selection = Selection(folds, arguments.get("limit_data"), config["seed"])
     source = read_source(arguments["data_dir"], dataset, selection)
     path = config["checkpoint"]
-    return Inputs(source, None if path is None else load_checkpoint(path))
+    return SharedInputs(source, None if path is None else load_checkpoint(path))

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import BaseTrainer, Log, Setup
 from base.interrupt import StopRequest
-from base.resume import Position
+from base.resume import Progress
 from trainer.evaluate import evaluate, means, score
 from utils.config import ConfigParser
 from utils.errors import DivergedError
@@ -35,7 +35,7 @@ class Trainer(BaseTrainer):
             DivergedError: the loss became NaN or infinite; names epoch and batch.
         """
         setup, order = self.setup, self.setup.train_loader.order
-        order.epoch, order.first_batch = epoch, self.position.batch
+        order.epoch, order.first_batch = epoch, self.progress.batch
         scores = self._scores(len(order))
         setup.model.train()
         with self._progress_bar(epoch) as bar:
@@ -45,7 +45,7 @@ class Trainer(BaseTrainer):
                 bar.update(len(labels))
                 if stop.is_set and batch + 1 < len(order):
                     self._refuse_nan(epoch, scores)
-                    self.position = Position(epoch - 1, batch + 1, scores[: batch + 1].cpu())
+                    self.progress = Progress(epoch - 1, batch + 1, scores[: batch + 1].cpu())
                     return None
                 if time.perf_counter() > next_look:
                     bar.set_postfix(
@@ -65,8 +65,8 @@ class Trainer(BaseTrainer):
         """Make room for the sums of each batch, (batches, 1 + M), with those already known."""
         shape = (num_batches, 1 + len(self.setup.metrics))
         scores = torch.zeros(shape, dtype=torch.float64, device=self.setup.device)
-        if self.position.scores is not None:
-            scores[: self.position.batch] = self.position.scores
+        if self.progress.scores is not None:
+            scores[: self.progress.batch] = self.progress.scores
         return scores
 
     def _train_batch(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class Trainer(BaseTrainer):
         return tqdm(
             desc=f"epoch {epoch}/{self.epochs}",
             total=setup.train_loader.n_samples,
-            initial=self.position.batch * setup.train_loader.order.batch_size,
+            initial=self.progress.batch * setup.train_loader.order.batch_size,
             unit=" samples",
             unit_scale=True,
             leave=False,

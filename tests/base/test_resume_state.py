@@ -196,7 +196,7 @@ def test_the_state_of_every_optimizer_is_taken(name: str, small_config: MakeConf
     config, path = ended(small_config, optimizer=optimizer, lr_scheduler=None)
     trainer = Trainer(prepare(ConfigParser(config, path, check=check)), ConfigParser(config, path))
     trainer.resume(load_checkpoint(path))
-    assert trainer.position.epoch == 2
+    assert trainer.progress.epoch == 2
 
 
 def test_a_momentum_that_is_new_or_off_now_does_not_hinder(small_config: MakeConfig) -> None:

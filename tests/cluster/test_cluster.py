@@ -16,11 +16,11 @@ from cluster import code, session
 from cluster.code import code_version
 from cluster.folders import keep_run, pack
 from cluster.probe import node_problems
-from cluster.session import Share, num_at_once, ray_session, refuse_too_much
+from cluster.session import TaskResources, num_at_once, ray_session, refuse_too_much
 from cross_val.cross_validate import Engine, cross_validate, sequential_engine
 from cross_val.options import add_arguments, engine_of
 from cross_val.ray_engine import ray_engine
-from cross_val.ray_runs import Order, run_remotely
+from cross_val.ray_runs import TaskSettings, run_remotely
 from data_loader.data_loaders import AgeDataLoader
 from data_loader.faces import Selection
 from data_loader.source import FaceSource, read_source
@@ -105,33 +105,33 @@ def test_a_selection_of_all_rows_does_not_depend_on_the_seed() -> None:
 )
 def test_a_share_that_cannot_be_is_refused(share: Config, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        Share(**share)
+        TaskResources(**share)
 
 
 def test_trainings_fill_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes(monkeypatch, {"CPU": 5}, {"CPU": 4, "GPU": 1}, {})
-    assert num_at_once(Share(2, 0).resources()) == 4
-    assert num_at_once(Share(1, 0.25).resources()) == 4
-    assert num_at_once(Share(1).resources()) == 4
+    assert num_at_once(TaskResources(2, 0).resources()) == 4
+    assert num_at_once(TaskResources(1, 0.25).resources()) == 4
+    assert num_at_once(TaskResources(1).resources()) == 4
 
 
 def test_a_gpu_is_taken_in_part_where_there_is_any(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes(monkeypatch, {"CPU": 4, "GPU": 1})
-    assert Share(1).resources() == {"CPU": 1, "GPU": 0.25}
+    assert TaskResources(1).resources() == {"CPU": 1, "GPU": 0.25}
     nodes(monkeypatch, {"CPU": 4})
-    assert Share(1).resources() == {"CPU": 1, "GPU": 0}
+    assert TaskResources(1).resources() == {"CPU": 1, "GPU": 0}
 
 
 @pytest.mark.parametrize(
     ("share", "complaint"),
     [
-        (Share(5, 0), "--cpus 5: no machine has more than 4 CPUs"),
-        (Share(1, 1.0), None),
-        (Share(4, 1.0), "no machine has 4 CPUs and 1 GPUs"),
+        (TaskResources(5, 0), "--cpus 5: no machine has more than 4 CPUs"),
+        (TaskResources(1, 1.0), None),
+        (TaskResources(4, 1.0), "no machine has 4 CPUs and 1 GPUs"),
     ],
 )
 def test_more_than_any_one_machine_has_is_refused(
-    share: Share, complaint: str | None, monkeypatch: pytest.MonkeyPatch
+    share: TaskResources, complaint: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nodes(monkeypatch, {"CPU": 4}, {"CPU": 2, "GPU": 1})
     if complaint is None:
@@ -251,7 +251,7 @@ def test_the_next_engine_removes_the_session_of_a_killed_one(
     held = hold(lock_path(live))
     assert held is not None
     with pytest.raises(ConfigError, match="this needs Ray"):
-        list(ray_engine(Share())(config, [(0, 0)], None, NO_INPUTS))
+        list(ray_engine(TaskResources())(config, [(0, 0)], None, NO_INPUTS))
     assert sorted(save_dir.iterdir()) == sorted([live, lock_path(live)])
 
 
@@ -319,7 +319,7 @@ def test_threads_are_limited_and_recorded(cross_val_config: Config) -> None:
 
 def remote(config: Config, version: str | None = None) -> Any:
     inputs = read_inputs(ConfigParser(config), whole=True)
-    order = Order(ConfigParser(config).config, 1, version or code_version())
+    order = TaskSettings(ConfigParser(config).config, 1, version or code_version())
     (outcome,) = run_remotely(order, [(1, 0)], inputs, noted()[0])
     return outcome
 

@@ -13,10 +13,10 @@ from cross_val import ray_engine as cross_val
 from cross_val import ray_runs as remote
 from cross_val import stacked_engine
 from cross_val.cross_validate import run_config
-from cross_val.ray_runs import Order, Outcome
-from cross_val.results import Run
+from cross_val.ray_runs import RunOutcome, TaskSettings
+from cross_val.results import RunKey
 from trainer.check import check
-from trainer.inputs import Inputs
+from trainer.inputs import SharedInputs
 from utils.config import ConfigParser
 
 
@@ -27,7 +27,9 @@ def diverging_run_config(config: ConfigParser, seed: int, fold: int) -> ConfigPa
     return ConfigParser(own.config, modification=rate, check=check, folder=own.folder)
 
 
-def run_remotely(order: Order, runs: Sequence[Run], inputs: Inputs, board: Any) -> list[Outcome]:
+def run_remotely(
+    order: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
+) -> list[RunOutcome]:
     """Travel to a worker whole, as Ray sends functions of a program, and change its engine."""
     pytest.MonkeyPatch().setattr(stacked_engine, "run_config", diverging_run_config)
     return remote.run_remotely(order, runs, inputs, board)

@@ -10,12 +10,12 @@ import torch
 from conftest import set_dotted
 from helpers import Config
 
-from cross_val.member import Member
+from cross_val.member import StackMember
 from cross_val.stack import Stack
 from data_loader.dataset import FaceDataset
 from trainer.check import check
 from trainer.fit import prepare
-from trainer.inputs import Inputs, read_inputs
+from trainer.inputs import SharedInputs, read_inputs
 from trainer.trainer import Trainer
 from utils.config import ConfigParser
 
@@ -77,7 +77,7 @@ def make(config: Config, changes: Sequence[Config], is_double: bool = False) -> 
     return made
 
 
-def _make(config: ConfigParser, inputs: Inputs) -> Trained:
+def _make(config: ConfigParser, inputs: SharedInputs) -> Trained:
     setup = prepare(config, inputs)
     config.create_run()
     made = Trained(Trainer(setup, config))
@@ -104,7 +104,7 @@ def train_alone(
 
 def train_stacked(
     config: Config, changes: Sequence[Config], is_double: bool = False
-) -> tuple[list[Trained], list[Member]]:
+) -> tuple[list[Trained], list[StackMember]]:
     """Train as one; give the members in the order in which they left as well."""
     made = make(config, changes, is_double)
-    return made, list(Stack([Member(one.trainer) for one in made]).train())
+    return made, list(Stack([StackMember(one.trainer) for one in made]).train())

@@ -11,20 +11,20 @@ from diverging import diverging_run_config
 from helpers import Config
 
 from cluster.code import code_version
-from cluster.session import Share
+from cluster.session import TaskResources
 from cross_val import stacked_engine as engine_module
 from cross_val.cross_validate import cross_validate, evaluate_best
 from cross_val.division import divide
-from cross_val.ray_engine import _Study, progress
-from cross_val.ray_runs import Order, Outcome, Sent, run_remotely
-from cross_val.results import Run
+from cross_val.ray_engine import _ClusterRuns, progress
+from cross_val.ray_runs import RunOutcome, TaskSettings, TrainedRun, run_remotely
+from cross_val.results import RunKey
 from cross_val.stacked_engine import by_fold, split_evenly, stacked_engine
 from trainer.check import check
 from trainer.inputs import read_inputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError, DivergedError
 
-RUNS: list[Run] = list(itertools.product(range(5), range(5)))
+RUNS: list[RunKey] = list(itertools.product(range(5), range(5)))
 CPUS = {"CPU": 4.0}
 ONE_GPU = {"CPU": 4.0, "GPU": 1.0}
 TWO_GPUS = {"CPU": 8.0, "GPU": 2.0}
@@ -58,7 +58,7 @@ def test_a_whole_gpu_takes_a_stack_and_everything_less_a_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nodes(monkeypatch, *machines)
-    division = divide(RUNS, Share(1, gpus), stack_size, n_gpu=1)
+    division = divide(RUNS, TaskResources(1, gpus), stack_size, n_gpu=1)
     assert str(division).startswith(expected)
     together = list(itertools.chain(*division.parts))
     assert together == (by_fold(RUNS) if division.is_stacked else RUNS)
@@ -67,33 +67,33 @@ def test_a_whole_gpu_takes_a_stack_and_everything_less_a_run(
 
 def test_a_config_without_a_gpu_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes(monkeypatch, TWO_GPUS)
-    assert str(divide(RUNS, Share(), None, n_gpu=0)) == (
+    assert str(divide(RUNS, TaskResources(), None, n_gpu=0)) == (
         "8 runs at once, each on 1 CPUs and 0 GPUs"
     )
-    assert divide(RUNS, Share(), 2, n_gpu=0).share.gpus == 0
-    assert not divide(RUNS, Share(1, 1), None, n_gpu=0).is_stacked
+    assert divide(RUNS, TaskResources(), 2, n_gpu=0).share.gpus == 0
+    assert not divide(RUNS, TaskResources(1, 1), None, n_gpu=0).is_stacked
 
 
 def test_runs_of_a_fold_share_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """They have as many batches, so that most of a stack is alike."""
     nodes(monkeypatch, CPUS)
-    parts = divide(RUNS, Share(), 5, n_gpu=0).parts
+    parts = divide(RUNS, TaskResources(), 5, n_gpu=0).parts
     assert [{fold for _, fold in part} for part in parts] == [{0}, {1}, {2}, {3}, {4}]
 
 
 def test_only_gpus_that_have_the_cores_count(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes(monkeypatch, {"CPU": 4, "GPU": 8})
-    assert len(divide(RUNS, Share(2), None, n_gpu=1).parts) == 2
+    assert len(divide(RUNS, TaskResources(2), None, n_gpu=1).parts) == 2
     nodes(monkeypatch, {"CPU": 2, "GPU": 1}, {"CPU": 8})
     with pytest.raises(ConfigError, match="no machine has 8 CPUs and 1 GPUs"):
-        divide(RUNS, Share(8), None, n_gpu=1)
+        divide(RUNS, TaskResources(8), None, n_gpu=1)
 
 
 def test_a_run_left_over_is_trained_as_the_others_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study that goes on must not end with runs of another engine."""
     nodes(monkeypatch, TWO_GPUS)
     for stack_size in (None, 4):
-        division = divide(RUNS[:1], Share(), stack_size, n_gpu=1)
+        division = divide(RUNS[:1], TaskResources(), stack_size, n_gpu=1)
         assert (division.is_stacked, division.parts) == (True, [[(0, 0)]])
 
 
@@ -128,7 +128,7 @@ class FakeRay:
 def test_failures_of_later_tasks_are_told_and_the_first_is_raised(
     monkeypatch: pytest.MonkeyPatch, program_log: pytest.LogCaptureFixture
 ) -> None:
-    study: Any = object.__new__(_Study)
+    study: Any = object.__new__(_ClusterRuns)
     first, second = DivergedError("seed 0, fold 1: NaN"), DivergedError("seed 3, fold 2: NaN")
     study.__dict__ |= {"ray": FakeRay(), "waiting": [], "_show": lambda _: None, "_start": list}
     study.under_way = {(first,): [(0, 1)], (second,): [(3, 2)]}
@@ -140,11 +140,11 @@ def test_failures_of_later_tasks_are_told_and_the_first_is_raised(
 # --- a stack on a worker -------------------------------------------------------------------------
 
 
-def remote(config: Config) -> tuple[dict[Run, Outcome], dict[Run, int]]:
+def remote(config: Config) -> tuple[dict[RunKey, RunOutcome], dict[RunKey, int]]:
     """Give the outcomes of four runs in a stack, and the epochs that were told."""
     actor, board = noted()
     parsed = ConfigParser(config, check=check)
-    order = Order(parsed.config, 1, code_version(), is_stacked=True)
+    order = TaskSettings(parsed.config, 1, code_version(), is_stacked=True)
     runs = [(0, 0), (0, 1), (1, 0), (1, 1)]
     outcomes = run_remotely(order, runs, read_inputs(parsed, whole=True), actor)
     return dict(zip(runs, outcomes, strict=True)), board.read()
@@ -158,7 +158,7 @@ def test_a_stack_on_a_worker_gives_the_numbers_of_the_stacked_engine_and_all_fil
     parsed = ConfigParser(cross_val_config, check=check)
     expected = cross_validate(parsed, engine=stacked_engine(threads=1))
     for (seed, fold), sent in outcomes.items():
-        assert isinstance(sent, Sent)
+        assert isinstance(sent, TrainedRun)
         assert sent.finished.stats == {
             split: values[str(fold)] for split, values in expected["stats"][str(seed)].items()
         }
@@ -175,7 +175,7 @@ def test_a_run_that_diverges_does_not_take_its_stack_along(
     diverged = outcomes.pop((0, 1))
     assert isinstance(diverged, DivergedError)
     assert str(diverged).startswith("seed 0, fold 1: ")
-    assert all(isinstance(outcome, Sent) for outcome in outcomes.values())
+    assert all(isinstance(outcome, TrainedRun) for outcome in outcomes.values())
 
 
 def fails_after_the_first(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -210,6 +210,6 @@ def test_what_ends_a_stack_comes_back_for_the_runs_that_were_not_done(
 ) -> None:
     fails_after_the_first(monkeypatch, error)
     first, *others = remote(cross_val_config)[0].values()
-    assert isinstance(first, Sent)
+    assert isinstance(first, TrainedRun)
     assert [type(other) for other in others] == [expected] * 3
     assert all(text in str(other) for other in others)

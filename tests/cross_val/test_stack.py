@@ -13,7 +13,7 @@ from stacking import THREE, Trained, changed, dataset_of, make, train_alone, tra
 from torch import Tensor, nn
 
 from base.curves import Curves
-from cross_val.member import Member
+from cross_val.member import StackMember
 from cross_val.stack import Stack
 from model import loss, stacked
 from model.dropout import (
@@ -139,7 +139,7 @@ def test_rows_and_their_order_are_those_of_the_training_alone(
         faces, order = dataset_of(one), one.trainer.setup.train_loader.order
         order.epoch = 1
         expected = torch.cat([faces.__getitems__(rows)[0] for rows in order])
-        assert torch.equal(faces.embeddings[Member(one.trainer).rows_of_epoch()], expected)
+        assert torch.equal(faces.embeddings[StackMember(one.trainer).rows_of_epoch()], expected)
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_the_best_epoch_is_written_once_when_its_member_leaves(
     paths = [one.save_dir / "model_best.pth" for one in made]
     seen: list[list[bool]] = []
     made[0].trainer.on_epoch = lambda _: seen.append([path.exists() for path in paths])
-    for member in Stack([Member(one.trainer) for one in made]).train():
+    for member in Stack([StackMember(one.trainer) for one in made]).train():
         assert (member.trainer.config.save_dir / "model_best.pth").exists()
     assert seen == [[False, False, False], [False, False, True], [False, False, True]]
 
@@ -390,7 +390,7 @@ def test_a_validation_that_diverges_is_the_end_of_its_member_alone(
         for name, buffer in made[1].trainer.setup.model.named_buffers():
             if name.endswith("running_mean"):
                 buffer.fill_(float("nan"))
-    left = list(Stack([Member(one.trainer) for one in made]).train())
+    left = list(Stack([StackMember(one.trainer) for one in made]).train())
     assert str(left[0].error).startswith("validation after epoch 1")
     assert [len(one.logs) for one in made] == [2, 0, 2]
 
@@ -401,7 +401,7 @@ def test_an_interrupt_ends_the_stack_between_two_batches(
     signal_at(monkeypatch, 2, signal.SIGTERM)
     made = make(stack_config(), THREE)
     with pytest.raises(Interrupted) as caught:
-        list(Stack([Member(one.trainer) for one in made]).train())
+        list(Stack([StackMember(one.trainer) for one in made]).train())
     assert caught.value.exit_code == 128 + signal.SIGTERM
     assert [one.logs for one in made] == [[], [], []]
 
@@ -481,11 +481,11 @@ def test_members_of_other_faces_labels_or_networks_are_refused(
     config = stack_config()
     first, second = make(config, THREE[:1])[0], make(config, THREE[:1])[0]
     with pytest.raises(ValueError, match="parts of the same faces"):
-        Stack([Member(first.trainer), Member(second.trainer)])
+        Stack([StackMember(first.trainer), StackMember(second.trainer)])
     first, second = make(config, THREE[:2])
     dataset_of(second).labels = dataset_of(second).labels + 1
     with pytest.raises(ValueError, match="parts of the same faces"):
-        Stack([Member(first.trainer), Member(second.trainer)])
+        Stack([StackMember(first.trainer), StackMember(second.trainer)])
     made = make(config, [THREE[0], {**THREE[1], "arch.args.num_blocks": 2}])
     with pytest.raises(ValueError, match="different architectures"):
-        Stack([Member(one.trainer) for one in made])
+        Stack([StackMember(one.trainer) for one in made])

@@ -13,10 +13,10 @@ from helpers import Config, read, run_dirs, save_config, signal_at
 
 from cross_val import stacked_engine as engine_module
 from cross_val.cross_validate import cross_validate
-from cross_val.results import Run
+from cross_val.results import RunKey
 from cross_val.stacked_engine import most_members, stacked_engine
 from trainer.check import check
-from trainer.fit import keep_on_device, training_loader
+from trainer.fit import move_to_device, training_loader
 from trainer.inputs import NO_INPUTS, read_inputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
@@ -115,7 +115,7 @@ def results_of(config: Config) -> dict[str, Any]:
     return content
 
 
-def done(results: dict[str, Any]) -> list[Run]:
+def done(results: dict[str, Any]) -> list[RunKey]:
     return [
         (int(seed), int(fold))
         for seed, stats in results["stats"].items()
@@ -236,7 +236,7 @@ def test_faces_move_to_a_gpu_that_has_room_when_this_process_fetches_them(
     cross_val_config["data_loader"]["args"]["num_workers"] = workers
     loader = training_loader(ConfigParser(cross_val_config, check=check))
     validation = loader.split_validation()
-    keep_on_device(loader, META)
+    move_to_device(loader, META)
     for one in (loader, validation):
         assert one is not None
         embeddings, labels = one.dataset[0]
@@ -246,5 +246,5 @@ def test_faces_move_to_a_gpu_that_has_room_when_this_process_fetches_them(
 def test_faces_stay_as_they_are_on_a_cpu(cross_val_config: Config) -> None:
     loader = training_loader(ConfigParser(cross_val_config, check=check))
     before = loader.dataset[0][0].data_ptr()
-    keep_on_device(loader, torch.device("cpu"))
+    move_to_device(loader, torch.device("cpu"))
     assert loader.dataset[0][0].data_ptr() == before

@@ -11,7 +11,7 @@ from stacking import ALIKE, THREE, Trained, changed, make, train_alone, train_st
 from torch import Tensor
 
 from cross_val import stacked_steps
-from cross_val.member import Member
+from cross_val.member import StackMember
 from cross_val.stacked_steps import BY_NUMBER, step_alone
 from utils.runtime import Precision
 
@@ -155,7 +155,7 @@ def test_with_a_gradient_scaler_every_member_steps_alone(
 
 
 def test_no_gradients_are_held_after_a_step(cross_val_config: Config) -> None:
-    (member,) = [Member(one.trainer) for one in make(cross_val_config, ALIKE[:1])]
+    (member,) = [StackMember(one.trainer) for one in make(cross_val_config, ALIKE[:1])]
     weights = list(member.trainer.setup.model.parameters())
     step_alone(member, [torch.ones_like(weight) for weight in weights])
     assert [weight.grad for weight in weights] == [None] * len(weights)
