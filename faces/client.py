@@ -12,7 +12,8 @@ from PIL import Image
 from faces.wire import encode_request
 from faces.wire_decode import MAX_ANSWER_BYTES, Face, FaceAnswer, WireError, decode_answer
 from http_client.client import HttpServer
-from http_client.reply import BUSY, AnswerError, Request, ServerAwayError
+from http_client.errors import AnswerError, ServerAwayError
+from http_client.reply import BUSY, Request
 from utils.addresses import port_of, server_url, target_of
 
 __all__ = ["AnswerError", "Face", "FaceAnswer", "FaceServer", "ServerAwayError", "probe_body"]

@@ -1,4 +1,4 @@
-"""What a client asks an HTTP server, what it gets, and why it gets nothing."""
+"""What a client asks an HTTP server, and what it gets."""
 
 import time
 from collections.abc import Mapping
@@ -18,50 +18,6 @@ LONGEST_WAIT_S = 30.0
 _MAX_LOCATION = 200
 
 
-class ServerAwayError(Exception):
-    """No answer came: no connection, one that broke, or silence for too long.
-
-    Attributes:
-        is_final: asking again at once would be of no use.
-        is_silent: something listens there, and the time was up.
-        has_remedy: the message says what to do.
-        reason: in few words, the same for all of this sort.
-        is_temporary: another server, or this one later, may well answer.
-    """
-
-    reason = "connection lost"
-    is_temporary = True
-
-    def __init__(
-        self, reason: str, is_final: bool = False, is_silent: bool = False, remedy: str = ""
-    ):
-        super().__init__(f"{reason}; {remedy}" if remedy else reason)
-        self.is_final, self.is_silent, self.has_remedy = is_final, is_silent, bool(remedy)
-
-
-class AnswerError(Exception):
-    """An answer came, and it is not the one that was asked for.
-
-    Attributes:
-        reason: in few words, the same for all answers of this sort.
-        is_temporary: the same request may well be answered later.
-        wait_s: seconds to wait before, if the server says so.
-        is_busy: it is a server, or the proxy in front of it, that asks to come again.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        detail: str = "",
-        is_temporary: bool = True,
-        wait_s: float = 0.0,
-        is_busy: bool = False,
-    ):
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-        self.is_temporary, self.wait_s, self.is_busy = is_temporary, wait_s, is_busy
-
-
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a server answered to a request of a URL; names of headers are as Retry-After."""
@@ -73,7 +29,7 @@ class Reply:
 
     @property
     def phrase(self) -> str:
-        """Word the status, and where it sends on to.
+        """Return the status in words, and where it sends on to.
 
         >>> Reply("http://a/", 301, {"Location": "/b/"}, b"").phrase
         'Moved Permanently, to http://a/b/; give that address if it is the right one'
@@ -91,7 +47,7 @@ class Reply:
         return "unknown status"
 
     def _location(self) -> str:
-        """Give where a redirect points; "" for what should not be shown."""
+        """Return where a redirect points; "" for what should not be shown."""
         text = self.headers.get("Location", "")
         is_shown = text.isascii() and text.isprintable() and "@" not in text
         if not (300 <= self.status < 400 and text and is_shown and len(text) <= _MAX_LOCATION):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from http_client.reply import AnswerError, ServerAwayError
+from http_client.errors import AnswerError, ServerAwayError
 
 _Reply = TypeVar("_Reply")
 

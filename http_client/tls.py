@@ -6,6 +6,7 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 
+from http_client.errors import ServerAwayError
 from utils.errors import DataError
 from utils.paths import user_path
 
@@ -14,18 +15,32 @@ BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 USE_HTTP = "write http:// in place of https:// if it speaks no TLS"
 USE_HTTPS = "write https:// in place of http://"
-_SELF_SIGNED = {18}
-_UNKNOWN_AUTHORITY = {2, 19, 20, 21}
-_NOT_OF_NOW = {9: "is not valid yet", 10: "has expired"}
-_OTHER_HOST = {62, 64}
-_NO_TLS = {
+_TRUST = "name a file with {} in the variable SSL_CERT_FILE if you trust it"
+_RENEW = "renew it, or set this machine's clock"
+_UNKNOWN = "is signed by an authority that is not known here"
+_REFUSALS = {
+    18: ("is self-signed", _TRUST.format("it")),
+    **dict.fromkeys((2, 19, 20, 21), (_UNKNOWN, _TRUST.format("the authority's certificate"))),
+    9: ("is not valid yet", _RENEW),
+    10: ("has expired", _RENEW),
+    **dict.fromkeys((62, 64), ("is not for {host}", "use the name that it was made for")),
+}
+"""What is wrong with a server's certificate, and what to do, by OpenSSL's number of it."""
+
+_NO_TLS = (
     *("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"),
     *("PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE", "BAD_RECORD_TYPE"),
+)
+_VERSIONS = ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE")
+_FAILURES = {
+    **dict.fromkeys(_NO_TLS, ("it does not speak TLS", USE_HTTP)),
+    **dict.fromkeys(_VERSIONS, ("it speaks another version of TLS", "let it speak TLS 1.2 or 1.3")),
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
+        "it asks for a certificate of the client",
+        "this program has none to show",
+    ),
 }
-_OTHER_VERSION = {
-    *("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"),
-}
-_ASKS_FOR_CERTIFICATE = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+"""Why TLS failed otherwise, and what to do, by OpenSSL's name of it."""
 
 
 def client_context() -> ssl.SSLContext:
@@ -73,40 +88,20 @@ def _has_authorities() -> bool:
     return False
 
 
-def failure_of(error: ssl.SSLError, host: str) -> tuple[str, str]:
-    """Word why TLS failed, and what to do about it."""
+def tls_error(error: ssl.SSLError, host: str) -> ServerAwayError:
+    """Return the error for TLS that failed with a host, with what to do about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _refusal_of(error, host)
-    reason = error.reason or ""
-    if reason in _NO_TLS:
-        return "it does not speak TLS", USE_HTTP
-    if reason in _OTHER_VERSION:
-        return "it speaks another version of TLS", "let it speak TLS 1.2 or 1.3"
-    if reason == _ASKS_FOR_CERTIFICATE:
-        return "it asks for a certificate of the client", "this program has none to show"
-    words = reason.replace("_", " ").lower() or "no reason given"
-    return f"TLS failed: {words}", "the server's own log may say more"
-
-
-def _refusal_of(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, str]:
-    code = error.verify_code
-    name_it = "name a file with {} in the variable SSL_CERT_FILE if you trust it"
-    if code in _SELF_SIGNED:
-        return "its certificate is self-signed", name_it.format("it")
-    if code in _UNKNOWN_AUTHORITY:
-        return (
-            "its certificate is signed by an authority that is not known here",
-            name_it.format("the authority's certificate"),
-        )
-    if code in _NOT_OF_NOW:
-        return f"its certificate {_NOT_OF_NOW[code]}", "renew it, or set this machine's clock"
-    if code in _OTHER_HOST:
-        return f"its certificate is not for {host}", "use the name that it was made for"
-    return f"its certificate is refused: {error.verify_message}", "give it another one"
+        other = f"is refused: {error.verify_message}", "give it another one"
+        refusal, remedy = _REFUSALS.get(error.verify_code, other)
+        return ServerAwayError(f"its certificate {refusal.format(host=host)}", True, remedy=remedy)
+    words = (error.reason or "no reason given").replace("_", " ").lower()
+    other = f"TLS failed: {words}", "the server's own log may say more"
+    reason, remedy = _FAILURES.get(error.reason or "", other)
+    return ServerAwayError(reason, is_final=True, remedy=remedy)
 
 
 def speaks_tls(address: tuple[str, int], timeout_s: float) -> bool:
-    """Find out whether a server speaks TLS, whoever it says it is; nothing is sent to it."""
+    """Check whether a server speaks TLS, whoever it says it is; nothing is sent to it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from http_client.client import HttpServer
-from http_client.reply import BUSY, AnswerError, Reply, Request, ServerAwayError
+from http_client.errors import AnswerError, ServerAwayError
+from http_client.reply import BUSY, Reply, Request
 from http_client.retry import RetryPolicy
 from utils.addresses import server_url
 from utils.errors import UserError

@@ -2,7 +2,7 @@ from itertools import count
 
 import pytest
 
-from http_client.reply import AnswerError, ServerAwayError
+from http_client.errors import AnswerError, ServerAwayError
 from http_client.retry import RetryPolicy
 
 BUSY = AnswerError("HTTP 503")
