@@ -13,7 +13,7 @@ from waitress import create_server
 
 from face_server.analysis import load_pack, model_name
 from face_server.app import create_app
-from face_server.body import MAX_BODY_BYTES
+from faces.wire_request import MAX_BODY_BYTES
 from utils.addresses import url_of
 from utils.cli import run
 from utils.errors import UserError

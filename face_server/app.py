@@ -9,9 +9,9 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from face_server.analysis import Analysis, find_faces, read_square
-from face_server.body import MAX_BODY_BYTES, BodyError, image_of
 from faces.errors import ImageError
 from faces.wire import encode_faces
+from faces.wire_request import MAX_BODY_BYTES, RequestBodyError, decode_request
 from utils.body_encoding import refusal_of_encoding
 from utils.log import get_logger
 
@@ -41,7 +41,7 @@ def create_app(analysis: Analysis, model: str) -> Flask:
     def analyse() -> Response:
         try:
             stream = request.stream
-            square = reader.submit(lambda: read_square(image_of(stream.read()))).result()
+            square = reader.submit(lambda: read_square(decode_request(stream.read()))).result()
         except ImageError:  # null is final: a client that gets HTTP 500 asks again
             return Response(encode_faces(None, model=model), mimetype="text/html")
         with analysing:
@@ -52,13 +52,13 @@ def create_app(analysis: Analysis, model: str) -> Flask:
     def health() -> Response:
         return jsonify(status="ok", model=model)
 
-    app.register_error_handler(BodyError, _refused)
+    app.register_error_handler(RequestBodyError, _refused)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _failed)
     return app
 
 
-def _refused(error: BodyError) -> tuple[Response, int]:
+def _refused(error: RequestBodyError) -> tuple[Response, int]:
     return jsonify(error=str(error)), 400
 
 

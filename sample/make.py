@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from extraction import adience, imdb_wiki
@@ -14,7 +13,7 @@ from extraction.cleaning import SAMPLE_MARK
 from sample.adience import write_folds
 from sample.grid_faces import JPEG_QUALITY
 from sample.imdb_wiki import write_mat
-from sample.people import FaceSpace, Photo
+from sample.people import FaceSpace, SamplePhoto
 from sample.pictures import picture_bytes
 from utils.console import say
 from utils.errors import DataError
@@ -112,33 +111,29 @@ def _is_complete(out_dir: Path, state: dict[str, Any]) -> bool:
 
 def _write_datasets(out_dir: Path, seed: int, sizes: dict[str, int]) -> int:
     """Write the three data sets and return the number of images that the cleaning keeps."""
-    space = FaceSpace(seed)
     num_kept = 0
     with tqdm(total=sum(sizes.values()), desc="synthetic sample", unit="image") as progress:
         for number, name in enumerate(("adience", "imdb", "wiki"), start=1):
-            rng = np.random.default_rng([seed, number])
+            space = FaceSpace(seed, dataset_number=number)
             folder = out_dir / ("Adience" if name == "adience" else f"{name}_crop")
             folder.mkdir(exist_ok=True)
             remove_leftovers(folder)
             if name == "adience":
-                photos = write_folds(folder, sizes["num_adience"], space, rng)
+                photos = write_folds(folder, sizes["num_adience"], space)
             else:
-                photos = write_mat(folder, name, sizes[f"num_{name}"], space, rng)
+                photos = write_mat(folder, name, sizes[f"num_{name}"], space)
             for photo in photos:
-                _write_picture(folder / photo.image_path, photo, rng)
+                content = picture_bytes(photo, space.rng)
+                if content is not None:
+                    path = folder / photo.image_path
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
                 progress.update()
             num_kept += _write_cleaned(folder, name, photos)
     return num_kept
 
 
-def _write_picture(path: Path, photo: Photo, rng: np.random.Generator) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = picture_bytes(photo, rng)
-    if content is not None:
-        path.write_bytes(content)
-
-
-def _write_cleaned(folder: Path, name: str, photos: Sequence[Photo]) -> int:
+def _write_cleaned(folder: Path, name: str, photos: Sequence[SamplePhoto]) -> int:
     """Write what the cleaning of the folder gives: the array of kept images, and the counts."""
     is_adience = name == "adience"
     records = adience.read_records(folder) if is_adience else imdb_wiki.read_records(folder, name)
@@ -152,7 +147,7 @@ def _write_cleaned(folder: Path, name: str, photos: Sequence[Photo]) -> int:
     return tally.num_kept
 
 
-def _judge(record: Record, photo: Photo, is_adience: bool) -> Face | Removed:
+def _judge(record: Record, photo: SamplePhoto, is_adience: bool) -> Face | Removed:
     """Judge a photo by what the face server will find: of two faces its own is in the middle."""
     if removed := missing_label(record):
         return removed

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sample.grid_faces import unit
 from utils.labels import EMBEDDING_SIZE
 
 IDENTITY_LENGTH, NOISE_LENGTH = 0.72, 0.66
@@ -22,25 +23,37 @@ LOOKS_GENDER_SPREAD, PHOTO_GENDER_SPREAD = 0.45, 0.55
 LOOKS_AGE_SPREAD, PHOTO_AGE_SPREAD = 0.05, 0.055
 GROWN_UP_YEARS = 14
 
-FloatArray = npt.NDArray[np.float64]
+KINDS = {"face": 0.962, "two faces": 0.012, "no face": 0.014, "cut off": 0.005, "no image": 0.003}
+KINDS["missing"] = 1 - sum(KINDS.values())
+MODES = {"RGB": 0.965, "L": 0.018, "RGBA": 0.009, "P": 0.008}
+BAD_QUALITY_SHARE = 0.02
+GOOD_SCORES, BAD_SCORES = (0.93, 0.99), (0.55, 0.86)
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A made-up person: `identity` (512,), how gendered (-1 f .. 1 m) and how aged they look."""
+    """A made-up person.
+
+    Attributes:
+        gender: 'f' or 'm'.
+        identity: direction of this person's vectors, (512,).
+        looks_gender: how gendered the person looks, about -1 for f and 1 for m.
+        looks_age_shift: how much older the person looks, in units of `growth`.
+        tint: of the ground of the pictures, red, green, blue.
+    """
 
     gender: str
-    identity: FloatArray
+    identity: npt.NDArray[np.float32]
     looks_gender: float
     looks_age_shift: float
     tint: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class SamplePhoto:
     """One picture to write, with what a face detector will find in it.
 
-    `kind` is 'face', 'two faces', 'no face', 'cut off', 'no image' or 'missing'; `mode` Pillow's.
+    `kind` is one of `KINDS`, `mode` one of `MODES` and Pillow's.
     """
 
     image_path: str
@@ -51,66 +64,69 @@ class Photo:
     mode: str
 
 
-KINDS = {"face": 0.962, "two faces": 0.012, "no face": 0.014, "cut off": 0.005, "no image": 0.003}
-KINDS["missing"] = 1 - sum(KINDS.values())
-MODES = {"RGB": 0.965, "L": 0.018, "RGBA": 0.009, "P": 0.008}
-BAD_QUALITY_SHARE = 0.02
-GOOD_SCORES, BAD_SCORES = (0.93, 0.99), (0.55, 0.86)
-
-
 class FaceSpace:
-    """The directions that all data sets of one sample share: what imdb teaches helps on Adience."""
+    """Draws the people of one data set.
 
-    def __init__(self, seed: int) -> None:
-        rng = np.random.default_rng([seed, 0])
-        self._gender = _unit(rng)
-        self._age_waves = np.stack([_unit(rng) for _ in range(NUM_AGE_WAVES)])
+    The directions are those of the seed, the same for all data sets of a sample: what imdb teaches
+    helps on Adience.
 
-    def person(self, gender: str, rng: np.random.Generator) -> Person:
+    Attributes:
+        rng: of this data set.
+    """
+
+    def __init__(self, seed: int, dataset_number: int) -> None:
+        self.rng = np.random.default_rng([seed, 0])
+        self._gender = self._direction()
+        self._age_waves = np.stack([self._direction() for _ in range(NUM_AGE_WAVES)])
+        self.rng = np.random.default_rng([seed, dataset_number])
+
+    def person(self, gender: str) -> Person:
         """Draw a person."""
         sign = 1.0 if gender == "m" else -1.0
-        tint = rng.integers(24, 72, size=3)
+        red, green, blue = self.rng.integers(24, 72, size=3).tolist()
         return Person(
             gender=gender,
-            identity=_unit(rng),
-            looks_gender=sign + LOOKS_GENDER_SPREAD * rng.standard_normal(),
-            looks_age_shift=LOOKS_AGE_SPREAD * rng.standard_normal(),
-            tint=(int(tint[0]), int(tint[1]), int(tint[2])),
+            identity=self._direction(),
+            looks_gender=sign + LOOKS_GENDER_SPREAD * self.rng.standard_normal(),
+            looks_age_shift=LOOKS_AGE_SPREAD * self.rng.standard_normal(),
+            tint=(red, green, blue),
         )
 
-    def embedding(
-        self, person: Person, age_years: float, rng: np.random.Generator
-    ) -> npt.NDArray[np.float32]:
-        """Draw the unit vector (512,) float32 of a photo of `person` at that age."""
-        shift = person.looks_age_shift + PHOTO_AGE_SPREAD * rng.standard_normal()
+    def photo(self, image_path: str, person: Person, age_years: float) -> SamplePhoto:
+        """Draw a photo: mostly one good face, now and then something else."""
+        scores = BAD_SCORES if self.rng.random() < BAD_QUALITY_SHARE else GOOD_SCORES
+        return SamplePhoto(
+            image_path=image_path,
+            embedding=self._embedding(person, age_years),
+            det_score=float(self.rng.uniform(*scores)),
+            tint=person.tint,
+            kind=self.pick(KINDS),
+            mode=self.pick(MODES),
+        )
+
+    def pick(self, shares: Mapping[str, float]) -> str:
+        """Draw one of the keys, each with a probability in proportion to its share."""
+        weights = np.array(list(shares.values()))
+        return list(shares)[int(self.rng.choice(len(weights), p=weights / weights.sum()))]
+
+    def _embedding(self, person: Person, age_years: float) -> npt.NDArray[np.float32]:
+        shift = person.looks_age_shift + PHOTO_AGE_SPREAD * self.rng.standard_normal()
         gendered = person.looks_gender * (0.6 if age_years < GROWN_UP_YEARS else 1.0)
-        gendered += PHOTO_GENDER_SPREAD * rng.standard_normal()
-        vector = (
+        gendered += PHOTO_GENDER_SPREAD * self.rng.standard_normal()
+        return unit(
             IDENTITY_LENGTH * person.identity
-            + NOISE_LENGTH * _unit(rng)
+            + NOISE_LENGTH * self._direction()
             + GENDER_LENGTH * gendered * self._gender
             + AGE_LENGTH * self._age_point(growth(age_years) + shift)
         )
-        return (vector / np.linalg.norm(vector)).astype(np.float32)
 
-    def photo(
-        self, image_path: str, person: Person, age_years: float, rng: np.random.Generator
-    ) -> Photo:
-        """Draw a photo: mostly one good face, now and then something else."""
-        scores = BAD_SCORES if rng.random() < BAD_QUALITY_SHARE else GOOD_SCORES
-        return Photo(
-            image_path=image_path,
-            embedding=self.embedding(person, age_years, rng),
-            det_score=float(rng.uniform(*scores)),
-            tint=person.tint,
-            kind=pick(KINDS, rng),
-            mode=pick(MODES, rng),
-        )
-
-    def _age_point(self, share: float) -> FloatArray:
+    def _age_point(self, share: float) -> npt.NDArray[np.float32]:
         waves = np.arange(1, NUM_AGE_WAVES + 1)
         weights = np.cos(math.pi * waves * share) / math.sqrt(NUM_AGE_WAVES / 2)
         return np.asarray(weights @ self._age_waves)
+
+    def _direction(self) -> npt.NDArray[np.float32]:
+        return unit(self.rng.standard_normal(EMBEDDING_SIZE))
 
 
 def growth(age_years: float) -> float:
@@ -120,14 +136,3 @@ def growth(age_years: float) -> float:
     [0.0, 0.36, 0.72, 1.0]
     """
     return math.log1p(age_years / 5) / math.log(21)
-
-
-def pick(shares: Mapping[str, float], rng: np.random.Generator) -> str:
-    """Draw one of the keys, each with a probability in proportion to its share."""
-    weights = np.array(list(shares.values()))
-    return list(shares)[int(rng.choice(len(weights), p=weights / weights.sum()))]
-
-
-def _unit(rng: np.random.Generator) -> FloatArray:
-    vector = rng.standard_normal(EMBEDDING_SIZE)
-    return np.asarray(vector / np.linalg.norm(vector))

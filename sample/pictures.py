@@ -2,48 +2,41 @@
 
 import numpy as np
 
-from sample.grid_faces import (
-    GRID_SIZE,
-    SQUARE,
-    GridFace,
-    draw_picture,
-    encode_picture,
-    unit,
-)
-from sample.people import Photo
+from sample.grid_faces import GRID_SIZE, SQUARE, GridFace, draw_picture, encode_picture, unit
+from sample.people import SamplePhoto
 from utils.labels import EMBEDDING_SIZE
 
-CAPTION_HEIGHT = 3 * SQUARE
+HEIGHT = GRID_SIZE[1] + 4 * SQUARE  # a square above the grid, three with the caption below
 NOT_AN_IMAGE = b"This file is not an image. It is a part of the synthetic sample.\n"
 
 
-def picture_bytes(photo: Photo, rng: np.random.Generator) -> bytes | None:
+def picture_bytes(photo: SamplePhoto, rng: np.random.Generator) -> bytes | None:
     """Make the file of a photo; None when the file is to be missing."""
     if photo.kind == "missing":
         return None
     if photo.kind == "no image":
         return NOT_AN_IMAGE
-    margin = SQUARE * (1 + int(rng.integers(0, 5)))
-    size = (GRID_SIZE[0] + 2 * margin, GRID_SIZE[1] + SQUARE + CAPTION_HEIGHT)
+    margin = SQUARE * int(rng.integers(1, 6))
+    width = GRID_SIZE[0] + 2 * margin
     faces = [GridFace(photo.embedding, photo.det_score, (margin, SQUARE))]
     if photo.kind == "no face":
         faces = []
     if photo.kind == "two faces":
-        faces, size = _two_faces(photo, rng)
-    content = encode_picture(draw_picture(faces, size, photo.tint), photo.mode)
+        faces, width = _beside_a_stranger(photo, rng)
+    content = encode_picture(draw_picture(faces, (width, HEIGHT), photo.tint), photo.mode)
     return content[: len(content) // 2] if photo.kind == "cut off" else content
 
 
-def _two_faces(photo: Photo, rng: np.random.Generator) -> tuple[list[GridFace], tuple[int, int]]:
+def _beside_a_stranger(photo: SamplePhoto, rng: np.random.Generator) -> tuple[list[GridFace], int]:
     """Place a stranger beside the face, which stays nearer the middle; either may score higher."""
-    stranger = rng.standard_normal(EMBEDDING_SIZE)
-    gap, free = 2 * SQUARE, GRID_SIZE[0] // 2
-    width = 2 * GRID_SIZE[0] + 2 * gap + free
-    places = (gap, gap + GRID_SIZE[0] + gap)
+    gap, grid = 2 * SQUARE, GRID_SIZE[0]
+    width = 2 * grid + 2 * gap + grid // 2
+    stranger, own = gap, gap + grid + gap
     if rng.random() < 0.5:
-        places = (width - gap - GRID_SIZE[0], width - 2 * gap - 2 * GRID_SIZE[0])
+        stranger, own = width - grid - stranger, width - grid - own
+    vector, score = unit(rng.standard_normal(EMBEDDING_SIZE)), float(rng.uniform(0.6, 0.99))
     faces = [
-        GridFace(unit(stranger), float(rng.uniform(0.6, 0.99)), (places[0], SQUARE)),
-        GridFace(photo.embedding, photo.det_score, (places[1], SQUARE)),
+        GridFace(vector, score, (stranger, SQUARE)),
+        GridFace(photo.embedding, photo.det_score, (own, SQUARE)),
     ]
-    return faces, (width, GRID_SIZE[1] + SQUARE + CAPTION_HEIGHT)
+    return faces, width

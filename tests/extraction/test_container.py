@@ -61,7 +61,7 @@ class FakeDocker:
     def serving(self, port: int, **behaviour: Any) -> Iterator[StandInServer]:
         """Serve on the port from the moment that the container is started."""
         server = StandInServer(port, behaviour=Behaviour(**behaviour))
-        server._server.socket.close()  # the port is free until then
+        server.socket.close()  # the port is free until then
         running = threading.Event()
 
         def start() -> None:

@@ -23,9 +23,9 @@ from werkzeug.test import TestResponse
 from face_server import __main__ as program
 from face_server.analysis import MAX_FACES, PackError, check, load_pack, model_name
 from face_server.app import create_app
-from face_server.body import MAX_BODY_BYTES
 from faces.wire import encode_request
 from faces.wire_decode import MAX_ANSWER_BYTES, decode_answer
+from faces.wire_request import MAX_BODY_BYTES
 from utils.errors import UserError
 
 FAKE = FakeAnalysis([fake_face(0), fake_face(1)])

@@ -1,5 +1,6 @@
 import base64
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from PIL import Image
 
 from faces.wire import FACE_FIELDS, encode_request
 from sample.grid_faces import GRID_SIZE, GridFace, draw_picture, encode_picture, unit
-from sample.stand_in_server import Behaviour, StandInServer
+from sample.stand_in_server import SYNTHETIC_MODEL, Behaviour, StandInServer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE = (2 * GRID_SIZE[0] + 48, GRID_SIZE[1] + 32)
@@ -177,7 +178,7 @@ def test_a_body_that_is_no_request_is_refused_and_the_connection_lives(
 
 def test_only_post_is_answered(server: StandInServer) -> None:
     connection = connect(server.url)
-    assert send(connection, b"", "GET").status == 405
+    assert send(connection, b"", "GET").status == 501
     connection.close()
 
 
@@ -240,27 +241,18 @@ def test_pictures_sent_at_once_are_all_answered_with_their_own_faces() -> None:
     assert counts == {number: number % 3 for number in range(12)}
 
 
-@pytest.mark.parametrize(
-    "options", [{"slots": 0}, {"fail_every": -1}, {"service_ms": -1.0}, {"exit_after": -1}]
-)
-def test_impossible_behaviour_is_refused(options: dict[str, Any]) -> None:
-    (name,) = options
-    with pytest.raises(ValueError, match=f"{name} is"):
-        Behaviour(**options)
-
-
-def test_the_program_serves_until_its_last_request() -> None:
-    command = [sys.executable, "-m", "sample.stand_in_server", "--port", "0", "--exit-after", "1"]
+def test_the_program_serves_under_a_name_of_its_own_until_interrupted() -> None:
+    command = [sys.executable, "-m", "sample.stand_in_server", "--port", "0"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as program:  # noqa: S603
         try:
             assert program.stdout is not None
-            url = program.stdout.readline().split()[-1]
-            connection = connect(url)
-            assert len(send(connection, encode_request(jpeg())).faces()) == 1
-            with pytest.raises((HTTPException, OSError)):
-                send(connection, encode_request(jpeg()))
+            connection = connect(program.stdout.readline().split()[-1])
+            answer = send(connection, encode_request(jpeg()))
+            assert len(answer.faces()) == 1
+            assert answer.content()["model"] == SYNTHETIC_MODEL
             connection.close()
-            assert program.wait(timeout=10) == 1
+            program.send_signal(signal.SIGINT)
+            assert program.wait(timeout=10) == 0
         finally:
             program.kill()
 

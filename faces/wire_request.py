@@ -1,4 +1,4 @@
-"""The body of a request: one closed form, matched as text; nothing it names is ever looked up."""
+"""Read requests to a face server: one closed form, matched as text; no name in it is looked up."""
 
 import binascii
 import json
@@ -26,40 +26,40 @@ _FORM = re.compile(_SPACE.join(("", *_TOKENS, "")))
 _EXPECTED = f'expected a JSON string that holds {{"{IMAGE_KEY}": {{"{BYTES}": base64 of a file}}}}'
 
 
-class BodyError(UserError):
+class RequestBodyError(UserError):
     """A request is not what the client of a face server sends."""
 
 
-def image_of(body: bytes) -> bytes:
+def decode_request(body: bytes) -> bytes:
     r"""Take the file of a picture out of a request.
 
     No JSON but the outer string is parsed, so that a body cannot become a tree that takes many
     times its memory.
 
     Raises:
-        BodyError: the body is anything else than what `faces.wire.encode_request` makes, white
-            space between the JSON's tokens aside.
+        RequestBodyError: the body is anything else than what `faces.wire.encode_request` makes,
+            white space between the JSON's tokens aside.
 
-    >>> image_of(b'"{\\"image\\": {\\"py/b64\\": \\"YWJj\\"}}"')
+    >>> decode_request(b'"{\\"image\\": {\\"py/b64\\": \\"YWJj\\"}}"')
     b'abc'
     """
     form = _FORM.fullmatch(_string(body))
     if form is None:
-        raise BodyError(f"the JSON string holds something else; {_EXPECTED}")
+        raise RequestBodyError(f"the JSON string holds something else; {_EXPECTED}")
     try:
         return binascii.a2b_base64(form[1], strict_mode=True)
     except binascii.Error as error:
-        raise BodyError(f"the image is not base64 ({error}); {_EXPECTED}") from None
+        raise RequestBodyError(f"the image is not base64 ({error}); {_EXPECTED}") from None
 
 
 def _string(body: bytes) -> str:
     """Read JSON that is one string; anything else is refused before it is parsed."""
     if not body.lstrip(b" \t\r\n").startswith(b'"'):
-        raise BodyError(f"the body is not a JSON string; {_EXPECTED}")
+        raise RequestBodyError(f"the body is not a JSON string; {_EXPECTED}")
     try:
         text = json.loads(body)
     except ValueError:  # not UTF-8, or not JSON
-        raise BodyError(f"the body is not JSON; {_EXPECTED}") from None
+        raise RequestBodyError(f"the body is not JSON; {_EXPECTED}") from None
     if not isinstance(text, str):
-        raise BodyError(f"the body is not a JSON string; {_EXPECTED}")
+        raise RequestBodyError(f"the body is not a JSON string; {_EXPECTED}")
     return text

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from face_server.body import MAX_BODY_BYTES, BodyError, image_of
 from faces.wire import encode_request
+from faces.wire_request import MAX_BODY_BYTES, RequestBodyError, decode_request
 
 
 def twice(content: Any, **options: Any) -> bytes:
@@ -16,13 +16,13 @@ def twice(content: Any, **options: Any) -> bytes:
 
 @pytest.mark.parametrize("image", [b"", b"a", b"ab", b"abc", bytes(range(256))])
 def test_what_the_client_sends_is_read(image: bytes) -> None:
-    assert image_of(encode_request(image)) == image
+    assert decode_request(encode_request(image)) == image
 
 
 @pytest.mark.parametrize("options", [{"indent": 2}, {"separators": (",", ":")}])
 def test_white_space_between_the_tokens_does_not_matter(options: dict[str, Any]) -> None:
     body = b" \n" + twice({"image": {"py/b64": "YWJj"}}, **options) + b"\r\n"
-    assert image_of(body) == b"abc"
+    assert decode_request(body) == b"abc"
 
 
 RUN = {"py/reduce": [{"py/function": "os.system"}, {"py/tuple": ["touch executed"]}]}
@@ -58,8 +58,8 @@ NO_REQUESTS = {
 
 @pytest.mark.parametrize("body", NO_REQUESTS.values(), ids=NO_REQUESTS.keys())
 def test_anything_else_is_refused_in_one_line_that_says_what_is_expected(body: bytes) -> None:
-    with pytest.raises(BodyError, match=r"expected a JSON string that holds") as error:
-        image_of(body)
+    with pytest.raises(RequestBodyError, match=r"expected a JSON string that holds") as error:
+        decode_request(body)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 250
 
@@ -76,8 +76,8 @@ def test_a_mutated_request_gives_what_json_gives_or_one_error(
     for place, num_dropped, added in changes:
         body = body[:place] + added + body[place + num_dropped :]
     try:
-        found = image_of(body)
-    except BodyError:
+        found = decode_request(body)
+    except RequestBodyError:
         assert changes
         return
     content = json.loads(json.loads(body))
@@ -89,5 +89,5 @@ def test_a_mutated_request_gives_what_json_gives_or_one_error(
 @pytest.mark.parametrize("content", [b" ", b"A", b"{", b"[", b"\\\\"])
 def test_a_body_of_the_largest_size_is_refused_whatever_it_repeats(content: bytes) -> None:
     body = b'"' + content * ((MAX_BODY_BYTES - 2) // len(content)) + b'"'
-    with pytest.raises(BodyError):
-        image_of(body)
+    with pytest.raises(RequestBodyError):
+        decode_request(body)
