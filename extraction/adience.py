@@ -1,4 +1,4 @@
-"""Adience: the published fold files, read into one record an image.
+"""Adience: the labels of its images, read from the published fold files.
 
 Source: Eidinger, Enbar, Hassner: Age and Gender Estimation of Unfiltered Faces (2014).
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from extraction.cleaned import MAX_NAME_LENGTH, Record, checked_path
+from extraction.image_labels import MAX_NAME_LENGTH, ImageLabels, checked_path, unique_images
 from utils.errors import DataError
 from utils.labels import ADIENCE_CENTRES, NUM_FOLDS
 
@@ -61,36 +61,26 @@ def parse_gender(text: str) -> str | None:
     return text if text in ("f", "m") else None
 
 
-def check_image_type(image_type: str) -> None:
-    """Check the name of a kind of Adience's images.
-
-    Raises:
-        DataError: it is unknown; the message lists the known ones.
-    """
-    if image_type not in tuple(IMAGE_PATHS):
-        raise DataError(f"image_type is {image_type!r}, expected one of {', '.join(IMAGE_PATHS)}")
-
-
-def read_records(dataset_dir: Path, image_type: str = "aligned") -> list[Record]:
+def read_labels(dataset_dir: Path, image_type: str = "aligned") -> list[ImageLabels]:
     """Read the five fold files; an image that several rows name counts once, by its first row.
 
     Raises:
         DataError: a fold file is missing or is not one, or `image_type` is unknown.
     """
-    check_image_type(image_type)
-    records: dict[str, Record] = {}
-    for fold in range(NUM_FOLDS):
-        path = dataset_dir / f"fold_{fold}_data.txt"
-        for row in _rows(path):
-            record = Record(
-                image_path=checked_path(IMAGE_PATHS[image_type].format_map(row), str(path)),
-                subject=row["user_id"][:MAX_NAME_LENGTH],
-                age=parse_age(row["age"]),
-                gender=parse_gender(row["gender"]),
-                fold=fold,
-            )
-            records.setdefault(record.image_path, record)
-    return list(records.values())
+    if image_type not in tuple(IMAGE_PATHS):
+        raise DataError(f"image_type is {image_type!r}, expected one of {', '.join(IMAGE_PATHS)}")
+    return unique_images(
+        ImageLabels(
+            image_path=checked_path(IMAGE_PATHS[image_type].format_map(row), str(path)),
+            subject=row["user_id"][:MAX_NAME_LENGTH],
+            age=parse_age(row["age"]),
+            gender=parse_gender(row["gender"]),
+            fold=fold,
+        )
+        for fold in range(NUM_FOLDS)
+        for path in [dataset_dir / f"fold_{fold}_data.txt"]
+        for row in _rows(path)
+    )
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

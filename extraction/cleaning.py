@@ -1,35 +1,28 @@
-"""From the stored answers of the face server to the data files that training reads.
+"""Cleaning: from labels and stored answers of the face server to the data file of a data set.
 
-`clean_adience` and `clean_imdb_wiki` read the labels, judge every image by the rules of
-`extraction.cleaned`, and write data file, counts, a picture of the ages, and a list of the files
-that could not be used.
+The labels are read by `adience` and `imdb_wiki`, the answers by `embeddings`; `cleaning_rules`
+say which faces stay, `data_file` writes them, and `cleaning_report` tells what came of it.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from data_loader.faces import with_data_dir
 from extraction import adience, imdb_wiki
-from extraction.cleaned import (
-    DET_SCORE,
-    Face,
-    Record,
-    Removed,
-    Tally,
-    judge_faces,
+from extraction.cleaning_report import plot_ages, report_unusable, table
+from extraction.cleaning_rules import (
+    CleaningCounts,
+    KeptFace,
+    RemovalCause,
+    choose_face,
     missing_label,
 )
-from extraction.cleaned_files import (
-    CleanedPaths,
-    NothingLeftError,
-    Settings,
-    cleaned_paths,
-    write_cleaned,
-)
-from extraction.cleaning_lock import only_cleaning
+from extraction.data_file import DataFiles, NothingLeftError, write_data_file
 from extraction.embeddings import (
     AS_IT_WAS_SUFFIX,
     RESIZED_SUFFIX,
@@ -37,13 +30,18 @@ from extraction.embeddings import (
     MissingError,
     UnusableError,
 )
-from extraction.failures import Failures
-from extraction.sorts import choose_extraction, extractions_of, of_sort, refuse_nothing_stored
-from extraction.stats import plot_ages, table
+from extraction.extractor import (
+    EXTRACTOR_NAME,
+    choose_extractor,
+    extractors_of_kind,
+    read_extractors,
+)
+from extraction.image_labels import ImageLabels
+from extraction.options import CleaningOptions
 from utils.errors import DataError
 from utils.figures import optional_picture
 from utils.files import refuse_unwritable
-from utils.locks import remove_leftovers
+from utils.locks import only_one, remove_leftovers
 from utils.log import get_logger
 
 SAMPLE_MARK = "sample.json"
@@ -53,65 +51,14 @@ _logger = get_logger("cleaning")
 
 
 @dataclass(frozen=True, slots=True)
-class CleaningOptions:
-    """How to clean.
+class _LabelledSet:
+    """A data set to clean."""
 
-    Attributes:
-        resize: side of the square that was sent to the face server, in pixels; None or 0 when the
-            images were sent as they are.
-        det_score: lowest score of the detector that is good enough, 0 to 1.
-        data_dir: folder that holds `Adience`, `imdb_crop` and `wiki_crop`.
-        remove_corrupt: delete the stored answers that are corrupt, so that the next extraction
-            asks for them again.
-    """
-
-    resize: int | None = 640
-    det_score: float = DET_SCORE
-    data_dir: Path | str = "data"
-    remove_corrupt: bool = False
-
-    def check(self) -> None:
-        """Check the values.
-
-        Raises:
-            DataError: one is out of range or of the wrong kind; the message names all.
-        """
-        problems = []
-        if self.resize is not None and (type(self.resize) is not int or self.resize < 0):
-            problems.append(f"resize is {self.resize!r}, expected pixels such as 640, 0 or None")
-        is_number = isinstance(self.det_score, int | float) and type(self.det_score) is not bool
-        if not is_number or not 0 <= self.det_score <= 1:
-            problems.append(f"det_score is {self.det_score!r}, expected a number from 0 to 1")
-        if problems:
-            raise DataError("; ".join(problems))
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One data set to clean; `image_type` is that of Adience, None for the others."""
-
-    name: str
-    folder: Path
-    records: Sequence[Record]
-    image_type: str | None
+    title: str
+    files: DataFiles
+    images: Sequence[ImageLabels]
     label_file: Path
     extract_command: str
-
-    @property
-    def paths(self) -> CleanedPaths:
-        return cleaned_paths(self.folder, self.image_type)
-
-    @property
-    def corrupt_path(self) -> Path:
-        return self.folder / f"corrupt{self._ending}.csv"
-
-    @property
-    def picture_path(self) -> Path:
-        return self.folder / f"ages{self._ending}.png"
-
-    @property
-    def _ending(self) -> str:
-        return "" if self.image_type is None else f"-{self.image_type}"
 
 
 def clean_adience(image_type: str, options: CleaningOptions) -> Path:
@@ -122,128 +69,142 @@ def clean_adience(image_type: str, options: CleaningOptions) -> Path:
             another resize than that of the extraction, another cleaning at work, no image left,
             no space left.
     """
-    options.check()
-    adience.check_image_type(image_type)
     folder = Path(options.data_dir) / "Adience"
-    return _clean(
-        _Source(
-            name=_title(f"Adience, {image_type} images", options),
-            folder=folder,
-            records=adience.read_records(folder, image_type),
-            image_type=image_type,
-            label_file=folder / "fold_0_data.txt",
-            extract_command=with_data_dir(
-                f"extract_Adience_arcface({image_type!r}, resize={options.resize})",
-                options.data_dir,
-            ),
-        ),
-        options,
+    dataset = _LabelledSet(
+        f"Adience, {image_type} images",
+        DataFiles(folder, image_type),
+        adience.read_labels(folder, image_type),
+        folder / "fold_0_data.txt",
+        f"extract_Adience_arcface({image_type!r}, resize={options.resize})",
     )
+    return _clean(dataset, options)
 
 
-def clean_imdb_wiki(dataset: str, options: CleaningOptions) -> Path:
-    """Clean 'imdb' or 'wiki' and return the path of the data file.
-
-    Raises:
-        DataError: unknown data set, a missing or foreign .mat file, no images, no embeddings,
-            another resize than that of the extraction, another cleaning at work, no image left,
-            no space left.
-    """
-    options.check()
-    imdb_wiki.check_name(dataset)
-    folder = Path(options.data_dir) / f"{dataset}_crop"
-    return _clean(
-        _Source(
-            name=_title(dataset.upper(), options),
-            folder=folder,
-            records=imdb_wiki.read_records(folder, dataset),
-            image_type=None,
-            label_file=folder / f"{dataset}.mat",
-            extract_command=with_data_dir(
-                f"extract_imdb_wiki_arcface({dataset!r}, resize={options.resize})",
-                options.data_dir,
-            ),
-        ),
-        options,
+def clean_imdb_wiki(name: str, options: CleaningOptions) -> Path:
+    """Clean 'imdb' or 'wiki' and return the path of the data file; raises as `clean_adience`."""
+    folder = Path(options.data_dir) / f"{name}_crop"
+    dataset = _LabelledSet(
+        name.upper(),
+        DataFiles(folder),
+        imdb_wiki.read_labels(folder, name),
+        folder / f"{name}.mat",
+        f"extract_imdb_wiki_arcface({name!r}, resize={options.resize})",
     )
+    return _clean(dataset, options)
 
 
-def _clean(source: _Source, options: CleaningOptions) -> Path:
-    is_adience = source.image_type is not None
-    resize, det_score = options.resize or 0, float(options.det_score)
-    extractions = extractions_of(source.folder)
-    extractor = choose_extraction(extractions, source.folder, resize)
-    store = EmbeddingStore(source.folder, resize, falls_back=not of_sort(extractions, 0))
-    refuse_nothing_stored(source.records, store, source.extract_command)
-    settings = Settings(is_adience, det_score, resize, extractor)
-    judge = _Judge(store, det_score, is_adience)
-    refuse_unwritable(source.folder)
-    with only_cleaning(source.label_file):
-        remove_leftovers(source.folder)
-        tally = _write(source, settings, judge, options.remove_corrupt)
-    _logger.info(f"{source.paths.data}: {tally.num_kept:,} faces")
-    return source.paths.data
+def _clean(dataset: _LabelledSet, options: CleaningOptions) -> Path:
+    files, resize = dataset.files, options.resize or 0
+    extractors = read_extractors(files.folder)
+    extractor = choose_extractor(extractors, files.folder, resize)
+    answers = EmbeddingStore(files.folder, resize, falls_back=not extractors_of_kind(extractors, 0))
+    _refuse_no_answers(dataset, answers, options)
+    refuse_unwritable(files.folder)
+    made_with: dict[str, Any] = {"det_score": float(options.det_score), "resize": resize}
+    if extractor is not None:
+        made_with["extractor"] = extractor
+    busy = f"{files.folder}: another cleaning is at work there; wait for its end, or stop it"
+    with only_one(dataset.label_file, DataError(busy)):  # extractions may go on
+        remove_leftovers(files.folder)
+        judge = _Judge(answers, options.det_score, files.is_adience)
+        counts = _write(dataset, judge, options, made_with)
+    _logger.info(f"{files.data}: {counts.num_kept:,} faces")
+    return files.data
 
 
-def _write(source: _Source, settings: Settings, judge: "_Judge", remove_corrupt: bool) -> Tally:
+def _write(
+    dataset: _LabelledSet, judge: "_Judge", options: CleaningOptions, made_with: dict[str, Any]
+) -> CleaningCounts:
+    """Write all files; the lists of what failed also when no image is left."""
+    files, title = dataset.files, dataset.title
+    if (Path(options.data_dir) / SAMPLE_MARK).is_file():
+        title = f"{title} (synthetic sample)"
+    outcomes = map(judge, tqdm(dataset.images, desc=f"cleaning {title}", unit="image"))
     try:
-        outcomes = _with_progress(judge, source)
-        tally = write_cleaned(source.records, outcomes, settings, source.paths)
+        counts = write_data_file(files, dataset.images, outcomes, made_with)
     except NothingLeftError:
-        judge.report(source.corrupt_path, remove_corrupt)
+        judge.report(files.unusable_answers, options.remove_corrupt)
         raise
-    _logger.info(table(tally, source.name))
-    judge.report(source.corrupt_path, remove_corrupt)
-    with optional_picture(source.picture_path):
-        plot_ages(tally, f"{source.name}: ages of the faces kept", source.picture_path)
-    return tally
-
-
-def _title(name: str, options: CleaningOptions) -> str:
-    """Name the data set in tables and pictures; a synthetic sample is called one."""
-    is_sample = (Path(options.data_dir) / SAMPLE_MARK).is_file()
-    return f"{name} (synthetic sample)" if is_sample else name
-
-
-def _with_progress(judge: "_Judge", source: _Source) -> Iterator[Face | Removed]:
-    for record in tqdm(source.records, desc=f"cleaning {source.name}", unit="image"):
-        yield judge(record)
+    _logger.info(table(counts, title))
+    judge.report(files.unusable_answers, options.remove_corrupt)
+    with optional_picture(files.age_picture):
+        plot_ages(counts, f"{title}: ages of the faces kept", files.age_picture)
+    return counts
 
 
 @dataclass(slots=True)
 class _Judge:
-    """Judges one image after the other, and remembers what failed."""
+    """Judges one image after the other by its answer, and remembers the answers of no use."""
 
-    store: EmbeddingStore
+    answers: EmbeddingStore
     det_score: float
     is_adience: bool
-    failures: Failures = field(default_factory=Failures)
+    num_unanswered: int = 0
+    unusable: list[UnusableError] = field(default_factory=list)
 
-    def __call__(self, record: Record) -> Face | Removed:
-        """Give the face that stands for the image, or why it is removed."""
-        if removed := missing_label(record):
-            return removed
+    def __call__(self, image: ImageLabels) -> KeptFace | RemovalCause:
+        """Return the face that stands for an image, or why it is removed."""
+        if cause := missing_label(image):
+            return cause
+        nearest = functools.partial(self.answers.nearest_to_centre, image.image_path)
         try:
-            faces = self.store.read(record.image_path)
-            return judge_faces(
-                faces,
-                self.det_score,
-                (lambda several: self.store.nearest_to_centre(record.image_path, several))
-                if self.is_adience
-                else None,
-            )
+            faces = self.answers.read(image.image_path)
+            return choose_face(faces, self.det_score, nearest if self.is_adience else None)
         except MissingError:
-            self.failures.num_missing += 1
+            self.num_unanswered += 1
         except UnusableError as error:
-            self.failures.unusable.append(error)
-        return Removed("failed_to_process_image")
+            self.unusable.append(error)
+        return RemovalCause.FAILED
 
-    def report(self, corrupt_path: Path, remove_corrupt: bool) -> None:
-        """Tell what failed, and how many answers are from files of the original's name."""
-        if self.store.num_fallbacks:
+    def report(self, unusable_path: Path, remove_corrupt: bool) -> None:
+        """Log which answers were missing, of the original project's names, or of no use."""
+        if self.answers.num_fallbacks:
             _logger.warning(
-                f"{self.store.num_fallbacks:,} images have no {RESIZED_SUFFIX} file: their "
+                f"{self.answers.num_fallbacks:,} images have no {RESIZED_SUFFIX} file: their "
                 f"{AS_IT_WAS_SUFFIX} file counts, as the original project writes it, taken to be "
-                f"of images resized to {self.store.resize}"
+                f"of images resized to {self.answers.resize}"
             )
-        self.failures.report(corrupt_path, remove_corrupt)
+        if self.num_unanswered:
+            _logger.info(
+                f"{self.num_unanswered:,} images have no file of embeddings, not counting those "
+                "without an age or a gender: they are missing, or sending them failed, or the "
+                "extraction is not done; extract again to try them"
+            )
+        report_unusable(self.unusable, unusable_path, remove_corrupt)
+
+
+def _refuse_no_answers(
+    dataset: _LabelledSet, answers: EmbeddingStore, options: CleaningOptions
+) -> None:
+    """Stop before any work when there is nothing to work on.
+
+    Raises:
+        DataError: no image of the data set has labels and embeddings of the kind asked for.
+    """
+    folder = answers.folder
+    paths = [image.image_path for image in dataset.images if missing_label(image) is None]
+    if not paths:
+        raise DataError(
+            f"{folder}: none of the {len(dataset.images):,} images in the label files has "
+            "an age and a gender"
+        )
+    if any(map(answers.has, paths)):
+        return
+    if any(map(EmbeddingStore(folder, 0 if answers.resize else 1).has, paths)):
+        raise DataError(
+            f"{folder} holds embeddings of images sent as they are only, says "
+            f"{EXTRACTOR_NAME}; clean with resize=0"
+            if answers.resize
+            else f"{folder} holds embeddings of resized images only (*{RESIZED_SUFFIX}); clean "
+            "with the resize that the extraction was called with, such as resize=640"
+        )
+    if not any((folder / path).is_file() for path in paths):
+        raise DataError(
+            f"{folder} holds none of the images that its label files name, such as "
+            f"{paths[0]}; unpack the images there"
+        )
+    command = with_data_dir(dataset.extract_command, options.data_dir)
+    raise DataError(
+        f"{folder} holds no embeddings yet; extract them first: "
+        f'python3 -c "from utils.scripts import *; {command}"'
+    )

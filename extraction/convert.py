@@ -4,8 +4,9 @@ from pathlib import Path
 
 from data_loader.faces import holds_objects
 from extraction import adience, imdb_wiki
-from extraction.cleaned import Face, Record
-from extraction.cleaned_files import RowWriter, cleaned_paths, row_dtype, to_disk, writing
+from extraction.cleaning_rules import KeptFace
+from extraction.data_file import DataFiles, RowWriter, row_dtype, to_disk, writing
+from extraction.image_labels import ImageLabels
 from extraction.originals import backup_of_original, keep
 from utils.errors import DataError
 from utils.files import atomic_write, refuse_unwritable
@@ -36,7 +37,7 @@ def convert(dataset: str, data_dir: Path | str) -> list[Path]:
     is_adience = dataset == "Adience"
     folder = Path(data_dir) / ("Adience" if is_adience else f"{dataset}_crop")
     image_types = list(adience.IMAGE_PATHS) if is_adience else [None]
-    paths = [cleaned_paths(folder, image_type).data for image_type in image_types]
+    paths = [DataFiles(folder, image_type).data for image_type in image_types]
     there = [path for path in paths if path.is_file()]
     if not there:
         raise DataError(f"{' and '.join(map(str, paths))}: no such file; nothing to convert")
@@ -60,7 +61,7 @@ def _convert(path: Path, folder_name: str) -> None:
     with writing(path), atomic_write(path) as file:
         writer = RowWriter(file, row_dtype(records))
         for row, record in enumerate(records):
-            writer.add(record, Face(original.embedding[row], float(original.det_score[row])))
+            writer.add(record, KeptFace(original.embedding[row], float(original.det_score[row])))
         writer.finish()
         to_disk(file)
         if backup is not None:
@@ -68,8 +69,8 @@ def _convert(path: Path, folder_name: str) -> None:
     _logger.info(f"{path}: {len(records):,} faces; the original file is kept as {backup}")
 
 
-def _record(original: OriginalRecords, row: int, folder_name: str) -> Record:
-    return Record(
+def _record(original: OriginalRecords, row: int, folder_name: str) -> ImageLabels:
+    return ImageLabels(
         image_path=relative_path(original.image_path[row], folder_name),
         subject=str(original.subject[row]),
         age=float(original.age[row]),

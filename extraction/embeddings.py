@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from extraction.cleaned import Face
+from extraction.cleaning_rules import KeptFace
 from faces.errors import ImageError
 from faces.pictures import Limits, opened, read_file
 from utils.errors import DataError
@@ -43,7 +43,7 @@ class UnusableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredFace(Face):
+class StoredFace(KeptFace):
     """A face with the middle of its box, in pixels of the image that was sent."""
 
     centre: tuple[float, float]

@@ -1,57 +1,71 @@
 """Extraction: sends the images of a data set to face servers and stores the answers beside them."""
 
-import itertools
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
 from base.interrupt import StopRequest
 from extraction import adience, imdb_wiki
-from extraction.cleaned import Record
+from extraction.embeddings import EmbeddingStore, MissingError, UnusableError
+from extraction.extraction_report import ExtractionCounts, write_reasons
+from extraction.extractor import new_extractor, read_extractors, update_extractor
+from extraction.image_labels import ImageLabels
 from extraction.options import Options
-from extraction.pipeline import Pipeline, Settings
+from extraction.pipeline import Pipeline, Settings, request_for
 from extraction.pool import ServerPool
-from extraction.record import find_reference, new_record, read_record, update_record
-from extraction.report import FAILED_NAME, Tally, write_failed
+from extraction.same_network import ReferenceImage
 from extraction.servers import ReadyServers, addresses_of, ready_servers
 from extraction.store import Inventory, only_extraction, take_inventory
 from faces.client import FaceServer
+from faces.errors import ImageError
 from utils.cli import Interrupted
 from utils.errors import DataError
 from utils.files import refuse_unwritable
 from utils.locks import remove_leftovers
 from utils.log import get_logger
 
-IMDB_WIKI = ("imdb", "wiki")
+FAILED_NAME = "failed.csv"
 MISSING_FILE = "no such file"
 UNREADABLE = "cannot be read"
 
 logger = get_logger("extraction")
 
 
-def extract_adience(image_type: str, options: Options) -> Tally:
+def extract_adience(image_type: str, options: Options) -> ExtractionCounts:
     """Extract the embeddings of Adience's 'aligned' or 'raw' images; see `extract`."""
     dataset_dir = Path(options.data_dir) / "Adience"
-    paths = {image_type: _paths(adience.read_records(dataset_dir, image_type))}
-    for other in adience.IMAGE_PATHS:
-        paths.setdefault(other, _paths(adience.read_records(dataset_dir, other)))
-    image_paths = paths.pop(image_type)
-    return extract(dataset_dir, image_paths, options, list(itertools.chain(*paths.values())))
+    image_paths = _paths(adience.read_labels(dataset_dir, image_type))
+    (other,) = set(adience.IMAGE_PATHS) - {image_type}
+    related_paths = _paths(adience.read_labels(dataset_dir, other))
+    return _some_stored(extract(dataset_dir, image_paths, options, related_paths))
 
 
-def extract_imdb_wiki(dataset: str, options: Options) -> Tally:
+def extract_imdb_wiki(dataset: str, options: Options) -> ExtractionCounts:
     """Extract the embeddings of the images of 'imdb' or 'wiki'; see `extract`."""
-    if dataset not in IMDB_WIKI:
-        raise DataError(f"dataset is {dataset!r}, expected one of {', '.join(IMDB_WIKI)}")
     dataset_dir = Path(options.data_dir) / f"{dataset}_crop"
-    return extract(dataset_dir, _paths(imdb_wiki.read_records(dataset_dir, dataset)), options)
+    image_paths = _paths(imdb_wiki.read_labels(dataset_dir, dataset))
+    return _some_stored(extract(dataset_dir, image_paths, options))
 
 
-def _paths(records: Sequence[Record]) -> list[str]:
-    return [record.image_path for record in records]
+def _paths(labels: Sequence[ImageLabels]) -> list[str]:
+    return [image.image_path for image in labels]
+
+
+def _some_stored(counts: ExtractionCounts) -> ExtractionCounts:
+    """Return the counts of an extraction.
+
+    Raises:
+        DataError: it stored nothing, although it tried.
+    """
+    if counts.num_tried_in_vain:
+        raise DataError(
+            f"no answer was stored, all {counts.num_tried_in_vain:,} images that were tried "
+            f"failed: {counts.reasons.most_common(1)[0][0]}; {FAILED_NAME} lists them"
+        )
+    return counts
 
 
 def extract(
@@ -59,7 +73,7 @@ def extract(
     image_paths: Sequence[str],
     options: Options,
     related_paths: Sequence[str] = (),
-) -> Tally:
+) -> ExtractionCounts:
     """Send the images that have no answer yet, and store the answers beside them.
 
     Args:
@@ -85,27 +99,27 @@ def extract(
         settings = options.settings
         remove_leftovers(dataset_dir)
         inventory = take_inventory(dataset_dir, image_paths, settings.resize)
-        tally = _begin(dataset_dir, inventory)
+        counts = _begin(dataset_dir, inventory)
         if not inventory.missing:
-            _report(tally, dataset_dir)
-            return tally
-        read_record(dataset_dir)  # a damaged one shows before a server is started
+            _report(counts, dataset_dir)
+            return counts
+        read_extractors(dataset_dir)  # a damaged one shows before a server is started
         refuse_unwritable(dataset_dir, *_folders(dataset_dir, inventory.missing))
         done = inventory.done or take_inventory(dataset_dir, related_paths, settings.resize).done
         with ready_servers(servers, options.container, settings.waits, stop) as ready:
             pool = _checked_pool(dataset_dir, done, ready, settings)
             try:
-                _send(Pipeline(dataset_dir, pool, settings), inventory.missing, tally, stop)
+                _send(Pipeline(dataset_dir, pool, settings), inventory.missing, counts, stop)
             except OSError:
                 logger.warning("what was stored stays; the same command goes on from there")
                 raise
             finally:
                 pool.close()
-                _report(tally, dataset_dir)
+                _report(counts, dataset_dir)
         _report_shares(pool)
     if stop.is_set:
         raise Interrupted("interrupted; the same command goes on from here", stop.exit_code)
-    return tally
+    return counts
 
 
 def _folders(dataset_dir: Path, paths: Sequence[str]) -> list[Path]:
@@ -113,7 +127,7 @@ def _folders(dataset_dir: Path, paths: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys((dataset_dir / path).parent for path in paths))
 
 
-def _begin(dataset_dir: Path, inventory: Inventory) -> Tally:
+def _begin(dataset_dir: Path, inventory: Inventory) -> ExtractionCounts:
     """Count what is there already, and the files that are not there."""
     num_done, num_missing = len(inventory.done), len(inventory.missing)
     num_total = num_done + num_missing + len(inventory.absent) + len(inventory.unreadable)
@@ -124,33 +138,57 @@ def _begin(dataset_dir: Path, inventory: Inventory) -> Tally:
             + (f" ({inventory.unreadable[0][1]})" if inventory.unreadable else "")
             + "; unpack the download there"
         )
-    tally = Tally(num_total, num_done)
+    counts = ExtractionCounts(num_total, num_done)
     for path in inventory.absent:
-        tally.fail(path, MISSING_FILE)
+        counts.fail(path, MISSING_FILE)
     for path, why in inventory.unreadable:
-        tally.fail(path, UNREADABLE, f"{UNREADABLE}: {why}")
-    return tally
+        counts.fail(path, UNREADABLE, f"{UNREADABLE}: {why}")
+    return counts
 
 
 def _checked_pool(
     dataset_dir: Path, done: Sequence[str], ready: ReadyServers, settings: Settings
 ) -> ServerPool:
     """Note what makes the embeddings; the pool lets in only the network of those that are done."""
-    new = new_record(ready.description, ready.model, settings)
-    record = update_record(dataset_dir, new, len(done))
-    reference = find_reference(dataset_dir, done, settings)
-    return ServerPool(ready.servers, settings.waits, reference, record.get("model"))
+    new = new_extractor(ready.description, ready.model, settings.resize, settings.jpeg_quality)
+    extractor = update_extractor(dataset_dir, new, len(done))
+    reference = find_reference_image(dataset_dir, done, settings)
+    return ServerPool(ready.servers, settings.waits, reference, extractor.get("model"))
 
 
-def _send(pipeline: Pipeline, paths: Sequence[str], tally: Tally, stop: StopRequest) -> None:
+def find_reference_image(
+    dataset_dir: Path, done: Sequence[str], settings: Settings
+) -> ReferenceImage | None:
+    """Look among the images that are done for one with a face, to send again.
+
+    Returns:
+        None, with a warning if images are done, when no answer shows a face whose image is there.
+    """
+    answers = EmbeddingStore(dataset_dir, settings.resize or 0)
+    for path in done:
+        with suppress(MissingError, UnusableError, ImageError):
+            if faces := answers.read(path):
+                body = request_for(dataset_dir / path, settings)
+                return ReferenceImage(body, faces[0].embedding, path)
+    if done:
+        logger.warning(
+            f"{dataset_dir}: none of the {len(done):,} images that are done shows a face and is "
+            "there, so that it cannot be seen whether the server has the network of before"
+        )
+    return None
+
+
+def _send(
+    pipeline: Pipeline, paths: Sequence[str], counts: ExtractionCounts, stop: StopRequest
+) -> None:
     """Send images and count what becomes of them."""
-    tally.start()
+    counts.start()
     with (
         _progress_bar(len(paths), pipeline.name) as progress,
         closing(pipeline.outcomes(paths, lambda: stop.is_set)) as outcomes,
     ):
         for outcome in outcomes:
-            tally.add(outcome)
+            counts.add(outcome)
             progress.update()
 
 
@@ -160,16 +198,16 @@ def _progress_bar(num_images: int, name: str) -> "tqdm[None]":
     return tqdm(total=num_images, desc=name, unit="image", mininterval=seconds)
 
 
-def _report(tally: Tally, dataset_dir: Path) -> None:
-    """Tell the counts; a list that cannot be written does not hide what ended the extraction."""
-    logger.info(tally.table())
+def _report(counts: ExtractionCounts, dataset_dir: Path) -> None:
+    """Log the counts; a list that cannot be written does not hide what ended the extraction."""
+    logger.info(counts.table())
     path = dataset_dir / FAILED_NAME
     try:
-        write_failed(tally.failed, dataset_dir)
+        write_reasons(counts.failed, path)
     except OSError as error:
         logger.warning(f"{path} cannot be written: {error.strerror or error}")
         return
-    if tally.failed:
+    if counts.failed:
         logger.info(f"the failed images with their reasons: {path}; the next call tries them again")
 
 

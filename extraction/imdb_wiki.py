@@ -1,4 +1,4 @@
-"""IMDB-WIKI: the published MATLAB files, read into one record an image.
+"""IMDB-WIKI: the labels of its images, read from the published MATLAB files.
 
 Source: Rothe, Timofte, Van Gool: Deep expectation of real and apparent age from a single image
 without facial landmarks (2016).
@@ -15,7 +15,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from extraction.cleaned import MAX_NAME_LENGTH, Record, checked_path
+from extraction.image_labels import MAX_NAME_LENGTH, ImageLabels, checked_path, unique_images
 from extraction.mat_guard import check_mat
 from utils.errors import DataError
 
@@ -46,7 +46,7 @@ def birth_date(dob: float) -> date | None:
 
 
 def age_when_taken(dob: float, photo_taken: float) -> int | None:
-    """Tell the age in whole years on a photo from the middle of the year `photo_taken`.
+    """Return the age in whole years on a photo from the middle of the year `photo_taken`.
 
     None when the dates are impossible or the age is outside 0 to 100.
 
@@ -73,17 +73,7 @@ def parse_gender(number: float) -> str | None:
     return {0.0: "f", 1.0: "m"}.get(number)
 
 
-def check_name(name: str) -> None:
-    """Check the name of one of the two data sets.
-
-    Raises:
-        DataError: it is unknown; the message lists the known ones.
-    """
-    if name not in NAMES:
-        raise DataError(f"dataset is {name!r}, expected one of {', '.join(NAMES)}")
-
-
-def read_records(dataset_dir: Path, name: str) -> list[Record]:
+def read_labels(dataset_dir: Path, name: str) -> list[ImageLabels]:
     """Read `imdb.mat` or `wiki.mat`; an image that several entries name counts once, by its first.
 
     The subject is the number of the celebrity where the file has one (imdb), else the name.
@@ -92,21 +82,21 @@ def read_records(dataset_dir: Path, name: str) -> list[Record]:
         DataError: the file is missing, is not a MATLAB 5 file, lacks a field or has a foreign one,
             or `name` is neither 'imdb' nor 'wiki'.
     """
-    check_name(name)
+    if name not in NAMES:
+        raise DataError(f"dataset is {name!r}, expected one of {', '.join(NAMES)}")
     path = dataset_dir / f"{name}.mat"
     columns = _read_struct(path, name)
-    records: dict[str, Record] = {}
-    for number, (image_path, subject, dob, photo_taken, gender) in enumerate(
-        zip(*(columns[key] for key in COLUMNS), strict=True)
-    ):
-        record = Record(
-            image_path=checked_path(image_path, f"{path}, entry {number + 1}"),
+    return unique_images(
+        ImageLabels(
+            image_path=checked_path(image_path, f"{path}, entry {number}"),
             subject=subject[:MAX_NAME_LENGTH],
             age=age_when_taken(dob, photo_taken),
             gender=parse_gender(gender),
         )
-        records.setdefault(record.image_path or f"entry {number}", record)
-    return list(records.values())
+        for number, (image_path, subject, dob, photo_taken, gender) in enumerate(
+            zip(*(columns[key] for key in COLUMNS), strict=True), start=1
+        )
+    )
 
 
 def _read_struct(path: Path, name: str) -> dict[str, list[Any]]:

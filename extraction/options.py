@@ -1,4 +1,4 @@
-"""What a user may choose about an extraction, checked whole."""
+"""What a user may choose about an extraction and a cleaning, checked whole."""
 
 import inspect
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from extraction.cleaning_rules import DET_SCORE
 from extraction.container import START_TIMEOUT_S, ContainerOptions
 from extraction.pipeline import Settings
 from extraction.pool import Waits
@@ -115,3 +116,35 @@ def _is_image_name(name: object) -> bool:
 def _check_number(name: str, value: object, least: int, most: int, kind: Any = int) -> None:
     if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
         raise DataError(f"{name} is {value!r}, expected a number from {least} to {most}")
+
+
+@dataclass(frozen=True, slots=True)
+class CleaningOptions:
+    """How to clean.
+
+    Attributes:
+        resize: side of the square that was sent to the face server, in pixels; None or 0 when the
+            images were sent as they are.
+        det_score: lowest score of the detector that is good enough, 0 to 1.
+        data_dir: folder that holds `Adience`, `imdb_crop` and `wiki_crop`.
+        remove_corrupt: delete the stored answers that are corrupt, so that the next extraction
+            asks for them again.
+
+    Raises:
+        DataError: a value is out of range or of the wrong kind; the message names all.
+    """
+
+    resize: int | None = DEFAULT_RESIZE
+    det_score: float = DET_SCORE
+    data_dir: Path | str = "data"
+    remove_corrupt: bool = False
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.resize is not None and (type(self.resize) is not int or self.resize < 0):
+            problems.append(f"resize is {self.resize!r}, expected pixels such as 640, 0 or None")
+        is_number = isinstance(self.det_score, int | float) and type(self.det_score) is not bool
+        if not is_number or not 0 <= self.det_score <= 1:
+            problems.append(f"det_score is {self.det_score!r}, expected a number from 0 to 1")
+        if problems:
+            raise DataError("; ".join(problems))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from extraction.same_network import OtherNetworkError, Reference
+from extraction.same_network import OtherNetworkError, ReferenceImage
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError, probe_body
 from utils.errors import UserError
 from utils.log import get_logger
@@ -82,7 +82,7 @@ class ServerPool:
         self,
         servers: Sequence[FaceServer],
         waits: Waits,
-        reference: Reference | None = None,
+        reference: ReferenceImage | None = None,
         model: str | None = None,
     ) -> None:
         self._members = [_Member(server) for server in servers]
@@ -193,7 +193,7 @@ class ServerPool:
                 raise self._error
             self._model = self._model or answer.model
             if self._reference is None and answer.faces:
-                self._reference = Reference(body, answer.faces[0].embedding)
+                self._reference = ReferenceImage(body, answer.faces[0].embedding)
                 self._changed.notify_all()
 
     def _drop(self, member: _Member, problem: ServerAwayError) -> None:

@@ -16,7 +16,7 @@ class OtherNetworkError(UserError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reference:
+class ReferenceImage:
     """A picture that was answered before, to be sent again.
 
     Attributes:

@@ -7,9 +7,16 @@ from typing import Any
 from tqdm import tqdm
 
 from extraction import adience, imdb_wiki
-from extraction.cleaned import DET_SCORE, Face, Record, Removed, judge_faces, missing_label
-from extraction.cleaned_files import Settings, cleaned_paths, write_cleaned
 from extraction.cleaning import SAMPLE_MARK
+from extraction.cleaning_rules import (
+    DET_SCORE,
+    KeptFace,
+    RemovalCause,
+    choose_face,
+    missing_label,
+)
+from extraction.data_file import DataFiles, write_data_file
+from extraction.image_labels import ImageLabels
 from sample.adience import write_folds
 from sample.grid_faces import JPEG_QUALITY
 from sample.imdb_wiki import write_mat
@@ -136,22 +143,22 @@ def _write_datasets(out_dir: Path, seed: int, sizes: dict[str, int]) -> int:
 def _write_cleaned(folder: Path, name: str, photos: Sequence[SamplePhoto]) -> int:
     """Write what the cleaning of the folder gives: the array of kept images, and the counts."""
     is_adience = name == "adience"
-    records = adience.read_records(folder) if is_adience else imdb_wiki.read_records(folder, name)
+    images = adience.read_labels(folder) if is_adience else imdb_wiki.read_labels(folder, name)
     by_path = {photo.image_path: photo for photo in photos}
-    tally = write_cleaned(
-        records,
-        (_judge(record, by_path[record.image_path], is_adience) for record in records),
-        Settings(is_adience, DET_SCORE, RESIZE, EXTRACTOR),
-        cleaned_paths(folder, "aligned" if is_adience else None),
+    counts = write_data_file(
+        DataFiles(folder, "aligned" if is_adience else None),
+        images,
+        (_judge(image, by_path[image.image_path], is_adience) for image in images),
+        {"det_score": DET_SCORE, "resize": RESIZE, "extractor": EXTRACTOR},
     )
-    return tally.num_kept
+    return counts.num_kept
 
 
-def _judge(record: Record, photo: SamplePhoto, is_adience: bool) -> Face | Removed:
+def _judge(image: ImageLabels, photo: SamplePhoto, is_adience: bool) -> KeptFace | RemovalCause:
     """Judge a photo by what the face server will find: of two faces its own is in the middle."""
-    if removed := missing_label(record):
-        return removed
+    if cause := missing_label(image):
+        return cause
     if photo.kind not in NUM_FACES:
-        return Removed("failed_to_process_image")
-    faces = [Face(photo.embedding, photo.det_score)] * NUM_FACES[photo.kind]
-    return judge_faces(faces, DET_SCORE, (lambda both: both[0]) if is_adience else None)
+        return RemovalCause.FAILED
+    faces = [KeptFace(photo.embedding, photo.det_score)] * NUM_FACES[photo.kind]
+    return choose_face(faces, DET_SCORE, (lambda both: both[0]) if is_adience else None)

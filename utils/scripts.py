@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from utils.cli import run
-from utils.errors import DataError
 from utils.files import refuse_unwritable_file
 from utils.log import get_logger, log_to_console
 from utils.paths import user_path
 
 if TYPE_CHECKING:
-    from extraction.report import Tally
+    from extraction.extraction_report import ExtractionCounts
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,20 +115,6 @@ def make_ensemble(
     return num_models
 
 
-def _with_something_stored(tally: "Tally") -> "Tally":
-    """Return what an extraction counted.
-
-    Raises:
-        DataError: it stored nothing, although it tried.
-    """
-    if tally.num_tried_in_vain:
-        raise DataError(
-            f"no answer was stored, all {tally.num_tried_in_vain:,} images that were tried failed: "
-            f"{tally.reasons.most_common(1)[0][0]}; failed.csv lists them"
-        )
-    return tally
-
-
 @command
 def extract_Adience_arcface(
     image_type: str,
@@ -138,7 +123,7 @@ def extract_Adience_arcface(
     resize: int | None = 640,
     data_dir: Path | str = "data",
     **more: Any,
-) -> "Tally":
+) -> "ExtractionCounts":
     """Send the images of Adience to the face server and store its answers beside them.
 
     A second call sends only what has no answer yet.
@@ -164,7 +149,7 @@ def extract_Adience_arcface(
     from extraction.options import extraction_options
 
     options = extraction_options(docker_port, cuda, resize, _data_dir(data_dir), **more)
-    return _with_something_stored(extract_adience(image_type, options))
+    return extract_adience(image_type, options)
 
 
 @command
@@ -175,7 +160,7 @@ def extract_imdb_wiki_arcface(
     resize: int | None = 640,
     data_dir: Path | str = "data",
     **more: Any,
-) -> "Tally":
+) -> "ExtractionCounts":
     """Send the images of IMDB or WIKI to the face server and store its answers beside them.
 
     Args:
@@ -197,7 +182,7 @@ def extract_imdb_wiki_arcface(
     from extraction.options import extraction_options
 
     options = extraction_options(docker_port, cuda, resize, _data_dir(data_dir), **more)
-    return _with_something_stored(extract_imdb_wiki(dataset, options))
+    return extract_imdb_wiki(dataset, options)
 
 
 @command
@@ -223,7 +208,8 @@ def get_Adience_clean(
     Raises:
         DataError: an argument, a label file or the embeddings are wrong or missing.
     """
-    from extraction.cleaning import CleaningOptions, clean_adience
+    from extraction.cleaning import clean_adience
+    from extraction.options import CleaningOptions
 
     options = CleaningOptions(resize, det_score, _data_dir(data_dir), remove_corrupt)
     return clean_adience(image_type, options)
@@ -252,7 +238,8 @@ def get_imdb_wiki_clean(
     Raises:
         DataError: an argument, the .mat file or the embeddings are wrong or missing.
     """
-    from extraction.cleaning import CleaningOptions, clean_imdb_wiki
+    from extraction.cleaning import clean_imdb_wiki
+    from extraction.options import CleaningOptions
 
     options = CleaningOptions(resize, det_score, _data_dir(data_dir), remove_corrupt)
     return clean_imdb_wiki(dataset, options)

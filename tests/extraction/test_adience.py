@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from stored import write_folds
 
-from extraction.adience import COLUMNS, nearest_centre, parse_age, read_records
+from extraction.adience import COLUMNS, nearest_centre, parse_age, read_labels
 from utils.errors import DataError
 
 
@@ -55,18 +55,18 @@ def test_a_tie_goes_to_the_older_class(age: float, older: float) -> None:
 def test_rows_become_records(tmp_path: Path, end: str) -> None:
     rows = [("7@N01", "a.jpg", "12", "(25, 32)", "f"), ("7@N01", "b.jpg", "12", "None", "u")]
     write_folds(tmp_path, [], rows, end=end)
-    first, second = read_records(tmp_path)
+    first, second = read_labels(tmp_path)
     assert first.image_path == "aligned/7@N01/landmark_aligned_face.12.a.jpg"
     assert (first.subject, first.age, first.gender, first.fold) == ("7@N01", 28.5, "f", 1)
     assert (second.age, second.gender) == (None, None)
-    raw = read_records(tmp_path, "raw")[0]
+    raw = read_labels(tmp_path, "raw")[0]
     assert raw.image_path == "faces/7@N01/coarse_tilt_aligned_face.12.a.jpg"
 
 
 def test_a_repeated_row_counts_once_and_another_face_of_the_image_counts(tmp_path: Path) -> None:
     rows = [("7@N01", "a.jpg", face_id, "35", "m") for face_id in ("1", "1", "2")]
     write_folds(tmp_path, rows, rows[:1])
-    assert [(record.image_path[-7:], record.fold) for record in read_records(tmp_path)] == [
+    assert [(record.image_path[-7:], record.fold) for record in read_labels(tmp_path)] == [
         ("1.a.jpg", 0),
         ("2.a.jpg", 0),
     ]
@@ -75,7 +75,7 @@ def test_a_repeated_row_counts_once_and_another_face_of_the_image_counts(tmp_pat
 def test_a_missing_fold_file_is_named(tmp_path: Path) -> None:
     (write_folds(tmp_path) / "fold_3_data.txt").unlink()
     with pytest.raises(DataError, match=r"fold_3_data.txt: no such file"):
-        read_records(tmp_path)
+        read_labels(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_a_missing_fold_file_is_named(tmp_path: Path) -> None:
 def test_a_foreign_fold_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (write_folds(tmp_path) / "fold_2_data.txt").write_bytes(content)
     with pytest.raises(DataError, match=f"fold_2_data.txt.*{message}"):
-        read_records(tmp_path)
+        read_labels(tmp_path)
 
 
 def test_names_that_are_not_utf_8_are_those_of_the_files(tmp_path: Path) -> None:
     folder = write_folds(tmp_path, [("7@N01", "a.jpg", "1", "35", "m")])
     path = folder / "fold_0_data.txt"
     path.write_bytes(path.read_bytes().replace(b"7@N01", b"caf\xe9").replace(b"a.jpg", b"\xff.jpg"))
-    (record,) = read_records(folder)
+    (record,) = read_labels(folder)
     image = os.fsencode(tmp_path) + b"/aligned/caf\xe9/landmark_aligned_face.1.\xff.jpg"
     assert os.fsencode(folder / record.image_path) == image
     assert os.fsencode(record.subject) == b"caf\xe9"
@@ -116,21 +116,21 @@ def test_a_folder_in_place_of_a_fold_file_is_named(tmp_path: Path) -> None:
     (write_folds(tmp_path) / "fold_3_data.txt").unlink()
     (tmp_path / "fold_3_data.txt").mkdir()
     with pytest.raises(DataError, match=r"fold_3_data.txt cannot be read"):
-        read_records(tmp_path)
+        read_labels(tmp_path)
 
 
 def test_blank_lines_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
     path = write_folds(tmp_path, [("7@N01", "a.jpg", "1", "35", "m")]) / "fold_0_data.txt"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\n\n")
-    assert len(read_records(tmp_path)) == 1
+    assert len(read_labels(tmp_path)) == 1
 
 
 def test_empty_columns_at_the_end_are_columns(tmp_path: Path) -> None:
     path = write_folds(tmp_path) / "fold_0_data.txt"
     path.write_text(path.read_text() + "7@N01\ta.jpg\t1\t35\tm" + "\t" * 7 + "\n")
-    assert len(read_records(tmp_path)) == 1
+    assert len(read_labels(tmp_path)) == 1
 
 
 def test_an_unknown_image_type_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected one of aligned, raw"):
-        read_records(write_folds(tmp_path), "faces")
+        read_labels(write_folds(tmp_path), "faces")

@@ -32,7 +32,7 @@ from stored import (
 )
 
 from data_loader.faces import read_faces
-from extraction.adience import read_records
+from extraction.adience import read_labels
 from faces.pictures import read_file
 from sample.grid_faces import find_faces
 from sample.make import make_sample_data
@@ -86,7 +86,7 @@ def write_published(folder: Path) -> Path:
 
 
 def test_the_published_labels_give_the_published_counts(tmp_path: Path) -> None:
-    records = read_records(write_published(tmp_path))
+    records = read_labels(write_published(tmp_path))
     folds = Counter(record.fold for record in records)
     assert [folds[fold] for fold in range(5)] == list(FOLD_SIZES)
     with_age = [record for record in records if record.age is not None]
@@ -100,7 +100,7 @@ def test_the_published_labels_give_the_published_counts(tmp_path: Path) -> None:
 
 def test_the_published_labels_are_counted_to_the_last_image(tmp_path: Path) -> None:
     folder = write_published(tmp_path / "Adience")
-    labelled = [record for record in read_records(folder) if record.age and record.gender]
+    labelled = [record for record in read_labels(folder) if record.age and record.gender]
     for record in labelled[::100]:
         store(folder / record.image_path, [make_face()])
     get_Adience_clean("aligned", data_dir=tmp_path)
@@ -110,7 +110,7 @@ def test_the_published_labels_are_counted_to_the_last_image(tmp_path: Path) -> N
     assert counts["removed"]["no_gender_found"] == 1170
     assert counts["num_images"] == len(labelled[::100])
     assert counts["num_images"] + sum(counts["removed"].values()) == 19_370
-    first = read_records(folder)[0]
+    first = read_labels(folder)[0]
     assert first.subject in first.image_path
 
 
@@ -462,7 +462,7 @@ def test_an_interruption_leaves_the_old_files_and_nothing_else(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("extraction.cleaning.judge_faces", interrupt)
+    monkeypatch.setattr("extraction.cleaning.choose_face", interrupt)
     with pytest.raises(KeyboardInterrupt):
         get_imdb_wiki_clean("wiki", data_dir=tmp_path, remove_corrupt=True)
     assert files_of(folder) == before

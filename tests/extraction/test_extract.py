@@ -29,12 +29,12 @@ from picture_files import entry, exif, in_jpeg
 from PIL import Image
 
 from base.interrupt import StopRequest
-from extraction import pipeline, record
+from extraction import extractor, pipeline
 from extraction.extract import extract, extract_imdb_wiki
+from extraction.extraction_report import ExtractionCounts
 from extraction.options import Options
 from extraction.pipeline import Pipeline, Settings
 from extraction.pool import ServerPool, ServersAwayError, Waits
-from extraction.report import Tally
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from faces.squares import picture_to_send
 from sample.stand_in_server import Behaviour, StandInServer
@@ -68,7 +68,7 @@ def failures(folder: Path) -> dict[str, str]:
     return dict(rows)
 
 
-def assert_accounted(tally: Tally, folder: Path, suffix: str = ".pkl") -> None:
+def assert_accounted(tally: ExtractionCounts, folder: Path, suffix: str = ".pkl") -> None:
     """Check that every image is counted once, and what is counted is there."""
     num_answers = sum(1 for path in folder.glob("*/*.pkl") if path.name.endswith(suffix))
     assert tally.num_before + tally.num_now == num_answers
@@ -321,7 +321,7 @@ def test_a_server_that_dies_is_dropped_and_rejoins_when_it_is_back(folder: Path)
                 time.sleep(0.002)
             back.append(again.num_requests)
 
-    tallies: list[Tally] = []
+    tallies: list[ExtractionCounts] = []
     with dying, steady:
         urls = (dying.url, steady.url)
         worker = threading.Thread(
@@ -411,7 +411,7 @@ def test_a_disk_that_takes_nothing_ends_it_and_the_error_names_the_file(
         raise OSError(code, os.strerror(code))
 
     with answering(monkeypatch, lambda *_: FaceAnswer([face(1)])), monkeypatch.context() as patch:
-        patch.setattr(record, "write_json", lambda *_: None)
+        patch.setattr(extractor, "write_json", lambda *_: None)
         patch.setattr(os, "fsync", fsync)
         with pytest.raises(OSError, match=rf"{os.strerror(code)}: '.*/\d\d/\d+\.jpg\.pkl'"):
             extract(folder, PATHS, options("http://a/"))
@@ -548,7 +548,7 @@ def test_a_damaged_record_is_found_before_the_first_request(
 def test_a_call_that_stored_nothing_although_it_tried_is_told_apart(
     before: int, now: int, refused: int, unread: int, in_vain: int
 ) -> None:
-    tally = Tally(before + now + refused + unread + 1, before)
+    tally = ExtractionCounts(before + now + refused + unread + 1, before)
     tally.fail("absent.jpg", "no such file")
     tally.start()
     for outcome in (

@@ -6,7 +6,7 @@ import pytest
 from scipy.io import savemat
 from stored import cells, serial
 
-from extraction.imdb_wiki import age_when_taken, birth_date, read_records
+from extraction.imdb_wiki import age_when_taken, birth_date, read_labels
 from utils.errors import DataError
 
 
@@ -56,7 +56,7 @@ def test_matlab_days_are_read_as_dates() -> None:
 
 def test_columns_become_records(tmp_path: Path) -> None:
     savemat(tmp_path / "wiki.mat", {"wiki": fields()})
-    records = read_records(tmp_path, "wiki")
+    records = read_labels(tmp_path, "wiki")
     assert [record.image_path for record in records] == ["01/a.jpg", "02/b.jpg", "03/c.jpg"]
     assert [record.subject for record in records] == ["Ann", "", "Cy"]
     assert [record.age for record in records] == [49, None, None]
@@ -67,58 +67,58 @@ def test_columns_become_records(tmp_path: Path) -> None:
 def test_the_number_of_the_celebrity_is_the_subject(tmp_path: Path) -> None:
     celebrities = {"celeb_names": cells("Ann", "Cy"), "celeb_id": np.array([[1.0, 1.0, 2.0]])}
     savemat(tmp_path / "imdb.mat", {"imdb": fields(**celebrities)})
-    assert [record.subject for record in read_records(tmp_path, "imdb")] == ["1", "1", "2"]
+    assert [record.subject for record in read_labels(tmp_path, "imdb")] == ["1", "1", "2"]
 
 
 def test_a_celebrity_without_a_number_is_nobody(tmp_path: Path) -> None:
     savemat(tmp_path / "imdb.mat", {"imdb": fields(celeb_id=np.array([[1.0, np.nan, np.inf]]))})
-    assert [record.subject for record in read_records(tmp_path, "imdb")] == ["1", "", ""]
+    assert [record.subject for record in read_labels(tmp_path, "imdb")] == ["1", "", ""]
 
 
 def test_an_image_with_several_entries_counts_once(tmp_path: Path) -> None:
     savemat(tmp_path / "wiki.mat", {"wiki": fields(full_path=cells("a.jpg", "b.jpg", "a.jpg"))})
-    first, second = read_records(tmp_path, "wiki")
+    first, second = read_labels(tmp_path, "wiki")
     assert (first.image_path, first.subject, second.image_path) == ("a.jpg", "Ann", "b.jpg")
 
 
 def test_spellings_of_one_path_are_one_image(tmp_path: Path) -> None:
     paths = cells("01//a.jpg", "./01/a.jpg", "01/./a.jpg")
     savemat(tmp_path / "wiki.mat", {"wiki": fields(full_path=paths)})
-    assert [record.image_path for record in read_records(tmp_path, "wiki")] == ["01/a.jpg"]
+    assert [record.image_path for record in read_labels(tmp_path, "wiki")] == ["01/a.jpg"]
 
 
 def test_a_long_name_is_cut(tmp_path: Path) -> None:
     savemat(tmp_path / "wiki.mat", {"wiki": fields(name=cells("n" * 100_000, "b", "c"))})
-    assert read_records(tmp_path, "wiki")[0].subject == "n" * 255
+    assert read_labels(tmp_path, "wiki")[0].subject == "n" * 255
 
 
 @pytest.mark.parametrize("path", ["p" * 256 + "/a.jpg", "01/" + "p" * 256, "pp/" * 341 + "ppp"])
 def test_a_path_too_long_for_a_file_is_refused(tmp_path: Path, path: str) -> None:
     savemat(tmp_path / "wiki.mat", {"wiki": fields(full_path=cells("a", path, "c"))})
     with pytest.raises(DataError, match=r"wiki.mat, entry 2: the image path '.*is too long"):
-        read_records(tmp_path, "wiki")
+        read_labels(tmp_path, "wiki")
 
 
 def test_entries_without_a_path_are_all_kept(tmp_path: Path) -> None:
     savemat(tmp_path / "wiki.mat", {"wiki": fields(full_path=cells("", "b.jpg", ""))})
-    assert [record.image_path for record in read_records(tmp_path, "wiki")] == ["", "b.jpg", ""]
+    assert [record.image_path for record in read_labels(tmp_path, "wiki")] == ["", "b.jpg", ""]
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dataset is 'imdb_wiki', expected one of imdb, wiki"):
-        read_records(tmp_path, "imdb_wiki")
+        read_labels(tmp_path, "imdb_wiki")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"wiki.mat: no such file"):
-        read_records(tmp_path, "wiki")
+        read_labels(tmp_path, "wiki")
 
 
 @pytest.mark.parametrize("content", [b"", b"not MATLAB" * 40, b"\x89HDF\r\n\x1a\n" + bytes(600)])
 def test_a_file_that_is_not_matlab_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "wiki.mat").write_bytes(content)
     with pytest.raises(DataError, match=r"wiki.mat is damaged or is not a MATLAB 5 file"):
-        read_records(tmp_path, "wiki")
+        read_labels(tmp_path, "wiki")
 
 
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     content = (tmp_path / "wiki.mat").read_bytes()
     (tmp_path / "wiki.mat").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"wiki.mat"):
-        read_records(tmp_path, "wiki")
+        read_labels(tmp_path, "wiki")
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_a_foreign_struct_is_refused(
 ) -> None:
     savemat(tmp_path / "wiki.mat", content)
     with pytest.raises(DataError, match=message):
-        read_records(tmp_path, "wiki")
+        read_labels(tmp_path, "wiki")

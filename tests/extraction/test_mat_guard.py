@@ -9,7 +9,7 @@ from scipy.io import loadmat, savemat
 from stored import cells
 
 from extraction import mat_guard
-from extraction.imdb_wiki import read_records
+from extraction.imdb_wiki import read_labels
 from extraction.mat_guard import check_mat
 from utils.errors import DataError
 
@@ -44,7 +44,7 @@ def test_deep_nesting_is_refused(tmp_path: Path, tells_size: bool) -> None:
     check_mat(path)
     path.write_bytes(nested(mat_guard.MAX_DEPTH, tells_size=tells_size))
     with pytest.raises(DataError, match=r"wiki\.mat is damaged .* nests deeper than 8 levels"):
-        read_records(tmp_path, "wiki")
+        read_labels(tmp_path, "wiki")
 
 
 def test_a_small_file_that_inflates_to_a_large_one_is_refused(
@@ -56,7 +56,7 @@ def test_a_small_file_that_inflates_to_a_large_one_is_refused(
     check_mat(path)
     monkeypatch.setattr(mat_guard, "MAX_BYTES", 1 << 20)
     with pytest.raises(DataError, match=r"wiki\.mat is damaged .* inflates to more than 1 MiB"):
-        read_records(tmp_path, "wiki")
+        read_labels(tmp_path, "wiki")
 
 
 @pytest.mark.parametrize("is_compressed", [False, True])

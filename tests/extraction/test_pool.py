@@ -8,7 +8,7 @@ import pytest
 from face_helpers import PATIENCE_S, QUICK, answering, face
 
 from extraction.pool import RequestError, ServerPool, ServersAwayError, StoppedError, Waits
-from extraction.same_network import OtherNetworkError, Reference
+from extraction.same_network import OtherNetworkError, ReferenceImage
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError, probe_body
 
 A, B = "http://a/", "http://b/"
@@ -36,7 +36,7 @@ def test_the_server_with_the_fewest_open_requests_is_taken(monkeypatch: pytest.M
             assert release.wait(PATIENCE_S)
         return FaceAnswer([face(1)])
 
-    reference = Reference(b"", face(1).embedding)
+    reference = ReferenceImage(b"", face(1).embedding)
     with answering(monkeypatch, answer), pool_of(A, B, reference=reference) as pool:
         wait_until(lambda: pool.num_up == 2)
         threads = [threading.Thread(target=pool.ask, args=(b"hold",)) for _ in range(4)]
@@ -64,7 +64,7 @@ def test_a_failed_request_tells_its_server_and_the_next_try_avoids_it(
             raise AnswerError("HTTP 503")
         return FaceAnswer([face(1)])
 
-    reference = Reference(b"", face(1).embedding)
+    reference = ReferenceImage(b"", face(1).embedding)
     with answering(monkeypatch, answer), pool_of(A, B, reference=reference) as pool:
         wait_until(lambda: pool.num_up == 2)
         with pytest.raises(RequestError, match="HTTP 503") as caught:
@@ -146,7 +146,7 @@ def test_a_second_server_with_another_network_ends_it(monkeypatch: pytest.Monkey
 def test_a_server_with_another_network_than_before_is_sent_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    reference = Reference(b"reference", face(7).embedding, "a.jpg")
+    reference = ReferenceImage(b"reference", face(7).embedding, "a.jpg")
     bodies: list[bytes] = []
 
     def answer(_: FaceServer, body: bytes) -> FaceAnswer:
@@ -163,7 +163,7 @@ def test_a_server_with_another_network_than_before_is_sent_nothing(
 
 
 def test_the_reference_may_be_any_of_the_faces() -> None:
-    reference = Reference(b"", face(2).embedding)
+    reference = ReferenceImage(b"", face(2).embedding)
     reference.check(FaceAnswer([face(1), face(2), face(3)]), A)
     for answer in (FaceAnswer([face(1)]), FaceAnswer([]), FaceAnswer(None)):
         with pytest.raises(OtherNetworkError):

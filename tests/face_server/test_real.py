@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from helpers import ROOT
 
-from extraction.record import read_record
+from extraction.extractor import read_extractors
 from faces.client import AnswerError, Face, FaceServer
 from utils.scripts import extract_Adience_arcface
 
@@ -125,9 +125,8 @@ def test_extraction_works_and_records_the_pack(server: FaceServer, tmp_path: Pat
         (adience / path.name).write_text("".join(lines[: ROWS_A_FOLD + 1]), encoding="utf-8")
     extract_Adience_arcface("aligned", docker_port=server.url, resize=640, data_dir=tmp_path)
     assert len(list(adience.rglob("*.RESIZED.pkl"))) > 2 * ROWS_A_FOLD
-    record = read_record(adience)
-    assert record is not None
-    assert (record["model"], record["resize"]) == ("tiny", 640)
+    (extractor,) = read_extractors(adience)
+    assert (extractor["model"], extractor["resize"]) == ("tiny", 640)
 
 
 def test_sigterm_ends_the_server_well(server: FaceServer) -> None:

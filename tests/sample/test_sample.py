@@ -11,8 +11,8 @@ from PIL import Image, UnidentifiedImageError
 from sklearn.linear_model import LogisticRegression
 
 from extraction import adience, imdb_wiki
-from extraction.cleaned import Record
 from extraction.cleaning import SAMPLE_MARK
+from extraction.image_labels import ImageLabels
 from sample.grid_faces import find_faces
 from sample.make import make_sample_data
 from utils.errors import DataError
@@ -79,10 +79,10 @@ def cause(path: Path, *, is_adience: bool) -> str | None:
     return "bad_quality" if nearest_middle(faces)["det_score"] < 0.9 else None
 
 
-def records(sample: Path, name: str) -> list[Record]:
+def records(sample: Path, name: str) -> list[ImageLabels]:
     if name == "Adience":
-        return adience.read_records(sample / name)
-    return imdb_wiki.read_records(sample / name, name.removesuffix("_crop"))
+        return adience.read_labels(sample / name)
+    return imdb_wiki.read_labels(sample / name, name.removesuffix("_crop"))
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -174,7 +174,7 @@ def test_the_fold_files_have_the_quirks_of_the_real_ones(full_size: Path) -> Non
 
 
 def test_folds_share_no_album_and_an_album_holds_several_images(full_size: Path) -> None:
-    all_records = adience.read_records(full_size / "Adience")
+    all_records = adience.read_labels(full_size / "Adience")
     albums = {(record.subject, record.fold) for record in all_records}
     assert len({subject for subject, _ in albums}) == len(albums)
     assert 200 < len(albums) < len(all_records) / 3

@@ -70,7 +70,7 @@ def test_a_cleaning_without_its_picture_has_all_its_results(
 ) -> None:
     folder = write_wiki(tmp_path, ["00/a.jpg"])
     store(folder / "00" / "a.jpg", [make_face()])
-    monkeypatch.setattr("extraction.stats.new_figure", fail)
+    monkeypatch.setattr("extraction.cleaning_report.new_figure", fail)
     assert get_imdb_wiki_clean("wiki", data_dir=tmp_path) == folder / "data.npy"
     assert {path.name for path in folder.iterdir()} == {
         "00",

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from extraction.cleaned import Tally
-from extraction.stats import COLOURS, plot_ages, table
+from extraction.cleaning_report import COLOURS, plot_ages, table
+from extraction.cleaning_rules import CleaningCounts
 from utils.errors import DataError
 
 
-def make_tally(kept: dict[tuple[str, float], int], *, is_adience: bool) -> Tally:
-    tally = Tally(is_adience=is_adience)
-    tally.kept.update(kept)
-    tally.removed.update({"no_age_found": 750, "bad_quality": 1})
-    return tally
+def make_counts(kept: dict[tuple[str, float], int], *, is_adience: bool) -> CleaningCounts:
+    counts = CleaningCounts(is_adience=is_adience)
+    counts.kept.update(kept)
+    counts.removed.update({"no_age_found": 750, "bad_quality": 1})
+    return counts
 
 
 def test_the_table_of_adience_has_causes_and_classes() -> None:
     kept = {("f", 28.5): 1000, ("m", 28.5): 200, ("m", 80.0): 49}
-    lines = table(make_tally(kept, is_adience=True), "Adience, aligned images").splitlines()
+    lines = table(make_counts(kept, is_adience=True), "Adience, aligned images").splitlines()
     cells = {" ".join(line.split()) for line in lines}
     assert {
         "Adience, aligned images images share",
@@ -42,7 +42,7 @@ def test_the_table_of_whole_years_has_decades() -> None:
     kept = {("f", 9.0): 1, ("m", 10.0): 2, ("m", 19.0): 3, ("f", 100.0): 4}
     cells = [
         " ".join(line.split())
-        for line in table(make_tally(kept, is_adience=False), "IMDB").splitlines()
+        for line in table(make_counts(kept, is_adience=False), "IMDB").splitlines()
     ]
     assert "more than one face 0 0.0 %" in cells
     assert {"0 to 9 1 0 1 10.0 %", "10 to 19 0 5 5 50.0 %"} <= set(cells)
@@ -53,7 +53,7 @@ def test_the_table_of_whole_years_has_decades() -> None:
 def test_the_picture_shows_both_genders(tmp_path: Path, is_adience: bool) -> None:
     path = tmp_path / "ages.png"
     kept = {("f", 1.0): 5, ("m", 80.0): 7, ("f", 80.0): 1}
-    plot_ages(make_tally(kept, is_adience=is_adience), "A title", path)
+    plot_ages(make_counts(kept, is_adience=is_adience), "A title", path)
     with Image.open(path) as picture:
         assert picture.size == (1600, 900)
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
@@ -64,4 +64,4 @@ def test_the_picture_shows_both_genders(tmp_path: Path, is_adience: bool) -> Non
 def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "ages.png").mkdir()
     with pytest.raises(DataError, match=r"ages.png was not written"):
-        plot_ages(make_tally({("f", 1.0): 1}, is_adience=True), "A title", tmp_path / "ages.png")
+        plot_ages(make_counts({("f", 1.0): 1}, is_adience=True), "A title", tmp_path / "ages.png")

@@ -1,20 +1,19 @@
-"""What an extraction tells at its end: a table, and the list of the images that failed."""
+"""What an extraction tells at its end: a table, and a list of what failed."""
 
 import csv
 import io
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from extraction.pipeline import Outcome
 from utils.files import atomic_write
 
-FAILED_NAME = "failed.csv"
-
 
 @dataclass(slots=True)
-class Tally:
+class ExtractionCounts:
     """Counts of the images, each in one of them.
 
     Attributes:
@@ -93,13 +92,11 @@ class Tally:
         return "\n".join([*lines, f"{'images/s':<{width}} {self.rate:>9,.1f}"])
 
 
-def write_failed(failed: list[tuple[str, str]], dataset_dir: Path) -> Path:
-    """Write `failed.csv` (path, reason), whole or not at all, and return its path."""
+def write_reasons(failed: Sequence[tuple[str, str]], path: Path) -> None:
+    """Write files that failed with their reasons as CSV (path, reason), whole or not at all."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(("path", "reason"))
     lines.writerows(failed)
-    path = dataset_dir / FAILED_NAME
     with atomic_write(path) as file:
         file.write(text.getvalue().encode(errors="surrogateescape"))
-    return path

@@ -7,16 +7,16 @@ import pytest
 from face_helpers import answering, face, options, picture_file, stored, vector, write_images
 
 from extraction import adience
-from extraction.extract import extract, extract_adience
+from extraction.extract import extract, extract_adience, find_reference_image
+from extraction.extractor import new_extractor, read_extractors, update_extractor
 from extraction.pipeline import Settings
-from extraction.record import find_reference, new_record, read_record, update_record
 from extraction.same_network import OtherNetworkError
 from extraction.store import answer_path, write_answer
 from faces.client import FaceAnswer
 from sample.stand_in_server import Behaviour, StandInServer
 from utils.errors import ConfigError, DataError
 
-RESIZED, AS_IT_WAS = Settings(resize=640), Settings(resize=None)
+AS_IT_IS = Settings(resize=None)
 
 
 def record_of(folder: Path) -> Any:
@@ -35,78 +35,82 @@ def test_the_record_tells_what_made_the_embeddings(tmp_path: Path) -> None:
 
 
 def test_files_sent_as_they_are_have_no_size_and_no_quality() -> None:
-    record = new_record("image", None, AS_IT_WAS)
+    record = new_extractor("image", None, None, 75)
     assert "model" not in record
     assert (record["resize"], record["jpeg_quality"]) == (None, None)
 
 
 def test_a_record_stays_as_it_is_when_the_extraction_goes_on(tmp_path: Path) -> None:
-    old = new_record("first", "tiny", RESIZED) | {"date": "2021-01-01"}
-    update_record(tmp_path, old, 0)
-    assert update_record(tmp_path, new_record("first", "tiny", RESIZED), 5) == old
+    old = new_extractor("first", "tiny", 640, 75) | {"date": "2021-01-01"}
+    update_extractor(tmp_path, old, 0)
+    assert update_extractor(tmp_path, new_extractor("first", "tiny", 640, 75), 5) == old
     assert record_of(tmp_path) == old
 
 
 def test_another_server_that_goes_on_is_added_to_the_record(tmp_path: Path) -> None:
-    old = new_record("first", "tiny", RESIZED) | {"date": "2021-01-01"}
-    update_record(tmp_path, old, 0)
-    new = new_record("second", None, RESIZED)
+    old = new_extractor("first", "tiny", 640, 75) | {"date": "2021-01-01"}
+    update_extractor(tmp_path, old, 0)
+    new = new_extractor("second", None, 640, 75)
     added = {"server": "second", "date": new["date"]}
     for _ in range(2):
-        assert update_record(tmp_path, new, 5) == old | {"also": [added]}
-    third = new_record("third", "tiny", RESIZED)
-    update_record(tmp_path, third, 5)
+        assert update_extractor(tmp_path, new, 5) == old | {"also": [added]}
+    third = new_extractor("third", "tiny", 640, 75)
+    update_extractor(tmp_path, third, 5)
     more = {"server": "third", "model": "tiny", "date": third["date"]}
     assert record_of(tmp_path) == old | {"also": [added, more]}
 
 
 def test_a_record_without_any_answer_is_replaced(tmp_path: Path) -> None:
-    update_record(tmp_path, new_record("first", "tiny", RESIZED), 0)
-    new = new_record("second", "other", Settings(resize=320))
-    assert update_record(tmp_path, new, 0) == new
+    update_extractor(tmp_path, new_extractor("first", "tiny", 640, 75), 0)
+    new = new_extractor("second", "other", 320, 75)
+    assert update_extractor(tmp_path, new, 0) == new
 
 
 def test_a_model_that_is_learned_later_is_added(tmp_path: Path) -> None:
-    update_record(tmp_path, new_record("first", None, RESIZED), 0)
-    assert update_record(tmp_path, new_record("first", "tiny", RESIZED), 5)["model"] == "tiny"
+    update_extractor(tmp_path, new_extractor("first", None, 640, 75), 0)
+    assert update_extractor(tmp_path, new_extractor("first", "tiny", 640, 75), 5)["model"] == "tiny"
 
 
-@pytest.mark.parametrize("settings", [Settings(resize=320), Settings(jpeg_quality=90)])
-def test_other_settings_than_before_are_refused(tmp_path: Path, settings: Settings) -> None:
-    update_record(tmp_path, new_record("first", None, RESIZED), 0)
+@pytest.mark.parametrize(("resize", "jpeg_quality"), [(320, 75), (640, 90)])
+def test_another_size_or_quality_than_before_is_refused(
+    tmp_path: Path, resize: int, jpeg_quality: int
+) -> None:
+    update_extractor(tmp_path, new_extractor("first", None, 640, 75), 0)
     with pytest.raises(DataError, match="5 images that are done were sent with"):
-        update_record(tmp_path, new_record("first", None, settings), 5)
+        update_extractor(tmp_path, new_extractor("first", None, resize, jpeg_quality), 5)
 
 
 def test_another_model_than_before_is_refused(tmp_path: Path) -> None:
-    update_record(tmp_path, new_record("first", "tiny", RESIZED), 0)
+    update_extractor(tmp_path, new_extractor("first", "tiny", 640, 75), 0)
     with pytest.raises(OtherNetworkError, match="'tiny', the server is 'large'"):
-        update_record(tmp_path, new_record("first", "large", RESIZED), 5)
+        update_extractor(tmp_path, new_extractor("first", "large", 640, 75), 5)
 
 
-def test_both_sorts_of_answers_keep_a_record_each(tmp_path: Path) -> None:
-    resized, as_it_was = new_record("a", "m", RESIZED), new_record("b", "n", AS_IT_WAS)
-    update_record(tmp_path, resized, 0)
-    assert update_record(tmp_path, as_it_was, 0) == as_it_was | {"others": [resized]}
+def test_both_kinds_of_answers_have_an_entry_each(tmp_path: Path) -> None:
+    resized, as_it_is = new_extractor("a", "m", 640, 75), new_extractor("b", "n", None, 75)
+    update_extractor(tmp_path, resized, 0)
+    assert update_extractor(tmp_path, as_it_is, 0) == as_it_is
+    assert record_of(tmp_path) == as_it_is | {"others": [resized]}
     with pytest.raises(DataError):
-        update_record(tmp_path, new_record("a", "m", Settings(resize=320)), 5)
-    assert update_record(tmp_path, resized, 5) == resized | {"others": [as_it_was]}
+        update_extractor(tmp_path, new_extractor("a", "m", 320, 75), 5)
+    assert update_extractor(tmp_path, resized, 5) == resized
+    assert read_extractors(tmp_path) == [resized, as_it_is]
 
 
 @pytest.mark.parametrize("text", ["[]", '{"others": 3}', '{"others": [3]}'])
 def test_a_file_that_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "extractor.json").write_text(text)
     with pytest.raises(DataError, match="no record of an extraction"):
-        read_record(tmp_path)
+        read_extractors(tmp_path)
     (tmp_path / "extractor.json").write_text("{")
     with pytest.raises(ConfigError, match="is not JSON"):
-        read_record(tmp_path)
+        read_extractors(tmp_path)
 
 
 def test_a_folder_without_a_record_is_accepted(tmp_path: Path) -> None:
-    assert read_record(tmp_path) is None
-    new = new_record("a", None, RESIZED)
-    assert update_record(tmp_path, new, 5) == new
+    assert read_extractors(tmp_path) == []
+    new = new_extractor("a", None, 640, 75)
+    assert update_extractor(tmp_path, new, 5) == new
 
 
 def test_the_reference_is_an_image_with_a_face(tmp_path: Path) -> None:
@@ -116,11 +120,11 @@ def test_the_reference_is_an_image_with_a_face(tmp_path: Path) -> None:
         write_answer(answer_path(tmp_path / path, None), content)
     answer_path(tmp_path / paths[0], None).write_bytes(b"damaged")
     (tmp_path / paths[3]).unlink()
-    reference = find_reference(tmp_path, paths, AS_IT_WAS)
+    reference = find_reference_image(tmp_path, paths, AS_IT_IS)
     assert reference is not None
     assert reference.name == paths[4]
     assert (reference.embedding == vector(4)).all()
-    assert find_reference(tmp_path, paths[:3], AS_IT_WAS) is None
+    assert find_reference_image(tmp_path, paths[:3], AS_IT_IS) is None
 
 
 def test_the_reference_is_looked_for_among_all_images_that_are_done(
@@ -129,12 +133,12 @@ def test_the_reference_is_looked_for_among_all_images_that_are_done(
     paths = write_images(tmp_path, 302)
     for path in paths[:-1]:
         write_answer(answer_path(tmp_path / path, None), [])
-    assert find_reference(tmp_path, [], AS_IT_WAS) is None
+    assert find_reference_image(tmp_path, [], AS_IT_IS) is None
     assert "shows a face" not in program_log.text
-    assert find_reference(tmp_path, paths[:-1], AS_IT_WAS) is None
+    assert find_reference_image(tmp_path, paths[:-1], AS_IT_IS) is None
     assert "none of the 301 images that are done shows a face" in program_log.text
     write_answer(answer_path(tmp_path / paths[-1], None), [face(1)])
-    reference = find_reference(tmp_path, paths, AS_IT_WAS)
+    reference = find_reference_image(tmp_path, paths, AS_IT_IS)
     assert reference is not None
     assert reference.name == paths[-1]
 
@@ -179,7 +183,7 @@ def write_adience(folder: Path) -> None:
             path.write_bytes(picture_file(number))
 
 
-def test_both_sorts_of_adiences_images_are_of_one_network(tmp_path: Path) -> None:
+def test_both_kinds_of_adiences_images_are_of_one_network(tmp_path: Path) -> None:
     write_adience(tmp_path / "Adience")
     with StandInServer() as server:
         made = options(server.url, resize=256)

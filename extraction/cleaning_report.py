@@ -1,0 +1,172 @@
+"""What a cleaning tells: a table, a picture of the ages by gender, the answers of no use."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extraction.adience import CLASS_LABELS
+from extraction.cleaning_rules import CleaningCounts
+from extraction.data_file import writing
+from extraction.embeddings import UnusableError
+from extraction.extraction_report import write_reasons
+from utils.figures import new_figure
+from utils.files import atomic_write
+from utils.labels import ADIENCE_CENTRES
+from utils.log import get_logger
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+YEARS_A_ROW = 10
+GENDERS = {"f": "female", "m": "male"}
+COLOURS = {"f": "#D55E00", "m": "#0072B2"}
+"""Vermillion and blue, which the colour-blind tell apart too (Okabe and Ito 2008)."""
+
+INK, GRID = "#333333", "#DDDDDD"
+LABEL_WIDTH, CELL_WIDTH = 28, 10
+MAX_NAMED = 5
+"""Files of no use that are named on the screen; all are in the list."""
+
+_logger = get_logger("cleaning")
+
+
+def table(counts: CleaningCounts, name: str) -> str:
+    """Lay out the counts: removed by cause, then kept by age and gender, with shares."""
+    num_images = counts.num_kept + counts.removed.total()
+    rows: list[tuple[str, ...]] = [(name, "images", "share")]
+    causes = [(f"  {cause.replace('_', ' ')}", counts.removed[cause]) for cause in counts.causes]
+    for label, count in (*causes, ("  kept", counts.num_kept), ("  all", num_images)):
+        rows.append((label, f"{count:,}", _share(count, num_images)))
+    return "\n".join(map(_line, [*rows, ("",), *_kept_rows(counts)]))
+
+
+def _kept_rows(counts: CleaningCounts) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("age of the faces kept", *GENDERS.values(), "both", "share")]
+    for label, first, last in (*_age_rows(counts), ("all", -1.0, float("inf"))):
+        numbers = [
+            sum(counts.num_of(gender, age) for age in counts.ages() if first <= age <= last)
+            for gender in GENDERS
+        ]
+        cells = [f"{number:,}" for number in (*numbers, sum(numbers))]
+        rows.append((f"  {label}", *cells, _share(sum(numbers), counts.num_kept)))
+    shares = [_share(counts.num_of(gender), counts.num_kept) for gender in GENDERS]
+    return [*rows, ("  share", *shares)]
+
+
+def _age_rows(counts: CleaningCounts) -> list[tuple[str, float, float]]:
+    """List label, first and last age of each row: the eight classes, or decades up to the last."""
+    if counts.is_adience:
+        labels = map(_class_name, CLASS_LABELS)
+        return [(label, age, age) for label, age in zip(labels, ADIENCE_CENTRES, strict=True)]
+    starts = range(0, int(max(counts.ages(), default=0)) + 1, YEARS_A_ROW)
+    ends = [start + YEARS_A_ROW - 1 for start in starts]
+    return [(f"{start} to {end}", start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def _class_name(label: str) -> str:
+    """Write the label of a class as words.
+
+    >>> _class_name("(25, 32)")
+    '25 to 32'
+    """
+    return label.strip("()").replace(", ", " to ")
+
+
+def _share(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f} %" if total else "-"
+
+
+def _line(cells: Sequence[str]) -> str:
+    rest = "".join(cell.rjust(CELL_WIDTH) for cell in cells[1:])
+    return (cells[0].ljust(LABEL_WIDTH) + rest).rstrip()
+
+
+def plot_ages(counts: CleaningCounts, title: str, path: Path) -> None:
+    """Draw how many faces of each gender and age are kept, as a PNG of 1600 x 900 pixels.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    figure = _draw_ages(counts, title)
+    with writing(path), atomic_write(path) as file:
+        figure.savefig(file, format="png", metadata={"Software": None})
+
+
+def _draw_ages(counts: CleaningCounts, title: str) -> "Figure":
+    figure = new_figure(figsize=(8, 4.5), dpi=200, layout="constrained")
+    axes = figure.add_subplot()
+    if counts.is_adience:
+        _draw_classes(axes, counts)
+    else:
+        _draw_years(axes, counts)
+    axes.set_title(title, loc="left", color=INK, fontweight="bold")
+    axes.set_ylabel("faces", color=INK)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(colors=INK, length=0)
+    axes.legend(labelcolor=INK, facecolor="white", edgecolor="none", framealpha=1)
+    return figure
+
+
+def _draw_classes(axes: "Axes", counts: CleaningCounts) -> None:
+    """Draw the eight classes as pairs of bars with their counts."""
+    for shift, gender in zip((-0.21, 0.21), GENDERS, strict=True):
+        heights = [counts.num_of(gender, age) for age in ADIENCE_CENTRES]
+        centres = [index + shift for index in range(len(heights))]
+        label = _legend(counts, gender)
+        bars = axes.bar(centres, heights, 0.4, color=COLOURS[gender], label=label)
+        texts = [f"{height:,}" for height in heights]
+        axes.bar_label(bars, texts, fontsize=7, color=INK, padding=2)
+    axes.set_xticks(range(len(CLASS_LABELS)), list(map(_class_name, CLASS_LABELS)))
+    axes.set_xlabel("age class in years", color=INK)
+
+
+def _draw_years(axes: "Axes", counts: CleaningCounts) -> None:
+    """Draw whole years as two outlines that lie over each other."""
+    edges = [year - 0.5 for year in range(102)]
+    for gender in GENDERS:
+        heights = [counts.num_of(gender, age) for age in range(101)]
+        axes.stairs(heights, edges, fill=True, color=COLOURS[gender], alpha=0.18, zorder=2)
+        label = _legend(counts, gender)
+        axes.stairs(heights, edges, color=COLOURS[gender], linewidth=1.8, label=label, zorder=3)
+    axes.set_xlim(-0.5, 100.5)
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(range(0, 101, 10))
+    axes.set_xlabel("age in years", color=INK)
+
+
+def _legend(counts: CleaningCounts, gender: str) -> str:
+    count = counts.num_of(gender)
+    return f"{GENDERS[gender]}, {count:,} ({_share(count, counts.num_kept)})"
+
+
+def report_unusable(unusable: Sequence[UnusableError], path: Path, remove_corrupt: bool) -> None:
+    """Log the stored answers of no use, and list them; without any there is no list.
+
+    Args:
+        unusable: the answers, with the reason.
+        path: of the list, CSV with the columns path and reason.
+        remove_corrupt: delete the corrupt answers, so that the next extraction makes them.
+
+    Raises:
+        DataError: the list cannot be written, or a file not be deleted.
+    """
+    with writing(path):
+        if not unusable:
+            path.unlink(missing_ok=True)
+            return
+        write_reasons([(error.path.as_posix(), str(error)) for error in unusable], path)
+    for error in unusable[:MAX_NAMED]:
+        _logger.warning(f"{error.path} {error}")
+    _logger.warning(f"{path} lists {len(unusable):,} files that are of no use")
+    corrupt = [error.path for error in unusable if error.is_corrupt]
+    if corrupt and not remove_corrupt:
+        _logger.warning("remove_corrupt=True deletes the corrupt ones; then extract again")
+    elif corrupt:
+        for found in corrupt:
+            with writing(found):
+                found.unlink(missing_ok=True)
+        _logger.warning(f"{len(corrupt):,} corrupt files were deleted; extract again, then clean")

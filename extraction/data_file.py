@@ -1,0 +1,249 @@
+"""The data file of a cleaned data set: an array of its faces, and the counts beside it."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from extraction.cleaning_rules import CleaningCounts, KeptFace, RemovalCause
+from extraction.image_labels import ImageLabels
+from extraction.originals import backup_of_original, keep
+from utils.errors import DataError
+from utils.files import atomic_write, json_bytes
+from utils.labels import EMBEDDING_SIZE
+
+CHUNK_ROWS = 2048
+"""Rows that are gathered before they are written: about 5 MB."""
+
+_LABELS = ("image_path", "subject", "age", "gender", "fold")
+
+
+class NothingLeftError(DataError):
+    """No image of the data set stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFiles:
+    """The files that a cleaning writes into the folder of a data set.
+
+    Attributes:
+        folder: of the data set.
+        image_type: 'aligned' or 'raw' of Adience, None for the others.
+
+    >>> DataFiles(Path("data/Adience"), "raw").meta_data.as_posix()
+    'data/Adience/meta-data-raw.json'
+    """
+
+    folder: Path
+    image_type: str | None = None
+
+    @property
+    def is_adience(self) -> bool:
+        """Whether the faces have folds."""
+        return self.image_type is not None
+
+    @property
+    def data(self) -> Path:
+        """The array of the faces that training reads."""
+        return self._named("data", "npy")
+
+    @property
+    def meta_data(self) -> Path:
+        """The counts, and how the embeddings were made."""
+        return self._named("meta-data", "json")
+
+    @property
+    def unusable_answers(self) -> Path:
+        """The list of stored answers that could not be used."""
+        return self._named("corrupt", "csv")
+
+    @property
+    def age_picture(self) -> Path:
+        """The picture of the ages."""
+        return self._named("ages", "png")
+
+    def _named(self, name: str, suffix: str) -> Path:
+        ending = "" if self.image_type is None else f"-{self.image_type}"
+        return self.folder / f"{name}{ending}.{suffix}"
+
+
+def write_data_file(
+    files: DataFiles,
+    images: Sequence[ImageLabels],
+    outcomes: Iterable[KeptFace | RemovalCause],
+    made_with: Mapping[str, Any],
+) -> CleaningCounts:
+    """Write the array of the faces that stay and the counts, both or none of them.
+
+    A data file of the original project in that place is kept as `*.original.npy`.
+
+    Args:
+        files: to write.
+        images: all of the data set.
+        outcomes: for every image, in order, the face that stands for it or why it is removed.
+        made_with: how the data set was cleaned; goes into the meta data.
+
+    Returns:
+        the counts.
+
+    Raises:
+        NothingLeftError: no image stays.
+        DataError: the disk is full or cannot be written, or an original file cannot be kept
+            because its place is taken.
+        ValueError: an image was counted twice or not at all.
+    """
+    backup = backup_of_original(files.data)
+    with (
+        writing(files.data),
+        atomic_write(files.meta_data) as meta_file,
+        _old_counts(files.meta_data) as put_old_counts_aside,
+        atomic_write(files.data) as data_file,
+    ):
+        counts = _write_rows(
+            data_file, images, outcomes, CleaningCounts(is_adience=files.is_adience)
+        )
+        _refuse_nothing(counts, files.data)
+        meta_file.write(json_bytes(counts.as_json(len(images)) | dict(made_with)))
+        to_disk(data_file, meta_file)
+        if backup is not None:
+            keep(files.data, backup)
+        put_old_counts_aside()
+    return counts
+
+
+def _write_rows(
+    data_file: IO[bytes],
+    images: Sequence[ImageLabels],
+    outcomes: Iterable[KeptFace | RemovalCause],
+    counts: CleaningCounts,
+) -> CleaningCounts:
+    writer = RowWriter(data_file, row_dtype(images))
+    for image, outcome in zip(images, outcomes, strict=True):
+        counts.add(image, outcome)
+        if isinstance(outcome, KeptFace):
+            writer.add(image, outcome)
+    writer.finish()
+    return counts
+
+
+@contextmanager
+def _old_counts(path: Path) -> Iterator[Callable[[], None]]:
+    """Yield what moves the old counts aside: a crash must not leave them beside a new array.
+
+    They are put back when the block fails, which the new array's rename is the end of.
+    """
+    aside = path.with_name(f".{path.name}.old")
+    aside.unlink(missing_ok=True)
+
+    def put_aside() -> None:
+        if path.exists():
+            path.replace(aside)
+
+    try:
+        yield put_aside
+    except BaseException:
+        if aside.exists():
+            aside.replace(path)
+        raise
+    aside.unlink(missing_ok=True)
+
+
+def _refuse_nothing(counts: CleaningCounts, path: Path) -> None:
+    if counts.num_kept == 0:
+        removed = ", ".join(f"{cause} {count:,}" for cause, count in counts.removed.items())
+        raise NothingLeftError(
+            f"{path} is not written, no image is left: {removed or 'the data set has none'}"
+        )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the operating system says against writing into one line that names the file.
+
+    Raises:
+        DataError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path} was not written: {error.strerror or error}; what was there before is kept"
+        ) from None
+
+
+def to_disk(*files: IO[bytes]) -> None:
+    """Bring what was written so far to the disk, so that a full one shows now."""
+    for file in files:
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def row_dtype(images: Iterable[ImageLabels]) -> np.dtype[np.void]:
+    """Return the dtype of the array, the texts as wide as the widest of the labelled images.
+
+    >>> row_dtype([ImageLabels("a.jpg", "", 1, "m")])["image_path"]
+    dtype('<U5')
+    """
+    labelled = [image for image in images if None not in (image.age, image.gender)]
+    path_width = max((len(image.image_path) for image in labelled), default=1)
+    subject_width = max((len(image.subject) for image in labelled), default=1)
+    return np.dtype(
+        [
+            ("image_path", f"<U{max(path_width, 1)}"),
+            ("subject", f"<U{max(subject_width, 1)}"),
+            ("age", "<f4"),
+            ("gender", "<U1"),
+            ("fold", "i1"),
+            ("det_score", "<f4"),
+            ("embedding", "<f4", (EMBEDDING_SIZE,)),
+        ]
+    )
+
+
+class RowWriter:
+    """Writes a structured array as npy while its rows come in; their number need not be known."""
+
+    def __init__(self, file: IO[bytes], dtype: np.dtype[np.void]) -> None:
+        self._file = file
+        self._chunk: npt.NDArray[np.void] = np.zeros(CHUNK_ROWS, dtype)
+        self._images: list[ImageLabels] = []
+        self._num_written = 0
+        self._write_header()
+
+    def add(self, image: ImageLabels, face: KeptFace) -> None:
+        """Add a row; the embedding is copied."""
+        row = len(self._images)
+        self._chunk["embedding"][row] = face.embedding
+        self._chunk["det_score"][row] = face.det_score
+        self._images.append(image)
+        if len(self._images) == CHUNK_ROWS:
+            self._flush()
+
+    def finish(self) -> None:
+        """Write the rows that are left, and how many there are."""
+        self._flush()
+        self._file.seek(0)
+        self._write_header()
+        self._file.seek(0, 2)
+
+    def _flush(self) -> None:
+        rows = self._chunk[: len(self._images)]
+        for name in _LABELS:
+            rows[name] = [getattr(image, name) for image in self._images]
+        self._file.write(rows.tobytes())
+        self._num_written += len(rows)
+        self._images.clear()
+
+    def _write_header(self) -> None:
+        """Write the npy header, in which numpy leaves room for a number of rows of any length."""
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._chunk.dtype),
+            "fortran_order": False,
+            "shape": (self._num_written,),
+        }
+        np.lib.format.write_array_header_1_0(self._file, header)
