@@ -38,7 +38,7 @@ class Split:
     """
 
     validation: float | int
-    by: str = "image"
+    by: str
     seed: int = 42
 
     def rows(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cross_val.member import StackMember
-from trainer.parts import build_optimizer
+from trainer.components import build_optimizer
 
 State = dict[str, Any]
 

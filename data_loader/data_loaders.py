@@ -1,10 +1,11 @@
 """The loaders that configs name: gender, and age in 8 or 101 classes."""
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from base.base_data_loader import BaseDataLoader, Split
 from data_loader.dataset import FaceDataset, number_subjects
@@ -12,6 +13,7 @@ from data_loader.faces import Faces, Selection
 from data_loader.source import FaceSource, read_source
 from utils.errors import DataError
 from utils.labels import GENDERS, NUM_AGE_CLASSES, NUM_FOLDS, ages_to_classes, genders_to_classes
+from utils.paths import PathText
 
 
 def dataset_title(dataset: str, extractors: dict[str, Any]) -> str:
@@ -21,6 +23,8 @@ def dataset_title(dataset: str, extractors: dict[str, Any]) -> str:
 
 class FaceDataLoader(BaseDataLoader):
     """Reads a data set, maps its labels, and splits it.
+
+    A config is checked against the annotations here.
 
     Args:
         data_dir: folder that holds `Adience/`, `imdb_crop/` and `wiki_crop/`.
@@ -48,17 +52,17 @@ class FaceDataLoader(BaseDataLoader):
 
     def __init__(
         self,
-        data_dir: str,
-        batch_size: int,
+        data_dir: PathText,
+        batch_size: Annotated[int, Field(ge=1)],
         shuffle: bool,
-        validation_split: float,
-        num_workers: int,
+        validation_split: Annotated[float, Field(ge=0)],
+        num_workers: Annotated[int, Field(ge=0)],
         dataset: str,
         num_classes: int,
         training: bool,
-        test_cross_val: int | None = None,
-        limit_data: int | None = None,
-        validation_by: str = "image",
+        test_cross_val: Annotated[int, Field(ge=0, le=NUM_FOLDS - 1)] | None = None,
+        limit_data: Annotated[int, Field(ge=1)] | None = None,
+        validation_by: Literal["image", "subject"] = "image",
         seed: int = 42,
         source: FaceSource | None = None,
     ):

@@ -1,8 +1,10 @@
 """Losses: functions of logits (N, C) and class numbers (N,), giving the mean over the samples."""
 
 from functools import lru_cache
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -12,8 +14,8 @@ from utils.labels import class_years
 def cse(
     output: Tensor,
     target: Tensor,
-    label_smoothing: float = 0.0,
-    soft_ordinal_years: float = 0.0,
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    soft_ordinal_years: Annotated[float, Field(ge=0)] = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
     """Cross entropy, with hard or soft targets.

@@ -1,22 +1,22 @@
 """The flat config of a search, checked whole before any work."""
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from cluster.session import TaskResources
 from trainer.check import check
+from trainer.components import COMPONENTS
 from utils.config import ConfigParser
-from utils.errors import ConfigError, UserError
 from utils.files import read_json
-from utils.options import TASKS_PATH, task_settings
-from utils.paths import expand_paths, path_problems
-from utils.schema import MOST, fits, nearest, type_name
-from utils.text import cut, shown
-
-Config = dict[str, Any]
+from utils.options import TASKS_PATH, Config, task_settings
+from utils.paths import PathText, expand_paths
+from utils.problems import JsonObject, read_object, refusal
+from utils.schema import PositiveNumber, WholeNumber
+from utils.text import shown
 
 CHOICES: dict[str, str] = {
     "dropout": "arch.args.dropout",
@@ -32,38 +32,85 @@ BOUNDS: dict[str, str] = {
 PARAMETERS = {**CHOICES, **BOUNDS}
 """What is searched: its key in a search, and its place in the config of a training."""
 
-SETTINGS: dict[str, tuple[Any, Any]] = {
-    "gender_or_age": (str, "age"),
-    "num_classes": (int, 101),
-    "criterion": (str | dict, "cse"),
-    "dataset": (str, "imdb_wiki"),
-    "data_dir": (str, "data/"),
-    "validation_split": (float, 0.1),
-    "validation_by": (str, "image"),
-    "limit_data": (int | None, None),
-    "amp": (bool, True),
-    "add_residual": (bool, True),
-    "add_IC": (bool, True),
-    "num_samples": (int, 10),
-    "max_num_epochs": (int, 10),
-    "cpus": (int, 1),
-    "gpus_per_trial": (float | None, None),
-    "scheduler": (str, "asha"),
-    "search_alg": (str, "random"),
-    "seed": (int, 42),
-    "name": (str, "ResMLP"),
-    "save_dir": (str, "saved/"),
-}
-"""Every other key: its type, and its value where a config has none."""
-
 PATH_KEYS = ("data_dir", "save_dir")
-SCHEDULERS = ("asha", "fifo")
-SEARCH_ALGS = ("random", "optuna")
 HELD_OUT_FOLD = 0
 """Of Adience: no search sees it."""
 
 LOADERS = {"gender": "GenderDataLoader", "age": "AgeDataLoader"}
 TRAIN_CONFIG = TASKS_PATH.parent.parent / "train.json"
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _choices(values: list[Any]) -> list[Any]:
+    if len(set(map(str, values))) < len(values):
+        raise ValueError(f"{shown(values)}, a value occurs twice")
+    return values
+
+
+def _bounds(values: list[float]) -> list[float]:
+    if len(values) > 2:
+        raise ValueError(f"{shown(values)}, expected two numbers, the lower and the upper bound")
+    if len(values) > 1 and not 0 < values[0] < values[1]:
+        raise ValueError(f"{shown(values)}, expected a lower bound above 0 and then a higher one")
+    return values
+
+
+def _share_of_gpu(gpus: float) -> float:
+    TaskResources(gpus=gpus)
+    return gpus
+
+
+def _not_zero(split: float) -> float:
+    if split == 0:
+        raise ValueError("0, but trials are compared on validation rows")
+    return split
+
+
+Choices = Annotated[
+    list[Any], BeforeValidator(_as_list), Field(min_length=1), AfterValidator(_choices)
+]
+Bounds = Annotated[
+    list[float], BeforeValidator(_as_list), Field(min_length=1), AfterValidator(_bounds)
+]
+
+
+class SearchConfig(JsonObject):
+    """The flat config of a search. A single value of a parameter is a fixed one."""
+
+    dropout: Choices
+    num_residuals_per_block: Choices
+    num_blocks: Choices
+    batch_size: Choices
+    lr: Bounds
+    weight_decay: Bounds
+    gamma: Bounds
+    gender_or_age: Annotated[Literal["gender", "age"], BeforeValidator(_lower)] = "age"
+    num_classes: WholeNumber = 101
+    criterion: str | dict[str, Any] = "cse"
+    dataset: str = "imdb_wiki"
+    data_dir: PathText = "data/"
+    validation_split: Annotated[float, AfterValidator(_not_zero)] = 0.1
+    validation_by: str = COMPONENTS["data_loader"]["AgeDataLoader"].default("validation_by")
+    limit_data: WholeNumber | None = None
+    amp: bool = True
+    add_residual: bool = True
+    add_IC: bool = True
+    num_samples: PositiveNumber = 10
+    max_num_epochs: PositiveNumber = 10
+    cpus: PositiveNumber = 1
+    gpus_per_trial: Annotated[float, AfterValidator(_share_of_gpu)] | None = None
+    scheduler: Annotated[Literal["asha", "fifo"], BeforeValidator(_lower)] = "asha"
+    search_alg: Annotated[Literal["random", "optuna"], BeforeValidator(_lower)] = "random"
+    seed: WholeNumber = 42
+    name: str = "ResMLP"
+    save_dir: PathText = "saved/"
 
 
 @dataclass(frozen=True)
@@ -104,80 +151,16 @@ def read_search(config: Config) -> Search:
     Raises:
         ConfigError: names every problem.
     """
-    completed = {key: default for key, (_, default) in SETTINGS.items()} | copy.deepcopy(config)
+    fields = SearchConfig.model_fields
+    defaults = {key: field.default for key, field in fields.items() if key not in PARAMETERS}
+    completed = {**defaults, **copy.deepcopy(config)}
     expand_paths(completed, PATH_KEYS)
-    for name in PARAMETERS:
-        if name in completed and not isinstance(completed[name], list):
-            completed[name] = [completed[name]]  # a single value is a fixed one
-    problems = _flat_problems(completed)
-    if not problems:
-        search = Search(completed, _base(completed))
-        problems = _training_problems(search)
-    if problems:
-        head = f"config of the search: {len(problems)} problems"
-        one_line = f"config of the search: {problems[0]}"
-        raise ConfigError(one_line if len(problems) == 1 else "\n  ".join([head, *problems]))
+    completed |= {name: _as_list(completed[name]) for name in PARAMETERS if name in completed}
+    read_object(SearchConfig, completed, "config of the search")
+    search = Search(completed, _base(completed))
+    if problems := _training_problems(search):
+        raise refusal("config of the search", problems)
     return search
-
-
-def _flat_problems(config: Config) -> list[str]:
-    known = {**PARAMETERS, **SETTINGS}
-    problems = [
-        f"{cut(key)}: unknown key, {nearest(key, known)}" for key in config if key not in known
-    ]
-    problems += [f"{name}: missing" for name in PARAMETERS if name not in config]
-    problems += [
-        f"{key}: {shown(config[key])}, expected {type_name(kind)}"
-        for key, (kind, _) in SETTINGS.items()
-        if not fits(config[key], kind)
-    ]
-    problems += [
-        f"{key}: {shown(value)}, expected {MOST} or less"
-        for key, value in config.items()
-        if type(value) is int and value > MOST
-    ]
-    problems += path_problems(config, PATH_KEYS)
-    problems += [
-        problem
-        for name in PARAMETERS
-        if name in config
-        for problem in _values_problems(name, config[name])
-    ]
-    return problems or _value_problems(config)
-
-
-def _values_problems(name: str, values: list[Any]) -> Iterator[str]:
-    if not values:
-        yield f"{name}: an empty list, expected at least one value"
-    elif name in BOUNDS and len(values) > 1:
-        if len(values) != 2 or not all(fits(value, float) for value in values):
-            yield f"{name}: {shown(values)}, expected two numbers, the lower and the upper bound"
-        elif not 0 < values[0] < values[1]:
-            yield f"{name}: {shown(values)}, expected a lower bound above 0 and then a higher one"
-    elif len(set(map(str, values))) < len(values):
-        yield f"{name}: {shown(values)}, a value occurs twice"
-
-
-def _value_problems(config: Config) -> list[str]:
-    problems = [
-        f"{key}: {shown(config[key])}, expected 1 or more"
-        for key in ("num_samples", "max_num_epochs")
-        if config[key] < 1
-    ]
-    for key, known in (
-        ("gender_or_age", tuple(LOADERS)),
-        ("scheduler", SCHEDULERS),
-        ("search_alg", SEARCH_ALGS),
-    ):
-        if config[key].lower() not in known:
-            problems.append(f"{key}: {shown(config[key])}, expected {' or '.join(known)}")
-    if not config["validation_split"]:
-        problems.append("validation_split: 0, but trials are compared on validation rows")
-    try:
-        TaskResources(config["cpus"], config["gpus_per_trial"])
-    except UserError as error:
-        problems.append(str(error).replace("gpus ", "gpus_per_trial "))
-    return problems
 
 
 def _base(config: Config) -> Config:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from utils.errors import ConfigError
-from utils.schema import nearest
+from utils.problems import nearest
 
 TASKS = ("gender", "age8", "age101")
 PROTOCOLS = {

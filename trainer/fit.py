@@ -20,8 +20,8 @@ from model import loss
 from model import model as arch
 from model.metric import Metric
 from model.shapes import expected_weights
+from trainer.components import build_lr_scheduler, build_optimizer, known_metrics
 from trainer.inputs import NO_INPUTS, SharedInputs
-from trainer.parts import build_lr_scheduler, build_optimizer, known_metrics
 from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
@@ -227,7 +227,7 @@ def _describe(config: ConfigParser, train: BaseDataLoader, valid: BaseDataLoader
     num_valid = 0 if valid is None else valid.n_samples
     line = f"Data: {title}, {train.n_samples:,} to train on, {num_valid:,} to validate"
     if valid is not None:
-        line += f" (split by {arguments.get('validation_by', 'image')})"
+        line += f" (split by {train.split.by})"
     if arguments.get("test_cross_val") is not None:
         line += f", fold {arguments['test_cross_val']} held out"
     return line

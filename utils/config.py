@@ -21,8 +21,9 @@ from utils.log import get_logger
 from utils.options import Config, CustomArg, set_by_path
 from utils.original import from_original
 from utils.paths import expand_paths, user_path
+from utils.problems import refusal
 from utils.run_folders import claim_folder, claim_named_folder, discard, remove_killed_runs
-from utils.schema import DEFAULTS, TRAINER_DEFAULTS
+from utils.schema import with_defaults
 
 Check = Callable[[Config], list[str]]
 
@@ -60,16 +61,14 @@ class ConfigParser:
             if value is not None:
                 set_by_path(changed, path, copy.deepcopy(value))
         expand_paths(changed)
-        self._config = _with_defaults(changed)
+        self._config = with_defaults(changed)
         self.resume = None if resume is None else user_path(resume, "-r")
         self._run_id = run_id
         self._held: Held | None = None
         self.folder = folder
         problems = [] if check is None else check(self.config)
-        if len(problems) == 1:
-            raise ConfigError(f"config: {problems[0]}")
         if problems:
-            raise ConfigError("\n  ".join([f"config: {len(problems)} problems", *problems]))
+            raise refusal("config", problems)
 
     @classmethod
     def from_args(
@@ -219,11 +218,3 @@ class ConfigParser:
     @property
     def _logs_dir(self) -> Path:
         return self._root / "log" / self._name
-
-
-def _with_defaults(config: Config) -> Config:
-    filled = {**DEFAULTS, **config}
-    trainer = filled.get("trainer")
-    if isinstance(trainer, dict):
-        filled["trainer"] = {**TRAINER_DEFAULTS, **trainer}
-    return filled

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from utils.errors import ConfigError
 from utils.files import MAX_DEPTH, RefusedJsonError, parse_json, read_json
 from utils.paths import user_path
-from utils.schema import nearest
+from utils.problems import nearest
 from utils.text import cut
 
 TASKS_PATH = Path(__file__).parent.parent / "configs" / "tasks.json"

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from utils.errors import PathError
 
@@ -56,6 +58,16 @@ def path_problem(path: object) -> str | None:
     return None
 
 
+def _checked(text: str) -> str:
+    if problem := path_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+PathText = Annotated[str, AfterValidator(_checked)]
+"""A path in a JSON object, for pydantic."""
+
+
 def expand_paths(config: dict[str, Any], keys: Iterable[str] = CONFIG_PATHS) -> None:
     """Replace `~` in the values of a config that are paths; what is no path stays as it is.
 
@@ -71,19 +83,3 @@ def expand_paths(config: dict[str, Any], keys: Iterable[str] = CONFIG_PATHS) -> 
         value = place.get(last) if isinstance(place, dict) else None
         if isinstance(value, str) and path_problem(value) is None:
             place[last] = os.path.expanduser(value)  # noqa: PTH111 - as above
-
-
-def path_problems(config: dict[str, Any], keys: Iterable[str] = CONFIG_PATHS) -> list[str]:
-    """List the paths of a config that no file can have, one line each.
-
-    >>> path_problems({"checkpoint": None, "trainer": {"save_dir": ""}})
-    ['trainer.save_dir: is empty, expected a path']
-    """
-    found = []
-    for key in keys:
-        value: Any = config
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        problem = path_problem(value) if isinstance(value, str) else None
-        found += [f"{key}: {problem}"] if problem else []
-    return found

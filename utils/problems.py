@@ -35,6 +35,9 @@ from utils.text import cut, shown
 MOST = 2**63 - 1
 """Of whole numbers: what torch and numpy can take."""
 
+UNKNOWN_KEY = "unknown key"
+"""What the text of a problem begins with where only the key is wrong."""
+
 TYPE_NAMES: dict[Any, str] = {
     str: "a string",
     bool: "true or false",
@@ -51,8 +54,12 @@ BOUNDS = {
     "greater_than": "more than {gt}",
     "less_than_equal": "{le} or less",
     "less_than": "less than {lt}",
+    "too_short": "at least {min_length}",
+    "too_long": "at most {max_length}",
 }
 """What is expected, by pydantic's name of the mistake."""
+
+LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length")
 
 
 class JsonObject(BaseModel):
@@ -173,7 +180,8 @@ def type_name(expected: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f'"{choice}"' for choice in arguments)
     if origin in (tuple, list):
-        return f"a list [{', '.join(map(type_name, arguments))}]"
+        inner = ", ".join(filter(None, map(type_name, arguments)))
+        return f"a list [{inner}]" if inner else "a list"
     is_object = isinstance(expected, type) and issubclass(expected, BaseModel)
     return TYPE_NAMES.get(dict if is_object else origin or expected, "")
 
@@ -231,11 +239,12 @@ def _explain(details: dict[str, Any], expected: Any, parent: Any, value: Any) ->
     if kind == "missing" and value is None:
         return "missing"
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"unknown key, {nearest(str(details['loc'][-1]), _fields(parent))}"
+        return f"{UNKNOWN_KEY}, {nearest(str(details['loc'][-1]), _fields(parent))}"
     if kind == "value_error":
         return str(context["error"])
     if kind in BOUNDS:
-        return f"{got}, expected {BOUNDS[kind].format(**context)}"
+        limits = {key: int(n) if n == int(n) else n for key, n in context.items() if key in LIMITS}
+        return f"{got}, expected {BOUNDS[kind].format(**limits)}"
     if kind == "finite_number":
         return f"{got} is not finite, expected a number"
     return f"{got}, expected {type_name(expected) or details['msg']}"

@@ -1,23 +1,105 @@
-"""Checks a whole config before any work, and gathers every problem for one message.
+"""What the config of a training or cross-validation holds: keys, types, ranges and defaults.
 
-The parts that a config names ("type" and "args") are looked up among callables given by the caller,
-and their arguments are checked against the callables' own signatures and annotations, so that this
-module knows neither torch nor the networks.
+The components that a config names ("type" and "args") are looked up among callables given by the
+caller. Their arguments are checked against the callables' own signatures and annotations, so that
+this module knows neither torch nor the networks.
 """
 
-import difflib
 import inspect
-import math
-import sys
+import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
 
-from utils.text import cut, shown
+from pydantic import AfterValidator, Field, Strict, create_model
+
+from utils.labels import NUM_FOLDS
+from utils.paths import PathText, path_problem
+from utils.problems import MOST, JsonObject, Problem, problems_in
+from utils.text import shown
+
+MAX_NAME_BYTES = 255
+"""Of the name of a folder, on all usual file systems."""
+
+SECTIONS = ("arch", "data_loader", "optimizer", "lr_scheduler", "loss")
+"""The keys whose values name a component."""
+
+REFUSED_LOSSES = {
+    "mse": "squared error compares numbers with numbers, the network gives one logit a class",
+    "nll_loss": "it expects log-probabilities, the network gives logits",
+}
 
 
-class Part(NamedTuple):
+def _folder_name(name: str) -> str:
+    problem = path_problem(f"./{name}") if name.strip() else "is empty"
+    is_plain = not set(name) & set("/\\") and name not in (".", "..")
+    if problem or not is_plain or len(os.fsencode(name)) > MAX_NAME_BYTES:
+        reason = f"; it {problem}" if problem else ""
+        raise ValueError(f"{shown(name)} names folders, so it must be a plain name{reason}")
+    return name
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    if len(set(map(str, values))) < len(values):
+        raise ValueError(f"{shown(values)}, one of them occurs twice")
+    return values
+
+
+def _folds(number: int) -> int:
+    if number > NUM_FOLDS:
+        raise ValueError(f"{number}, Adience has {NUM_FOLDS} folds")
+    return number
+
+
+WholeNumber = Annotated[int, Field(ge=-MOST, le=MOST)]
+NaturalNumber = Annotated[int, Field(ge=0, le=MOST)]
+PositiveNumber = Annotated[int, Field(ge=1, le=MOST)]
+
+
+class TrainerConfig(JsonObject):
+    """The section "trainer"."""
+
+    epochs: PositiveNumber
+    save_dir: PathText = "saved/"
+    save_period: NaturalNumber = 1
+    verbosity: Annotated[int, Field(ge=0, le=2)] = 2
+    monitor: str = "off"
+    early_stop: NaturalNumber = 0
+    tensorboard: bool = False
+
+
+class TrainingConfig(JsonObject):
+    """The config of a training or, with its last two keys, of a cross-validation."""
+
+    name: Annotated[str, AfterValidator(_folder_name)]
+    n_gpu: NaturalNumber = 1
+    amp: bool = False
+    checkpoint: PathText | None = None
+    seed: NaturalNumber = 42
+    arch: dict[str, Any]
+    data_loader: dict[str, Any]
+    optimizer: dict[str, Any]
+    loss: str | dict[str, Any]
+    metrics: Annotated[list[Any], AfterValidator(_each_once)]
+    lr_scheduler: dict[str, Any] | None = None
+    trainer: TrainerConfig
+    num_cross_val: Annotated[PositiveNumber, AfterValidator(_folds)] = NUM_FOLDS
+    seeds: Annotated[list[NaturalNumber], AfterValidator(_each_once)] = Field([0], min_length=1)
+
+
+FILLED_IN = ("n_gpu", "amp", "checkpoint", "seed", "lr_scheduler")
+"""Keys that every config has once it is read; the others belong to cross-validations."""
+
+
+class ComponentConfig(JsonObject):
+    """A section that names a component."""
+
+    type: Any
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class Component(NamedTuple):
     """A type that a section of a config may name.
 
     Attributes:
@@ -30,260 +112,92 @@ class Part(NamedTuple):
     given: frozenset[str] = frozenset()
     filled: frozenset[str] = frozenset()
 
-    def parameters(self) -> dict[str, inspect.Parameter]:
-        """List the parameters that a config may set."""
-        return {
-            name: parameter
-            for name, parameter in inspect.signature(self.make).parameters.items()
-            if name not in self.given and parameter.kind is not parameter.VAR_KEYWORD
-        }
+    def arguments(self) -> type[JsonObject]:
+        """Return what a config may set: the parameters, their types and which must be there."""
+        hints, fields = self._hints(), {}
+        for name, parameter in inspect.signature(self.make).parameters.items():
+            if name not in self.given and parameter.kind is not parameter.VAR_KEYWORD:
+                is_needed = parameter.default is parameter.empty and name not in self.filled
+                fields[name] = (_of_json(hints.get(name, Any)), ... if is_needed else None)
+        model: type[JsonObject] = create_model("Arguments", __base__=JsonObject, **fields)  # type: ignore[call-overload]
+        return model
 
-    def hints(self) -> dict[str, Any]:
-        """Give the annotations that can be read at run time."""
+    def default(self, name: str) -> Any:
+        """Return the value of a parameter that a config leaves out."""
+        return inspect.signature(self.make).parameters[name].default
+
+    def _hints(self) -> dict[str, Any]:
+        """Return the annotations that can be read at run time."""
         target = self.make.__init__ if inspect.isclass(self.make) else self.make
         try:
-            return typing.get_type_hints(target)
+            return typing.get_type_hints(target, include_extras=True)
         except (NameError, TypeError):  # written for a type checker only
             return {}
 
 
-Parts = Mapping[str, Part]
-
-TOP_LEVEL: dict[str, Any] = {
-    "name": str,
-    "n_gpu": int,
-    "amp": bool,
-    "checkpoint": str | None,
-    "seed": int,
-    "arch": dict,
-    "data_loader": dict,
-    "optimizer": dict,
-    "loss": str | dict,
-    "metrics": list,
-    "lr_scheduler": dict | None,
-    "trainer": dict,
-    "num_cross_val": int,
-    "seeds": list,
-}
-TRAINER: dict[str, Any] = {
-    "epochs": int,
-    "save_dir": str,
-    "save_period": int,
-    "verbosity": int,
-    "monitor": str,
-    "early_stop": int,
-    "tensorboard": bool,
-}
-DEFAULTS: dict[str, Any] = {
-    "n_gpu": 1,
-    "amp": False,
-    "checkpoint": None,
-    "seed": 42,
-    "lr_scheduler": None,
-}
-TRAINER_DEFAULTS: dict[str, Any] = {
-    "save_dir": "saved/",
-    "save_period": 1,
-    "verbosity": 2,
-    "monitor": "off",
-    "early_stop": 0,
-    "tensorboard": False,
-}
-LEAST: dict[str, int] = {
-    "n_gpu": 0,
-    "seed": 0,
-    "num_cross_val": 1,
-    "trainer.epochs": 1,
-    "trainer.save_period": 0,
-    "trainer.verbosity": 0,
-    "trainer.early_stop": 0,
-}
-MOST = 2**63 - 1
-"""Of whole numbers: what torch and numpy can take."""
-
-REQUIRED = ("name", "arch", "data_loader", "optimizer", "loss", "metrics", "trainer")
-REFUSED_LOSSES = {
-    "mse": "squared error compares numbers with numbers, the network gives one logit a class",
-    "nll_loss": "it expects log-probabilities, the network gives logits",
-}
+Components = Mapping[str, Component]
 
 
-UNKNOWN_KEY = "unknown key"
+def _of_json(annotation: Any) -> Any:
+    """Return the annotation for a value from JSON, which has lists for tuples."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(map(_of_json, inner))]  # noqa: UP007 - made at run time
+    if origin is Annotated:
+        return Annotated[(_of_json(inner[0]), *inner[1:])]
+    if origin is tuple:
+        return Annotated[tuple[tuple(map(_of_json, inner))], Strict(False)]  # type: ignore[misc]
+    return WholeNumber if annotation is int else annotation
 
 
-def find_problems(config: Mapping[str, Any], parts: Mapping[str, Parts]) -> list[str]:
-    """List what is wrong with keys, types and values, one line each.
+def find_problems(config: Any, components: Mapping[str, Components]) -> list[Problem]:
+    """List what is wrong with keys, types and values.
 
     Args:
         config: the whole config.
-        parts: for each section ("arch", "loss", ...) the types it may name.
+        components: for each section ("arch", "loss", ...), and "metrics", what it may name.
     """
-    problems = [f"{key}: missing" for key in REQUIRED if key not in config]
-    problems += _unknown_keys("", config, TOP_LEVEL)
-    problems += _wrong_values("", config, TOP_LEVEL)
-    trainer = config.get("trainer")
-    if isinstance(trainer, dict):
-        problems += _unknown_keys("trainer.", trainer, TRAINER)
-        problems += _wrong_values("trainer.", trainer, TRAINER)
-        if "epochs" not in trainer:
-            problems.append("trainer.epochs: missing")
-    for section in ("arch", "data_loader", "optimizer", "lr_scheduler", "loss"):
+    problems = problems_in(TrainingConfig, config)
+    for section in SECTIONS:
         content = config.get(section)
-        if isinstance(content, str):
-            content = {"type": content, "args": {}}
+        if isinstance(content, str) and section == "loss":
+            content = {"type": content}
         if isinstance(content, dict):
-            problems += _part_problems(section, content, parts[section])
-    if isinstance(config.get("metrics"), list):
-        problems += _list_problems(config["metrics"], parts["metrics"])
-    return problems
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Suggest the known word that looks most like `word`, or list all.
-
-    >>> nearest("epoch", ["epochs", "monitor"])
-    'did you mean epochs?'
-    >>> nearest("x", ["b", "a"])
-    'known are a, b'
-    """
-    known = sorted(known)
-    matches = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {matches[0]}?" if matches else f"known are {', '.join(known)}"
-
-
-def _unknown_keys(prefix: str, content: Mapping[str, Any], known: Iterable[str]) -> list[str]:
-    return [
-        f"{prefix}{cut(key)}: {UNKNOWN_KEY}, {nearest(key, known)}"
-        for key in content
-        if key not in known
-    ]
-
-
-def _wrong_values(
-    prefix: str, content: Mapping[str, Any], expected: Mapping[str, Any]
-) -> list[str]:
-    problems = []
-    for key, value in content.items():
-        path = prefix + key
-        if key in expected and not fits(value, expected[key]):
-            problems.append(f"{path}: {_show(value)}, expected {type_name(expected[key])}")
-        elif path in LEAST and value < LEAST[path]:
-            problems.append(f"{path}: {shown(value)}, expected {LEAST[path]} or more")
-        elif type(value) is int and abs(value) > MOST:
-            problems.append(f"{path}: {shown(value)}, expected {MOST} or less")
-    return problems
-
-
-def _part_problems(section: str, content: dict[str, Any], known: Parts) -> list[str]:
-    name, arguments = content.get("type"), content.get("args", {})
-    problems = _unknown_keys(f"{section}.", content, ("type", "args"))
-    if not isinstance(name, str):
-        return [*problems, f"{section}.type: {_show(name)}, expected one of {_names(known)}"]
-    if section == "loss" and name in REFUSED_LOSSES:
-        return [*problems, f"loss: {name} does not fit: {REFUSED_LOSSES[name]}; use cse"]
-    if name not in known:
-        return [*problems, f"{section}.type: unknown type {shown(name)}, known are {_names(known)}"]
-    if not isinstance(arguments, dict):
-        return [*problems, f"{section}.args: {_show(arguments)}, expected an object"]
-    return problems + _argument_problems(f"{section}.args.", arguments, known[name])
-
-
-def _argument_problems(prefix: str, arguments: dict[str, Any], part: Part) -> list[str]:
-    parameters = part.parameters()
-    problems = _unknown_keys(prefix, arguments, parameters)
-    hints = part.hints()
-    problems += _wrong_values(prefix, arguments, {k: hints[k] for k in parameters if k in hints})
-    problems += [
-        f"{prefix}{name}: missing"
-        for name, parameter in parameters.items()
-        if parameter.default is parameter.empty and name not in {*arguments, *part.filled}
-    ]
-    return problems
-
-
-def _list_problems(metrics: list[Any], known: Parts) -> list[str]:
-    return [
-        f"metrics: unknown metric {shown(name)}, known are {_names(known)}"
-        for name in metrics
+            problems += _component_problems(section, content, components[section])
+    metrics, known = config.get("metrics"), components["metrics"]
+    return problems + [
+        Problem("metrics", f"unknown metric {shown(name)}, known are {_names(known)}")
+        for name in (metrics if isinstance(metrics, list) else ())
         if not isinstance(name, str) or name not in known
-    ] + (["metrics: a metric is named twice"] if len(set(map(str, metrics))) < len(metrics) else [])
+    ]
 
 
-def _names(known: Iterable[str]) -> str:
+def _component_problems(section: str, content: dict[str, Any], known: Components) -> list[Problem]:
+    problems = problems_in(ComponentConfig, content, f"{section}.")
+    name, arguments = content.get("type"), content.get("args", {})
+    if "type" not in content:
+        return problems
+    if section == "loss" and name in list(REFUSED_LOSSES):
+        text = f"{name} does not fit: {REFUSED_LOSSES[name]}; use cse"
+        return [*problems, Problem("loss", text)]
+    if not isinstance(name, str) or name not in known:
+        text = f"unknown type {shown(name)}, known are {_names(known)}"
+        return [*problems, Problem(f"{section}.type", text)]
+    if isinstance(arguments, dict):
+        problems += problems_in(known[name].arguments(), arguments, f"{section}.args.")
+    return problems
+
+
+def _names(known: Components) -> str:
     return ", ".join(sorted(known))
 
 
-def fits(value: Any, expected: Any) -> bool:
-    """Tell whether a JSON value is of the expected type; numbers must be finite.
-
-    >>> fits(3, float), fits(True, int), fits(None, int | None), fits([0.9], tuple[float, float])
-    (True, False, True, False)
-    """
-    if isinstance(value, bool):
-        return any(option in (bool, Any) for option in _options(expected))
-    return any(_fits_one(value, option) for option in _options(expected))
-
-
-def _options(expected: Any) -> tuple[Any, ...]:
-    is_union = isinstance(expected, types.UnionType) or typing.get_origin(expected) is typing.Union
-    return typing.get_args(expected) if is_union else (expected,)
-
-
-def _fits_one(value: Any, option: Any) -> bool:
-    origin = typing.get_origin(option) or option
-    if origin is typing.Literal:
-        return value in typing.get_args(option)
-    if origin in (tuple, list):
-        return isinstance(value, list) and _items_fit(value, option)
-    if origin is float:
-        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    if origin in (str, int, dict, type(None)):
-        return isinstance(value, origin)
-    if origin is bool:
-        return False
-    return option is Any
-
-
-def _items_fit(values: list[Any], option: Any) -> bool:
-    expected = typing.get_args(option)
-    if not expected:
-        return True
-    if typing.get_origin(option) is list:
-        return all(fits(value, expected[0]) for value in values)
-    return len(values) == len(expected) and all(map(fits, values, expected))
-
-
-def type_name(expected: Any) -> str:
-    """Name a type as a JSON user would.
-
-    >>> type_name(int | None), type_name(tuple[float, float])
-    ('a whole number or null', 'a list [a number, a number]')
-    """
-    names = {
-        str: "a string",
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        dict: "an object",
-        list: "a list",
-        tuple: "a list",
-        type(None): "null",
-    }
-    known = []
-    for option in _options(expected):
-        origin = typing.get_origin(option) or option
-        if origin is typing.Literal:
-            known.append(" or ".join(f'"{choice}"' for choice in typing.get_args(option)))
-        elif origin in (tuple, list) and typing.get_args(option):
-            known.append(f"a list [{', '.join(map(type_name, typing.get_args(option)))}]")
-        elif origin in names and names[origin] not in known:
-            known.append(names[origin])
-    return " or ".join(known)
-
-
-def _show(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"{value} is not finite"
-    return f"{shown(value)} is {type(value).__name__}"
+def with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config with the keys that it leaves out, in the order of the schema's defaults."""
+    fields = TrainingConfig.model_fields
+    filled = {**{key: fields[key].default for key in FILLED_IN}, **config}
+    if isinstance(config.get("trainer"), dict):
+        fields = TrainerConfig.model_fields
+        defaults = {key: field.default for key, field in fields.items() if key != "epochs"}
+        filled["trainer"] = {**defaults, **config["trainer"]}
+    return filled

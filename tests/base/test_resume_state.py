@@ -9,8 +9,8 @@ from helpers import Config, read, run_dirs, train
 from resuming import RECIPES, interrupt, resumable, with_epochs
 
 from trainer.check import check
+from trainer.components import COMPONENTS
 from trainer.fit import prepare
-from trainer.parts import PARTS
 from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import ConfigParser
@@ -190,7 +190,7 @@ def test_what_a_plateau_counts_is_checked(small_config: MakeConfig, tmp_path: Pa
             train(config, tmp_path / "damaged.pth")
 
 
-@pytest.mark.parametrize("name", sorted(PARTS["optimizer"]))
+@pytest.mark.parametrize("name", sorted(COMPONENTS["optimizer"]))
 def test_the_state_of_every_optimizer_is_taken(name: str, small_config: MakeConfig) -> None:
     optimizer = {"type": name, "args": {"lr": 0.001}}
     config, path = ended(small_config, optimizer=optimizer, lr_scheduler=None)

@@ -496,11 +496,11 @@ def test_people_are_numbered_and_unknown_ones_are_all_different() -> None:
 SUBJECTS = np.repeat(np.arange(50), np.arange(50) % 7 + 1)  # 1 to 7 images a person
 NUM_ROWS = len(SUBJECTS)
 SPLITS = [
-    Split(0.1),
+    Split(0.1, "image"),
     Split(0.5, "image", 0),
-    Split(17),
-    Split(1),
-    Split(NUM_ROWS - 1),
+    Split(17, "image"),
+    Split(1, "image"),
+    Split(NUM_ROWS - 1, "image"),
     Split(0.1, "subject"),
     Split(0.5, "subject", 3),
     Split(30, "subject"),
@@ -521,7 +521,7 @@ def test_a_split_is_disjoint_and_complete_and_ascending(split: Split) -> None:
     [(0.1, NUM_ROWS // 10), (0.5, NUM_ROWS // 2), (17, 17), (1, 1), (0, 0), (0.0, 0)],
 )
 def test_a_split_by_image_takes_a_fraction_or_a_count(wanted: float, expected: int) -> None:
-    training, validation = Split(wanted).rows(NUM_ROWS, None)
+    training, validation = Split(wanted, "image").rows(NUM_ROWS, None)
     assert (len(training), len(validation)) == (NUM_ROWS - expected, expected)
 
 
@@ -537,7 +537,7 @@ def test_a_split_by_subject_has_nobody_on_both_sides_and_about_the_size_asked_fo
 
 
 def test_a_split_by_image_puts_people_on_both_sides() -> None:
-    training, validation = Split(0.3).rows(NUM_ROWS, SUBJECTS)
+    training, validation = Split(0.3, "image").rows(NUM_ROWS, SUBJECTS)
     assert set(SUBJECTS[training]) & set(SUBJECTS[validation])
 
 
@@ -555,7 +555,7 @@ def test_every_row_is_chosen_by_some_seed(by: str) -> None:
     assert chosen == set(range(NUM_ROWS))
 
 
-@pytest.mark.parametrize("split", [Split(0.1), Split(0.1, "subject")])
+@pytest.mark.parametrize("split", [Split(0.1, "image"), Split(0.1, "subject")])
 def test_a_split_neither_touches_nor_sees_global_random_state(split: Split) -> None:
     def seed_all(seed: int) -> None:
         random.seed(seed)
@@ -577,7 +577,12 @@ def test_a_split_neither_touches_nor_sees_global_random_state(split: Split) -> N
 
 @pytest.mark.parametrize(
     "split",
-    [Split(0.0001), Split(NUM_ROWS), Split(NUM_ROWS + 1), Split(NUM_ROWS, "subject")],
+    [
+        Split(0.0001, "image"),
+        Split(NUM_ROWS, "image"),
+        Split(NUM_ROWS + 1, "image"),
+        Split(NUM_ROWS, "subject"),
+    ],
 )
 def test_a_split_that_leaves_one_side_empty_is_refused(split: Split) -> None:
     with pytest.raises(DataError, match="both must be at least 1"):

@@ -136,7 +136,7 @@ BAD: dict[str, tuple[str, Arguments, str]] = {
             *("-c", b.config),
             *set_options(f"{LOADER}.dataset=Adience", f"{LOADER}.test_cross_val=5"),
         ],
-        "0 to 4",
+        "test_cross_val: 5, expected 4 or less",
     ),
     "fold of a set without folds": (
         "train.py",
@@ -277,7 +277,7 @@ BAD: dict[str, tuple[str, Arguments, str]] = {
             *("-r", b.best, "--split", "test"),
             *set_options(f"{LOADER}.dataset=Adience", f"{LOADER}.test_cross_val=7"),
         ],
-        "0 to 4",
+        "test_cross_val: 7, expected 4 or less",
     ),
     "test of another network": (
         "test.py",

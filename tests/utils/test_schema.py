@@ -1,106 +1,8 @@
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
-from utils.schema import Part, find_problems, fits, nearest, type_name
-
-HUGE = 10**400
-FITS: list[tuple[Any, Any]] = [
-    ("a", str),
-    ("", str),
-    (3, int),
-    (-3, int),
-    (3, float),
-    (3.5, float),
-    (True, bool),
-    (False, bool | None),
-    (None, int | None),
-    (None, str | None),
-    ("a", str | dict),
-    ({}, str | dict),
-    ([], list),
-    ([1, "a"], list),
-    ([0.9, 0.99], tuple[float, float]),
-    ([None, 1], tuple[float | None, float]),
-    ([1, 2.5], float | list[float]),
-    ([], list[float]),
-    (2.5, float | list[float]),
-    ("cos", Literal["cos", "linear"]),
-    ("anything", Any),
-    (True, Any),
-    (1e308, float),
-]
-UNFITS: list[tuple[Any, Any]] = [
-    (3, str),
-    (None, str),
-    ("3", int),
-    (3.0, int),
-    (True, int),
-    (False, float),
-    (True, int | None),
-    ("0.1", float),
-    (None, float),
-    (float("nan"), float),
-    (float("inf"), float),
-    (-float("inf"), float | None),
-    (HUGE, float),
-    (1, bool),
-    ("true", bool),
-    ([], dict),
-    ({}, list),
-    ("ab", list),
-    ([0.9], tuple[float, float]),
-    ([0.9, 0.99, 0.999], tuple[float, float]),
-    (["a", "b"], tuple[float, float]),
-    ([0.9, float("nan")], tuple[float, float]),
-    ([True, False], tuple[float, float]),
-    ([1, "a"], list[float]),
-    ("tan", Literal["cos", "linear"]),
-    (["cos"], Literal["cos", "linear"]),
-]
-
-
-@pytest.mark.parametrize(("value", "expected"), FITS)
-def test_a_value_of_the_type_fits(value: Any, expected: Any) -> None:
-    assert fits(value, expected)
-
-
-@pytest.mark.parametrize(("value", "expected"), UNFITS)
-def test_a_value_of_another_type_does_not_fit(value: Any, expected: Any) -> None:
-    assert not fits(value, expected)
-
-
-@pytest.mark.parametrize(
-    ("expected", "name"),
-    [
-        (str, "a string"),
-        (bool, "true or false"),
-        (int, "a whole number"),
-        (float, "a number"),
-        (dict, "an object"),
-        (list, "a list"),
-        (str | dict | None, "a string or an object or null"),
-        (tuple[float, int], "a list [a number, a whole number]"),
-        (float | list[float], "a number or a list [a number]"),
-        (Literal["cos", "linear"], '"cos" or "linear"'),
-    ],
-)
-def test_a_type_is_named_as_a_json_user_would(expected: Any, name: str) -> None:
-    assert type_name(expected) == name
-
-
-@pytest.mark.parametrize(
-    ("word", "known", "answer"),
-    [
-        ("epoch", ["epochs", "monitor"], "did you mean epochs?"),
-        ("batchsize", ["batch_size", "data_dir"], "did you mean batch_size?"),
-        ("x", ["b", "a"], "known are a, b"),
-    ],
-)
-def test_an_unknown_word_gets_the_nearest_known_one_or_all(
-    word: str, known: list[str], answer: str
-) -> None:
-    assert nearest(word, known) == answer
+from utils.schema import Component, find_problems
 
 
 class Net:
@@ -112,13 +14,13 @@ def loss_of(output: float, target: float, smoothing: float = 0.0) -> float:
     return output + target + smoothing
 
 
-PARTS = {
-    "arch": {"Net": Part(Net)},
-    "data_loader": {"Net": Part(Net)},
-    "optimizer": {"Net": Part(Net)},
-    "lr_scheduler": {"Net": Part(Net, filled=frozenset({"width"}))},
-    "loss": {"loss_of": Part(loss_of, given=frozenset({"output", "target"}))},
-    "metrics": {"hits": Part(loss_of), "errors": Part(loss_of)},
+COMPONENTS = {
+    "arch": {"Net": Component(Net)},
+    "data_loader": {"Net": Component(Net)},
+    "optimizer": {"Net": Component(Net)},
+    "lr_scheduler": {"Net": Component(Net, filled=frozenset({"width"}))},
+    "loss": {"loss_of": Component(loss_of, given=frozenset({"output", "target"}))},
+    "metrics": {"hits": Component(loss_of), "errors": Component(loss_of)},
 }
 
 
@@ -134,8 +36,12 @@ def good_config() -> dict[str, Any]:
     }
 
 
+def lines(config: dict[str, Any]) -> list[str]:
+    return [str(problem) for problem in find_problems(config, COMPONENTS)]
+
+
 def test_a_good_config_has_no_problems() -> None:
-    assert find_problems(good_config(), PARTS) == []
+    assert find_problems(good_config(), COMPONENTS) == []
     config = good_config() | {
         "loss": {"type": "loss_of", "args": {"smoothing": 0.1}},
         "lr_scheduler": {"type": "Net"},
@@ -143,7 +49,7 @@ def test_a_good_config_has_no_problems() -> None:
         "num_cross_val": 5,
         "metrics": [],
     }
-    assert find_problems(config, PARTS) == []
+    assert find_problems(config, COMPONENTS) == []
 
 
 MISSING = object()
@@ -152,37 +58,37 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("name", MISSING, "name: missing"),
     ("trainer", MISSING, "trainer: missing"),
     ("trainer.epochs", MISSING, "trainer.epochs: missing"),
-    ("name", 3, "name: 3 is int, expected a string"),
+    ("name", 3, "name: 3, expected a string"),
     ("nmae", "a", "nmae: unknown key, did you mean name?"),
     ("trainer.epoch", 3, "trainer.epoch: unknown key, did you mean epochs?"),
     ("trainer.epochs", 0, "trainer.epochs: 0, expected 1 or more"),
-    ("trainer.epochs", "3", "trainer.epochs: '3' is str, expected a whole number"),
+    ("trainer.epochs", "3", "trainer.epochs: '3', expected a whole number"),
     ("trainer.epochs", None, "trainer.epochs: null, expected a whole number"),
     ("trainer.early_stop", -1, "trainer.early_stop: -1, expected 0 or more"),
-    ("trainer", [], "trainer: [] is list, expected an object"),
+    ("trainer", [], "trainer: [], expected an object"),
     ("seed", -1, "seed: -1, expected 0 or more"),
     ("seed", 2**63, f"seed: {2**63}, expected {2**63 - 1} or less"),
-    ("seed", 1.5, "seed: 1.5 is float, expected a whole number"),
-    ("n_gpu", True, "n_gpu: True is bool, expected a whole number"),
-    ("amp", 1, "amp: 1 is int, expected true or false"),
-    ("metrics", "hits", "metrics: 'hits' is str, expected a list"),
+    ("seed", 1.5, "seed: 1.5, expected a whole number"),
+    ("n_gpu", True, "n_gpu: True, expected a whole number"),
+    ("amp", 1, "amp: 1, expected true or false"),
+    ("metrics", "hits", "metrics: 'hits', expected a list"),
     ("metrics", ["hit"], "metrics: unknown metric 'hit', known are errors, hits"),
     ("metrics", [["hits"]], "metrics: unknown metric ['hits'], known are errors, hits"),
     ("metrics", [{}], "metrics: unknown metric {}, known are errors, hits"),
-    ("metrics", ["hits", "hits"], "metrics: a metric is named twice"),
+    ("metrics", ["hits", "hits"], "metrics: ['hits', 'hits'], one of them occurs twice"),
     ("arch", None, "arch: null, expected an object"),
-    ("arch", {}, "arch.type: null, expected one of Net"),
-    ("arch.type", ["Net"], "arch.type: ['Net'] is list, expected one of Net"),
+    ("arch", {}, "arch.type: missing"),
+    ("arch.type", ["Net"], "arch.type: unknown type ['Net'], known are Net"),
     ("arch.type", "Nets", "arch.type: unknown type 'Nets', known are Net"),
     ("arch.arg", {}, "arch.arg: unknown key, did you mean args?"),
     ("arch.args", None, "arch.args: null, expected an object"),
     ("arch.args", {}, "arch.args.width: missing"),
-    ("arch.args.width", 3.5, "arch.args.width: 3.5 is float, expected a whole number"),
+    ("arch.args.width", 3.5, "arch.args.width: 3.5, expected a whole number"),
     ("arch.args.rat", 0.1, "arch.args.rat: unknown key, did you mean rate?"),
     ("arch.args.rate", float("inf"), "arch.args.rate: inf is not finite, expected a number"),
-    ("loss", 3, "loss: 3 is int, expected a string or an object"),
+    ("loss", 3, "loss: 3, expected a string or an object"),
     ("loss", "los", "loss.type: unknown type 'los', known are loss_of"),
-    ("loss", {"type": []}, "loss.type: [] is list, expected one of loss_of"),
+    ("loss", {"type": []}, "loss.type: unknown type [], known are loss_of"),
     (
         "loss",
         {"type": "loss_of", "args": {"target": 1}},
@@ -203,7 +109,7 @@ def test_one_mistake_is_one_problem_that_names_its_place(
     place[last] = value
     if value is MISSING:
         del place[last]
-    assert find_problems(config, PARTS) == [problem]
+    assert lines(config) == [problem]
 
 
 @pytest.mark.parametrize(
@@ -211,9 +117,9 @@ def test_one_mistake_is_one_problem_that_names_its_place(
 )
 def test_losses_that_do_not_fit_logits_are_refused_with_the_reason(name: str, reason: str) -> None:
     for loss in (name, {"type": name, "args": {}}):
-        (problem,) = find_problems(good_config() | {"loss": loss}, PARTS)
-        assert reason in problem
-        assert problem.endswith("use cse")
+        (problem,) = find_problems(good_config() | {"loss": loss}, COMPONENTS)
+        assert reason in problem.text
+        assert problem.text.endswith("use cse")
 
 
 def test_all_mistakes_are_found_at_once() -> None:
@@ -221,4 +127,4 @@ def test_all_mistakes_are_found_at_once() -> None:
     del config["name"]
     config["trainer"] = {"epochs": -1, "save_dir": None}
     config["arch"] = {"type": "Net", "args": {"width": "wide", "depth": 3}}
-    assert len(find_problems(config, PARTS)) == 9
+    assert len(find_problems(config, COMPONENTS)) == 9

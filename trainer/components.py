@@ -1,4 +1,4 @@
-"""The parts that a config may name, and how optimizer and schedule are made of them."""
+"""The components that a config may name, and how optimizer and schedule are made of them."""
 
 import inspect
 import warnings
@@ -13,7 +13,7 @@ from data_loader.data_loaders import AgeDataLoader, GenderDataLoader
 from model import loss, metric
 from model import model as arch
 from model.metric import Metric
-from utils.schema import Part, Parts
+from utils.schema import Component, Components
 
 NEED_FUNCTIONS = {"LambdaLR", "MultiplicativeLR", "ChainedScheduler", "SequentialLR"}
 """Schedules whose arguments JSON cannot hold."""
@@ -24,9 +24,9 @@ def known_metrics() -> dict[str, Metric]:
     return {name: value for name, value in vars(metric).items() if isinstance(value, Metric)}
 
 
-def _optimizers() -> Parts:
+def _optimizers() -> Components:
     return {
-        name: Part(value, given=frozenset({"params"}))
+        name: Component(value, given=frozenset({"params"}))
         for name, value in vars(torch.optim).items()
         if inspect.isclass(value)
         and issubclass(value, Optimizer)
@@ -35,9 +35,9 @@ def _optimizers() -> Parts:
     }
 
 
-def _schedulers() -> Parts:
+def _schedulers() -> Components:
     return {
-        name: Part(
+        name: Component(
             value,
             given=frozenset({"optimizer"}),
             filled=frozenset({"max_lr", "T_max", "total_steps"}),
@@ -52,16 +52,16 @@ def _schedulers() -> Parts:
 
 
 LOADERS = (GenderDataLoader, AgeDataLoader)
-PARTS: dict[str, Parts] = {
-    "arch": {"ResMLP": Part(arch.ResMLP)},
+COMPONENTS: dict[str, Components] = {
+    "arch": {"ResMLP": Component(arch.ResMLP)},
     "data_loader": {
-        loader.__name__: Part(loader, given=frozenset({"training", "seed", "source"}))
+        loader.__name__: Component(loader, given=frozenset({"training", "seed", "source"}))
         for loader in LOADERS
     },
     "optimizer": _optimizers(),
     "lr_scheduler": _schedulers(),
-    "loss": {"cse": Part(loss.cse, given=frozenset({"output", "target", "reduction"}))},
-    "metrics": {name: Part(value) for name, value in known_metrics().items()},
+    "loss": {"cse": Component(loss.cse, given=frozenset({"output", "target", "reduction"}))},
+    "metrics": {name: Component(value) for name, value in known_metrics().items()},
 }
 
 

@@ -8,8 +8,8 @@ from conftest import MakeConfig
 from helpers import TINY, one_cycle, train
 
 from trainer.check import check
+from trainer.components import COMPONENTS
 from trainer.fit import prepare
-from trainer.parts import PARTS
 from utils.config import ConfigParser
 from utils.errors import ConfigError
 
@@ -117,7 +117,7 @@ def test_one_cycle_whose_peak_is_its_first_step_trains(small_config: MakeConfig)
 # --- every part that a config may name ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(PARTS["optimizer"]))
+@pytest.mark.parametrize("name", sorted(COMPONENTS["optimizer"]))
 def test_every_optimizer_that_the_check_accepts_trains_and_resumes(
     name: str, small_config: MakeConfig
 ) -> None:
@@ -134,7 +134,7 @@ def test_every_optimizer_that_the_check_accepts_trains_and_resumes(
     assert resumed.logs == whole.logs[1:]
 
 
-@pytest.mark.parametrize("name", sorted(PARTS["lr_scheduler"]))
+@pytest.mark.parametrize("name", sorted(COMPONENTS["lr_scheduler"]))
 def test_every_schedule_that_the_check_accepts_trains_and_resumes(
     name: str, small_config: MakeConfig
 ) -> None:
