@@ -19,10 +19,12 @@ from studies.protocols import PROTOCOLS
 from studies.published import FIGURES
 from studies.results import Result, Run, read_results
 from studies.sums import Layout, columns_of, evaluate, subject_codes
+from trainer.components import COMPONENTS
 from utils.errors import UserError
 from utils.labels import ages_to_classes
 
 Summary = dict[str, Any]
+LOADER = COMPONENTS["data_loader"]["AgeDataLoader"]
 Runs = list[Scores]
 
 HEADLINE = {
@@ -236,7 +238,7 @@ def _data(result: Result, runs: Runs) -> Summary:
     dataset, data_dir = str(settings.get("dataset", "")), settings.get("data_dir")
     return {
         "dataset": dataset,
-        "validation_by": settings.get("validation_by", "image"),
+        "validation_by": settings.get("validation_by", LOADER.default("validation_by")),
         "faces": len(first),
         "subjects": len(np.unique(names)),
         "faces_of_unknown": int((~known).sum()),
