@@ -1,8 +1,7 @@
-"""The encoding of the face server: jsonpickle's text for numpy arrays, as plain JSON.
+"""Writes what a face server is sent and answers: jsonpickle's text for numpy arrays, as plain JSON.
 
-The server writes faces with jsonpickle, which spells an array as the call that rebuilds it and an
-object it met before as a number. Here that grammar is written out by hand, so that nothing that
-arrives from the network can name code to run.
+jsonpickle spells an array as the call that rebuilds it and an object that it met before as a
+number. `faces.wire_grammar` reads the same, without anything that could name code to run.
 """
 
 import base64
@@ -21,14 +20,7 @@ MODEL_KEY = "model"
 IMAGE_KEY = "image"
 FACE_FIELDS = ("bbox", "det_score", "landmark", "normed_embedding")
 
-REDUCE, FUNCTION, TYPE, OBJECT = "py/reduce", "py/function", "py/type", "py/object"
-TUPLE, BYTES, REFERENCE = "py/tuple", "py/b64", "py/id"
-RECONSTRUCT = "numpy.core.multiarray._reconstruct"
-SCALAR = "numpy.core.multiarray.scalar"
-ARRAY_TYPE, DTYPE_TYPE = "numpy.ndarray", "numpy.dtype"
-DTYPE_STATE = (3, "<", None, None, None, -1, -1, 0)
-EMPTY_ARRAY = {TUPLE: [{TYPE: ARRAY_TYPE}, {TUPLE: [0]}, {BYTES: "Yg=="}]}
-"""What an array is rebuilt from: its type, shape (0,) and the type code b"b"."""
+BYTES = "py/b64"
 
 # Base64 has nothing that JSON escapes, so that a request is two fixed ends around it.
 _REQUEST_START, _REQUEST_END = (
@@ -97,14 +89,28 @@ class _Encoder:
         dtype = self._dtype(name)
         content = {BYTES: base64.b64encode(array.astype(f"<{name}").tobytes()).decode()}
         if array.ndim == 0:
-            return {REDUCE: [{FUNCTION: SCALAR}, {TUPLE: [dtype, content]}]}
-        state = {TUPLE: [1, {TUPLE: list(array.shape)}, dtype, False, content]}
-        return {REDUCE: [{FUNCTION: RECONSTRUCT}, EMPTY_ARRAY, state]}
+            return _reduced(_SCALAR, _tuple(dtype, content))
+        state = _tuple(1, _tuple(*array.shape), dtype, False, content)
+        return _reduced(_RECONSTRUCT, _EMPTY_ARRAY, state)
 
     def _dtype(self, name: str) -> dict[str, Any]:
         if name in self._dtype_numbers:
-            return {REFERENCE: self._dtype_numbers[name]}
+            return {"py/id": self._dtype_numbers[name]}
         self._dtype_numbers[name] = self._num_objects
         self._num_objects += 1
-        arguments = {TUPLE: [name, False, True]}
-        return {REDUCE: [{TYPE: DTYPE_TYPE}, arguments, {TUPLE: list(DTYPE_STATE)}]}
+        state = _tuple(3, "<", None, None, None, -1, -1, 0)
+        return _reduced({"py/type": "numpy.dtype"}, _tuple(name, False, True), state)
+
+
+def _reduced(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"py/reduce": list(parts)}
+
+
+def _tuple(*items: Any) -> dict[str, Any]:
+    return {"py/tuple": list(items)}
+
+
+_RECONSTRUCT = {"py/function": "numpy.core.multiarray._reconstruct"}
+_SCALAR = {"py/function": "numpy.core.multiarray.scalar"}
+_EMPTY_ARRAY = _tuple({"py/type": "numpy.ndarray"}, _tuple(0), {BYTES: "Yg=="})
+"""What an array is rebuilt from: its type, shape (0,) and the type code b"b"."""

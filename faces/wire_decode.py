@@ -1,28 +1,20 @@
-"""Reads the answers of the face server by a closed grammar; nothing they name is ever called.
+"""Reads the answers of the face server: its faces, each number checked."""
 
-An answer is JSON in which jsonpickle spells numpy's arrays, scalars and dtypes in one of two ways:
-as the call that rebuilds them (py/reduce), or in the words of its numpy handlers (py/object). Both
-are written out here, form by form; anything else is a `WireError`.
-"""
-
-import json
 import reprlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faces.wire import ANSWER_KEY, MODEL_KEY, OLD_ANSWER_KEY, REFERENCE
-from faces.wire_arrays import ArrayReader, WireError
+from faces.wire import ANSWER_KEY, MODEL_KEY, OLD_ANSWER_KEY
+from faces.wire_grammar import WireError, read_objects
 from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
 
-__all__ = ["EMBEDDING_SIZE", "Face", "FaceAnswer", "WireError", "decode_answer"]
+__all__ = ["Face", "FaceAnswer", "WireError", "decode_answer"]
 
 MAX_ANSWER_BYTES = 4 * 2**20
-MAX_OBJECTS = 2**16
 MAX_FACES = 1024
-MAX_DEPTH = 32
 MAX_MODEL_LENGTH = 200
 
 
@@ -68,77 +60,15 @@ def decode_answer(text: bytes | str) -> FaceAnswer:
     >>> decode_answer('{"fa_results": null, "model": "tiny"}')
     FaceAnswer(faces=None, model='tiny')
     """
-    content = _Decoder().value(_parse(text), 0)
+    if len(text) > MAX_ANSWER_BYTES:
+        raise WireError(f"is longer than {MAX_ANSWER_BYTES} bytes")
+    content = read_objects(text)
     if not isinstance(content, dict):
         raise WireError(f"is a {_kind(content)}, a dict was expected")
     keys = [key for key in (ANSWER_KEY, OLD_ANSWER_KEY) if key in content]
     if len(keys) != 1:
         raise WireError(f"has {len(keys)} of the keys {ANSWER_KEY!r} and {OLD_ANSWER_KEY!r}")
     return FaceAnswer(_faces(content[keys[0]]), _model(content.get(MODEL_KEY)))
-
-
-def _parse(text: bytes | str) -> Any:
-    if len(text) > MAX_ANSWER_BYTES:
-        raise WireError(f"is longer than {MAX_ANSWER_BYTES} bytes")
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise WireError("is nested too deeply") from None
-    except ValueError as error:  # not UTF-8, not JSON, or a number of thousands of digits
-        raise WireError(f"is not JSON: {error}"[:200]) from None
-
-
-class _Unfinished:
-    """Stands for an object whose end has not been reached: nothing may refer to it."""
-
-
-_UNFINISHED: Final = _Unfinished()
-
-
-class _Decoder:
-    """Turns the JSON of one answer into dicts, lists, arrays, dtypes and plain values.
-
-    Dicts, lists, arrays, scalars and dtypes are numbered from 0 as they begin, so that a py/id can
-    refer to them.
-    """
-
-    def __init__(self) -> None:
-        self._objects: list[Any] = []
-        self._arrays = ArrayReader(self.value, self._begin)
-
-    def _begin(self) -> int:
-        if len(self._objects) >= MAX_OBJECTS:
-            raise WireError(f"has more than {MAX_OBJECTS} objects")
-        self._objects.append(_UNFINISHED)
-        return len(self._objects) - 1
-
-    def value(self, node: Any, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise WireError("is nested too deeply")
-        if not isinstance(node, dict | list):
-            return node
-        if isinstance(node, dict) and REFERENCE in node:
-            return self._referred(node)
-        number = self._begin()
-        result = self._object(node, depth + 1)
-        self._objects[number] = result
-        return result
-
-    def _referred(self, node: dict[str, Any]) -> Any:
-        number = node[REFERENCE]
-        if len(node) != 1 or type(number) is not int or not 0 <= number < len(self._objects):
-            raise WireError(f"refers to an object that was not there before: {reprlib.repr(node)}")
-        found = self._objects[number]
-        if found is _UNFINISHED:
-            raise WireError(f"has an object {number} that refers to itself")
-        return found
-
-    def _object(self, node: dict[str, Any] | list[Any], depth: int) -> Any:
-        if isinstance(node, list):
-            return [self.value(item, depth) for item in node]
-        if any(key.startswith("py/") for key in node):
-            return self._arrays.read(node, depth)
-        return {key: self.value(item, depth) for key, item in node.items()}
 
 
 def _faces(content: Any) -> list[Face] | None:
