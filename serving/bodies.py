@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from serving.requests import BodyError
 from utils.errors import UserError
 from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
 from utils.legacy import load_pickle
@@ -31,18 +32,6 @@ Embeddings = NDArray[np.float32]
 _parsing = threading.Lock()
 """A nested list takes twenty times the memory of its array: one at a time. Reading it holds the
 interpreter anyway, so that nothing is slower for it."""
-
-
-class BodyError(UserError):
-    """A request cannot be answered.
-
-    Attributes:
-        status: of the HTTP answer.
-    """
-
-    def __init__(self, message: str, status: int = 400):
-        super().__init__(message)
-        self.status = status
 
 
 def read_embeddings(body: bytes, content_type: str, max_faces: int, normalize: bool) -> Embeddings:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from model.mc_dropout import SampledNet
-from serving.guess import Floats, Guess, Prediction
 from serving.models import ModelPair
+from serving.predictions import ClassProbabilities, FacePredictions, Floats
 from utils.runtime import available_cores
 
 
@@ -42,7 +42,7 @@ class _Job:
 
     embeddings: Floats
     num_passes: int
-    future: "Future[Prediction]" = field(default_factory=Future)
+    future: "Future[FacePredictions]" = field(default_factory=Future)
 
 
 class _Sampling:
@@ -71,8 +71,8 @@ class _Sampling:
             if member.num_left:
                 member.advance(num_passes)
 
-    def result(self) -> Prediction:
-        """Give the mean over the passes."""
+    def result(self) -> FacePredictions:
+        """Return the mean over the passes."""
         age, gender = ([one.mean() for one in members] for members in (self._age, self._gender))
         return _prediction(self._pair, self.job.embeddings, age, gender)
 
@@ -97,10 +97,10 @@ class _SampledMember:
 
 def _prediction(
     pair: ModelPair, embeddings: Floats, age: Sequence[Floats], gender: Sequence[Floats]
-) -> Prediction:
+) -> FacePredictions:
     """Put together what each member of the two models says."""
-    age_guess, gender_guess = Guess.of_members(age), Guess.of_members(gender)
-    return Prediction(age_guess, gender_guess, pair.years, pair.is_familiar(embeddings))
+    both = ClassProbabilities.of_members(age), ClassProbabilities.of_members(gender)
+    return FacePredictions(*both, pair.years, pair.is_familiar(embeddings))
 
 
 class Engine:
@@ -123,7 +123,7 @@ class Engine:
 
     def predict(
         self, embeddings: Floats, num_passes: int = 0, timeout_s: float | None = None
-    ) -> Prediction:
+    ) -> FacePredictions:
         """Wait for the answer.
 
         Args:
@@ -186,10 +186,10 @@ class Engine:
             start = 0
             for job in jobs:
                 end = start + len(job.embeddings)
-                job.future.set_result(prediction.rows(start, end))
+                job.future.set_result(prediction.rows(slice(start, end)))
                 start = end
 
-    def _predict(self, embeddings: Floats) -> Prediction:
+    def _predict(self, embeddings: Floats) -> FacePredictions:
         pair = self.pair
         self._set_threads(len(embeddings))
         chunks = torch.split(torch.from_numpy(embeddings).to(pair.device), CHUNK_ROWS)

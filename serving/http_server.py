@@ -1,8 +1,4 @@
-"""waitress, and what it lacks.
-
-Errors in JSON, which a client that is still sending gets to see; a time limit for requests to
-arrive; an end that finishes what is in flight.
-"""
+"""Serves with waitress: requests have limited time to arrive, and are finished at the end."""
 
 import ctypes
 import logging
@@ -16,12 +12,11 @@ from types import FrameType
 from typing import Any
 
 from waitress import wasyncore
-from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
 
-from serving.http_parser import JsonErrorTask, Parser, RequestTimeout
-from serving.origins import CrossOrigin
-from serving.settings import Settings
+from serving.http_channel import Channel
+from serving.responses import CrossOrigin
+from serving.settings import ServerSettings
 from utils.addresses import url_of
 from utils.errors import ConfigError
 from utils.log import get_logger
@@ -34,7 +29,7 @@ MAX_HEADER_BYTES = 2**14
 RECEIVED_BYTES = 2**18
 """Read at a time; the 8 KiB that waitress takes make large bodies slow."""
 
-LOOP_S = 0.5
+LOOP_S, DRAIN_LOOP_S = 0.5, 0.05
 DRAIN_S = 30.0
 """Seconds that requests in flight have at the end."""
 
@@ -49,37 +44,7 @@ Sockets = dict[int, Any]
 logger = get_logger("server")
 
 
-class Channel(HTTPChannel):
-    """A connection that knows since when a request is arriving."""
-
-    parser_class = Parser
-    error_task_class = JsonErrorTask
-    request: Any = None
-    arriving_since: float | None = None
-
-    def received(self, data: bytes) -> bool:
-        """Take bytes of a request, or of several."""
-        before = self.request
-        result: bool = super().received(data)
-        if self.request is not before:
-            self.arriving_since = None if self.request is None else time.monotonic()
-        return result
-
-    def give_up(self, timeout_s: float) -> None:
-        """Answer a request that does not arrive, and close."""
-        with self.requests_lock:
-            if self.request is None or self.requests:
-                return
-            if not self.request.error:
-                words = f"the request did not arrive in {timeout_s:g} s"
-                self.request.error = RequestTimeout(words)
-            self.request.completed = True
-            self.requests.append(self.request)
-            self.request = self.arriving_since = None
-            self.server.add_task(self)
-
-
-def serve(application: Any, settings: Settings, on_end: Callable[[], None]) -> None:
+def serve(application: Any, settings: ServerSettings, on_end: Callable[[], None]) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what is in flight.
 
     Raises:
@@ -92,8 +57,7 @@ def serve(application: Any, settings: Settings, on_end: Callable[[], None]) -> N
         logger.info(f"Serving on {url_of(listener.effective_host, listener.effective_port)}")
     with _stop_signals() as stopped:
         while not stopped:
-            wasyncore.loop(LOOP_S, True, sockets, count=1)
-            _time_out(sockets, settings.request_timeout_s)
+            _run_once(sockets, LOOP_S, settings.request_timeout_s)
     logger.info("Stopping: what is in flight is finished first")
     _drain(sockets, min(settings.request_timeout_s, LAST_ARRIVAL_S))
     server.task_dispatcher.shutdown()
@@ -110,7 +74,7 @@ def _share_heaps() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, NUM_HEAPS)
 
 
-def _listen(application: Any, settings: Settings, sockets: Sockets) -> Any:
+def _listen(application: Any, settings: ServerSettings, sockets: Sockets) -> Any:
     """Open the sockets, one for each address of the host, and start the threads."""
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for every waiting request
     body = settings.max_body_bytes + 1
@@ -143,7 +107,7 @@ def _listen(application: Any, settings: Settings, sockets: Sockets) -> Any:
     return server
 
 
-def _not_listening(settings: Settings, error: Exception) -> str:
+def _not_listening(settings: ServerSettings, error: Exception) -> str:
     """Say why, and what to do about a HOST or PORT that something else put into the environment."""
     problem = f"cannot listen on {cut(settings.host)}:{settings.port}: {str(error).rstrip('.')}"
     given = [name for name in ("host", "port") if name in settings.from_environment]
@@ -166,10 +130,12 @@ def _channels(sockets: Sockets) -> list[Channel]:
     return [each for each in sockets.values() if isinstance(each, Channel)]
 
 
-def _time_out(sockets: Sockets, timeout_s: float) -> None:
+def _run_once(sockets: Sockets, wait_s: float, timeout_s: float) -> None:
+    """Move what bytes there are, waiting for some; give up requests that arrive for too long."""
+    wasyncore.loop(wait_s, True, sockets, count=1)
     oldest = time.monotonic() - timeout_s
     for channel in _channels(sockets):
-        if channel.arriving_since is not None and channel.arriving_since < oldest:
+        if channel.arriving_since < oldest:
             channel.give_up(timeout_s)
 
 
@@ -196,13 +162,9 @@ def _drain(sockets: Sockets, timeout_s: float) -> None:
         wasyncore.dispatcher.close(listener)
     deadline = time.monotonic() + DRAIN_S
     while time.monotonic() < deadline:
-        busy = False
-        for channel in _channels(sockets):
-            is_idle = not (channel.requests or channel.request or channel.total_outbufs_len)
-            if is_idle:
-                channel.will_close = True
-            busy = busy or not is_idle
-        if not busy:
+        channels = _channels(sockets)
+        for channel in channels:
+            channel.will_close = channel.will_close or channel.is_idle
+        if all(channel.is_idle for channel in channels):
             return
-        wasyncore.loop(0.05, True, sockets, count=1)
-        _time_out(sockets, timeout_s)
+        _run_once(sockets, DRAIN_LOOP_S, timeout_s)

@@ -1,4 +1,4 @@
-"""The pair of models that a server answers with."""
+"""Model files read and checked, and the pair of models that a server answers with."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,13 +13,16 @@ from faces.out_of_distribution import OutOfDistributionDetector
 from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
 from model.model import ResMLP
-from serving.arch import arguments_of, network_check
+from model.shapes import expected_weights
 from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
+from utils.files import read_json
 from utils.labels import EMBEDDING_SIZE, NUM_AGE_CLASSES, NUM_GENDERS, class_years
+from utils.original import from_original
 from utils.runtime import choose_device, choose_precision
+from utils.weights import check_fit
 
-KINDS = {"age": NUM_AGE_CLASSES, "gender": (NUM_GENDERS,)}
+NUM_CLASSES = {"age": NUM_AGE_CLASSES, "gender": (NUM_GENDERS,)}
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class ServedModel:
     extractor: dict[str, Any]
 
     def describe(self) -> dict[str, Any]:
-        """Say which model it is, for GET /health."""
+        """Return which model it is, for GET /health."""
         return {
             "name": self.path.name,
             "version": self.version,
@@ -74,7 +77,7 @@ class ModelPair:
     checks: tuple[OutOfDistributionDetector, ...]
 
     def is_familiar(self, embeddings: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-        """Tell which of (N, 512) vectors both models know the network of.
+        """Return which of (N, 512) vectors both models know the network of.
 
         Returns:
             (N,) bool; None where neither model can tell.
@@ -87,7 +90,7 @@ class ModelPair:
 
 
 def choose_served_device(name: str) -> torch.device:
-    """Turn "auto", "cpu" or "cuda" into a device.
+    """Return the device that "auto", "cpu" or "cuda" stands for.
 
     Raises:
         ConfigError: a GPU is asked for, and there is none.
@@ -158,20 +161,20 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
         nets=tuple(FoldedNet(net) for net in nets),
         sampled=tuple(SampledNet(net, mc_dtype) for net in nets),
         num_classes=counts.pop(),
-        check=network_check(members[0]),
+        check=embedding_check(members[0]),
         extractor=members[0].content.get("extractor") or {},
     )
 
 
 def _served_arguments(kind: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """Check that a checkpoint can be served, and return the arguments of its network."""
-    arguments = arguments_of(checkpoint)
+    arguments = network_arguments(checkpoint)
     path, width = checkpoint.path, arguments["num_initial_features"]
     num_classes = arguments["num_classes"]
     if width != EMBEDDING_SIZE:
         raise CheckpointError(f"{path}: takes {width} numbers a face, expected {EMBEDDING_SIZE}")
-    if num_classes not in KINDS[kind]:
-        expected = " or ".join(map(str, KINDS[kind]))
+    if num_classes not in NUM_CLASSES[kind]:
+        expected = " or ".join(map(str, NUM_CLASSES[kind]))
         raise CheckpointError(
             f"{path}: {num_classes} classes, a model for {kind} has {expected}; are the "
             "two files mixed up?"
@@ -180,7 +183,54 @@ def _served_arguments(kind: str, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _load_net(checkpoint: Checkpoint, arguments: dict[str, Any], device: torch.device) -> ResMLP:
-    """Make a network with its weights, which `arguments_of` has checked, for evaluation."""
+    """Build a network with its weights, which `network_arguments` has checked, for evaluation."""
     net = ResMLP(**arguments)
     net.load_state_dict(checkpoint.state_dict)
     return net.to(device).eval()
+
+
+def network_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the arguments of the `ResMLP` whose weights a checkpoint holds.
+
+    Raises:
+        CheckpointError: the config names no such network, or the weights are not those of it.
+        ConfigError: the config beside weights alone is damaged.
+    """
+    match _config_of(checkpoint).get("arch"):
+        case {"type": "ResMLP", "args": dict(arguments)}:
+            pass
+        case _:
+            raise CheckpointError(f"{checkpoint.path}: its config has no arch of type ResMLP")
+    try:
+        expected = expected_weights(arguments)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path}: arch.args of its config: {error}") from None
+    check_fit(checkpoint, expected)
+    return arguments
+
+
+def embedding_check(checkpoint: Checkpoint) -> OutOfDistributionDetector | None:
+    """Read what recognises the embeddings of other networks; None where there is nothing.
+
+    Raises:
+        CheckpointError: it is damaged; the message names the file.
+    """
+    try:
+        return OutOfDistributionDetector.from_checkpoint(checkpoint.content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from None
+
+
+def _config_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Take the config inside, or of weights alone the one beside them."""
+    beside = checkpoint.path.with_suffix(".json")
+    if "config" in checkpoint.content:
+        return checkpoint.config
+    if not beside.is_file():
+        raise CheckpointError(
+            f"{checkpoint.path} holds weights alone; put its config beside it as {beside.name}"
+        )
+    content = read_json(beside)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{beside}: expected a config, an object in JSON")
+    return from_original(content)

@@ -5,22 +5,60 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from flask import Request
 
 from faces.client import AnswerError, Face, FaceAnswer, FaceServer, ServerAwayError
 from faces.errors import TOO_LARGE, ImageError
 from faces.photo import SentPhoto, prepare
-from serving.bodies import BodyError
 from serving.engine import Engine
-from serving.query import check_passes
-from serving.settings import Settings
+from serving.requests import BodyError, check_passes
+from serving.settings import ServerSettings
+
+FIELD = "image"
 
 
 class FaceServerError(Exception):
     """The face server is away, or does not answer as one."""
 
 
-def look_at(
-    picture: bytes, face_server: FaceServer, engine: Engine, mc_samples: int, settings: Settings
+def check_form(request: Request) -> None:
+    """Refuse what is no form, before anything of it is read.
+
+    Raises:
+        BodyError: another Content-Type, or one without the boundary that parts the fields.
+    """
+    if request.mimetype != "multipart/form-data":
+        raise BodyError(f"expected multipart/form-data with a file in the field '{FIELD}'", 415)
+    if not request.mimetype_params.get("boundary"):
+        raise BodyError(
+            "Content-Type has no boundary, expected multipart/form-data; boundary=...; let the "
+            "HTTP library set it"
+        )
+
+
+def read_picture(request: Request) -> bytes:
+    """Read the file in the form.
+
+    Raises:
+        BodyError: there is none.
+    """
+    uploaded = request.files.get(FIELD)
+    if uploaded is not None:
+        content: bytes = uploaded.read()
+        return content
+    if FIELD in request.form:
+        raise BodyError(
+            f"no file in the field '{FIELD}' but text; with curl: -F {FIELD}=@photo.jpg"
+        )
+    raise BodyError(f"no file in the field '{FIELD}'; names of files in the form must be UTF-8")
+
+
+def describe_faces(
+    picture: bytes,
+    face_server: FaceServer,
+    engine: Engine,
+    mc_samples: int,
+    settings: ServerSettings,
 ) -> dict[str, Any]:
     """Find the faces of a picture and describe them, from left to right.
 
@@ -35,17 +73,17 @@ def look_at(
         BodyError: it is no picture, or a damaged or huge one, or holds too many faces.
         FaceServerError: the face server gives no faces.
     """
-    prepared = _prepared(picture, settings.image_size)
-    answer = _asked(face_server, prepared.jpeg)
+    photo = _prepared(picture, settings.image_size)
+    answer = _asked(face_server, photo.jpeg)
     if answer.faces is None:
         raise BodyError("the face server cannot use this picture")
     found = sorted(answer.faces, key=lambda face: float(face.bbox[0]))
     check_passes(len(found), mc_samples, settings.max_mc_passes)
     pair = engine.pair
     return {
-        "width": prepared.width,
-        "height": prepared.height,
-        "faces": _described(found, prepared, engine, mc_samples) if found else [],
+        "width": photo.width,
+        "height": photo.height,
+        "faces": _described(found, photo, engine, mc_samples) if found else [],
         "max_uncertainty": {
             "age": math.log(pair.age.num_classes),
             "gender": math.log(pair.gender.num_classes),
@@ -72,25 +110,19 @@ def _asked(face_server: FaceServer, jpeg: bytes) -> FaceAnswer:
 
 
 def _described(
-    found: Sequence[Face], prepared: SentPhoto, engine: Engine, mc_samples: int
+    found: Sequence[Face], photo: SentPhoto, engine: Engine, mc_samples: int
 ) -> list[dict[str, Any]]:
-    """Give what the models say of each face, at least one, beside what the face server says."""
-    prediction = engine.predict(np.stack([face.embedding for face in found]), mc_samples)
-    guesses = zip(
-        prediction.ages.tolist(),
-        prediction.genders(),
-        prediction.uncertainty(),
-        prediction.verdicts(),
-        strict=True,
-    )
+    """Return what the models say of each face, at least one, beside what the face server says."""
+    said = engine.predict(np.stack([face.embedding for face in found]), mc_samples)
+    columns = (said.ages, said.genders, said.uncertainty, said.in_distribution)
     return [
         {
-            "bbox": prepared.to_photo(face.bbox.tolist()),
+            "bbox": photo.to_photo(face.bbox.tolist()),
             "det_score": float(face.det_score),
             "age": age,
             "gender": gender,
             "uncertainty": uncertainty,
-            "in_distribution": verdict,
+            "in_distribution": is_familiar,
         }
-        for face, (age, gender, uncertainty, verdict) in zip(found, guesses, strict=True)
+        for face, age, gender, uncertainty, is_familiar in zip(found, *columns, strict=True)
     ]

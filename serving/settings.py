@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from faces.photo import MAX_SEND_SIDE
-from serving.origins import read_origins
+from serving.responses import read_origins
 from utils.addresses import server_url
 from utils.errors import ConfigError, DataError
 from utils.paths import user_text
@@ -32,7 +32,7 @@ def _path(default: str, text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """How the server runs; see the help texts.
 
     Args:
@@ -77,7 +77,7 @@ class Settings:
 
     def __post_init__(self, variables: frozenset[str]) -> None:
         object.__setattr__(self, "from_environment", variables)
-        for entry in fields(Settings):
+        for entry in fields(ServerSettings):
             value, name = getattr(self, entry.name), self.name_of(entry.name)
             least, most = entry.metadata.get("least"), entry.metadata.get("most")
             if least is not None and not least <= value < math.inf:
@@ -90,7 +90,10 @@ class Settings:
                     f"{self.name_of(key)} is {shown(getattr(self, key))}, expected one of "
                     f"{', '.join(known)}"
                 )
-        read_origins(self.allowed_origins, self.name_of("allowed_origins"))
+        try:
+            read_origins(self.allowed_origins)
+        except ValueError as error:
+            raise ConfigError(f"{self.name_of('allowed_origins')} {error}") from None
         try:
             server_url(self.face_server_url)
         except DataError as error:
@@ -107,7 +110,7 @@ class Settings:
 
 def read_settings(
     config: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
-) -> Settings:
+) -> ServerSettings:
     """Take each setting from the config, else from the environment, else the default.
 
     In paths `~` becomes the home folder. An empty variable counts as not set, unless it is a path.
@@ -122,20 +125,20 @@ def read_settings(
     """
     given = dict(config or {})
     environment = os.environ if environment is None else environment
-    names = [entry.name for entry in fields(Settings)]
+    names = [entry.name for entry in fields(ServerSettings)]
     unknown = sorted(given.keys() - set(names))
     if unknown:
         raise ConfigError(f"unknown setting {shown(unknown[0])}, known are {', '.join(names)}")
     values: dict[str, Any] = {}
     from_environment = set()
-    for entry in fields(Settings):
+    for entry in fields(ServerSettings):
         variable = entry.name.upper()
         if entry.name in given:
             values[entry.name] = _typed(entry.name, entry, given[entry.name])
         elif environment.get(variable) or ("is_path" in entry.metadata and variable in environment):
             values[entry.name] = _typed(variable, entry, environment[variable])
             from_environment.add(entry.name)
-    return Settings(**values, variables=frozenset(from_environment))
+    return ServerSettings(**values, variables=frozenset(from_environment))
 
 
 def _typed(name: str, entry: "Field[Any]", value: Any) -> Any:
@@ -152,7 +155,9 @@ def _typed(name: str, entry: "Field[Any]", value: Any) -> Any:
         raise ConfigError(f"{name} is {shown(value)}, expected {noun}") from None
 
 
-def settings_from_arguments(arguments: Sequence[str] | None, description: str | None) -> Settings:
+def settings_from_arguments(
+    arguments: Sequence[str] | None, description: str | None
+) -> ServerSettings:
     """Read the command line; what it leaves out comes from the environment.
 
     Raises:
@@ -164,7 +169,7 @@ def settings_from_arguments(arguments: Sequence[str] | None, description: str | 
         "AGE_MODEL or MAX_FACES.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for entry in fields(Settings):
+    for entry in fields(ServerSettings):
         parser.add_argument(
             f"--{entry.name.replace('_', '-')}",
             metavar="X",

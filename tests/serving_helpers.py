@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from werkzeug.test import TestResponse
 
-from app import Server, create_app
+from app import create_app
 from faces.out_of_distribution import OutOfDistributionDetector
 from model.model import ResMLP
 from sample.grid_faces import GRID_SIZE, GridFace, draw_picture
 from serving import http_server
-from serving.settings import Settings
+from serving.routes import AgeGenderApp
+from serving.settings import ServerSettings
 from utils.checkpoint import save_checkpoint
 from utils.labels import EMBEDDING_SIZE
 
@@ -92,7 +93,7 @@ def settings_of(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(folder: Path, **changes: Any) -> Iterator[Server]:
+def serving(folder: Path, **changes: Any) -> Iterator[AgeGenderApp]:
     """Make an application, and end its threads afterwards."""
     server = create_app(settings_of(folder, **changes))
     server.testing = True
@@ -146,12 +147,12 @@ def pickled(embeddings: Any, protocol: int = 4) -> bytes:
     return pickle.dumps(embeddings, protocol)
 
 
-def post(server: Server, body: Any, kind: str = JSON, query: str = "") -> TestResponse:
+def post(server: AgeGenderApp, body: Any, kind: str = JSON, query: str = "") -> TestResponse:
     return server.test_client().post(f"/{query}", data=body, content_type=kind)
 
 
 def send_picture(
-    server: Server, content: bytes, query: str = "", field: str = "image"
+    server: AgeGenderApp, content: bytes, query: str = "", field: str = "image"
 ) -> TestResponse:
     body, kind = form_of(content, field)
     return server.test_client().post(f"/image{query}", data=body, content_type=kind)
@@ -242,7 +243,7 @@ def listening(
     def no_signals() -> Iterator[list[int]]:
         yield stopped
 
-    def listen(app: Any, settings: Settings, sockets: http_server.Sockets) -> Any:
+    def listen(app: Any, settings: ServerSettings, sockets: http_server.Sockets) -> Any:
         server = original(app, settings, sockets)
         found.append(sockets)
         ready.set()
@@ -253,7 +254,7 @@ def listening(
         patch.setattr(http_server, "_listen", listen)
         patch.setattr(http_server, "LOOP_S", 0.02)
         ended: list[str] = []
-        arguments = (application, Settings(port=0, **changes), lambda: ended.append("ended"))
+        arguments = (application, ServerSettings(port=0, **changes), lambda: ended.append("ended"))
         thread = threading.Thread(target=http_server.serve, args=arguments, daemon=True)
         thread.start()
         assert ready.wait(20)

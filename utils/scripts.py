@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from utils.cli import run
-from utils.files import refuse_unwritable_file
 from utils.log import get_logger, log_to_console
 from utils.paths import user_path
 
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-TRAINING_ONLY = ("optimizer", "resume")
-"""What going on with a training needs, and using the network does not."""
 
 
 def command(function: Callable[P, T]) -> Callable[P, T]:
@@ -70,18 +66,10 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
         CheckpointError: the checkpoint is missing, damaged or foreign.
         PathError: a path is none, or `out_path` cannot be written.
     """
-    from serving.arch import arguments_of, network_check
-    from utils.checkpoint import load_checkpoint, save_checkpoint
-    from utils.locks import remove_leftovers
+    from serving.export import write_model
 
     checkpoint, out_path = user_path(checkpoint, "checkpoint"), user_path(out_path, "out_path")
-    refuse_unwritable_file(out_path)
-    loaded = load_checkpoint(checkpoint)
-    arguments_of(loaded)
-    network_check(loaded)
-    kept = {key: value for key, value in loaded.content.items() if key not in TRAINING_ONLY}
-    remove_leftovers(out_path.parent)
-    save_checkpoint({**kept, "config": loaded.config}, out_path)
+    write_model(checkpoint, out_path)
     size = out_path.stat().st_size / 2**20
     get_logger("export").info(f"{out_path}: {size:.1f} MiB, from {checkpoint}")
 
@@ -104,7 +92,7 @@ def make_ensemble(
         CheckpointError: a checkpoint is missing or unfit, or they do not go together.
         PathError: a path is none, or `out_path` cannot be written.
     """
-    from serving.ensemble import write_ensemble
+    from serving.export import write_ensemble
 
     given = [checkpoints] if isinstance(checkpoints, Path | str) else list(checkpoints)
     sources = [user_path(source, "checkpoints") for source in given]

@@ -35,7 +35,8 @@ from serving_helpers import (
     vectors,
 )
 
-from app import Server, create_app
+from app import create_app
+from serving.routes import AgeGenderApp
 from utils.errors import CheckpointError, ConfigError
 
 
@@ -45,13 +46,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
+def server(folder: Path) -> Iterator[AgeGenderApp]:
     with serving(folder, max_faces=100, max_mc_samples=50, max_mc_passes=200) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def checking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def checking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgeGenderApp]:
     """Serve models that know the embeddings of network 0."""
     folder = tmp_path_factory.mktemp("checking")
     save_model(folder / "age.pth", 101, 1, embeddings=statistics_of(0))
@@ -74,7 +75,7 @@ BODIES: dict[str, Callable[[Floats], tuple[bytes, str]]] = {
 @pytest.mark.parametrize("form", BODIES)
 @pytest.mark.parametrize("num_faces", [1, 3, 64])
 def test_answers_are_those_of_the_models_own_forward(
-    form: str, num_faces: int, server: Server
+    form: str, num_faces: int, server: AgeGenderApp
 ) -> None:
     rows = vectors(num_faces)
     response = post(server, *BODIES[form](rows))
@@ -90,7 +91,7 @@ def test_answers_are_those_of_the_models_own_forward(
 
 
 @pytest.mark.parametrize("form", BODIES)
-def test_no_faces_are_empty_lists(form: str, server: Server) -> None:
+def test_no_faces_are_empty_lists(form: str, server: AgeGenderApp) -> None:
     response = post(server, *BODIES[form](np.empty((0, 512), np.float32)))
     assert response.status_code == 200
     assert response.get_json() == {"ages": [], "genders": [], "in_distribution": []}
@@ -99,14 +100,14 @@ def test_no_faces_are_empty_lists(form: str, server: Server) -> None:
         assert list(content.values()) == [[]] * keys
 
 
-def test_one_bare_vector_is_one_face(server: Server) -> None:
+def test_one_bare_vector_is_one_face(server: AgeGenderApp) -> None:
     bare, listed = (
         post(server, json_body(rows)).get_json() for rows in (vectors(1)[0], vectors(1))
     )
     assert bare == listed
 
 
-def test_the_client_of_2021_gets_what_it_reads(server: Server) -> None:
+def test_the_client_of_2021_gets_what_it_reads(server: AgeGenderApp) -> None:
     """What it sends is encoded as jsonpickle and requests do, and read back as it does."""
     data = vectors(2)
     text = json.dumps(
@@ -121,7 +122,7 @@ def test_the_client_of_2021_gets_what_it_reads(server: Server) -> None:
         assert gender["f"] == pytest.approx(1 - gender["m"], abs=1e-6)
 
 
-def test_the_client_of_2022_gets_what_it_reads(server: Server) -> None:
+def test_the_client_of_2022_gets_what_it_reads(server: AgeGenderApp) -> None:
     data = vectors(2)
     text = json.dumps({"embeddings": {"py/b64": base64.b64encode(pickled(data, 4)).decode()}})
     answer = server.test_client().post("/?answer=2022", json=text).get_json()
@@ -143,7 +144,7 @@ def test_the_client_of_2022_gets_what_it_reads(server: Server) -> None:
         )
 
 
-def test_passes_with_dropout_give_their_mean_and_its_entropy(server: Server) -> None:
+def test_passes_with_dropout_give_their_mean_and_its_entropy(server: AgeGenderApp) -> None:
     rows = vectors(3)
     content = post(server, json_body(rows), query="?mc_samples=50").get_json()
     assert list(content) == ["ages", "genders", "uncertainty", "in_distribution"]
@@ -157,7 +158,7 @@ def test_passes_with_dropout_give_their_mean_and_its_entropy(server: Server) -> 
     assert "uncertainty" not in post(server, json_body(rows), query="?mc_samples=0").get_json()
 
 
-def test_other_lengths_are_taken_with_normalize_only(server: Server) -> None:
+def test_other_lengths_are_taken_with_normalize_only(server: AgeGenderApp) -> None:
     expected = post(server, json_body(vectors(2))).get_json()
     body = json_body(vectors(2) * 20)
     assert "?normalize=1 accepts" in error_of(post(server, body), 400)
@@ -167,7 +168,7 @@ def test_other_lengths_are_taken_with_normalize_only(server: Server) -> None:
 
 
 def test_vectors_of_another_network_are_told_and_refused_where_that_is_asked_for(
-    checking_server: Server,
+    checking_server: AgeGenderApp,
 ) -> None:
     rows = np.concatenate([embed(0, 3, seed=7), embed(1, 2, seed=7)])
     verdicts = [True] * 3 + [False] * 2
@@ -180,17 +181,17 @@ def test_vectors_of_another_network_are_told_and_refused_where_that_is_asked_for
     assert post(checking_server, json_body(rows[:3]), query="?strict=1").status_code == 200
 
 
-def test_where_no_model_can_tell_strict_refuses_nothing(server: Server) -> None:
+def test_where_no_model_can_tell_strict_refuses_nothing(server: AgeGenderApp) -> None:
     response = post(server, json_body(vectors(1)), query="?strict=1")
     assert response.get_json()["in_distribution"] == [None]
 
 
 @pytest.mark.parametrize("query", ["?mc_samples=x", "?strict=yes", "?answer=2023", "?other=1"])
-def test_a_query_that_is_not_understood_is_refused(query: str, server: Server) -> None:
+def test_a_query_that_is_not_understood_is_refused(query: str, server: AgeGenderApp) -> None:
     error_of(post(server, json_body(vectors(1)), query=query), 400)
 
 
-def test_wrong_bodies_and_types_are_refused_and_the_server_goes_on(server: Server) -> None:
+def test_wrong_bodies_and_types_are_refused_and_the_server_goes_on(server: AgeGenderApp) -> None:
     good = json_body(vectors(1))
     for body, kind, status in (
         (b"", JSON, 400),
@@ -208,7 +209,7 @@ def test_wrong_bodies_and_types_are_refused_and_the_server_goes_on(server: Serve
     assert post(server, good, "Application/JSON").status_code == 200
 
 
-def test_a_hostile_pickle_is_refused_and_runs_nothing(server: Server, tmp_path: Path) -> None:
+def test_a_hostile_pickle_is_refused_and_runs_nothing(server: AgeGenderApp, tmp_path: Path) -> None:
     target = tmp_path / "ran"
     hostile = b"\x80\x02cos\nsystem\nX" + len(f"touch {target}").to_bytes(4, "little")
     hostile += f"touch {target}".encode() + b"\x85R."
@@ -299,7 +300,7 @@ def test_the_command_of_flask_serves_it_and_shows_an_error_as_one_line(
 # --- the other addresses --------------------------------------------------------------------------
 
 
-def test_health_tells_models_and_limits(checking_server: Server) -> None:
+def test_health_tells_models_and_limits(checking_server: AgeGenderApp) -> None:
     content = checking_server.test_client().get("/health").get_json()
     assert content["status"] == "ok"
     for kind, num_classes in (("age", 101), ("gender", 2)):
@@ -329,7 +330,7 @@ def test_health_fails_when_the_models_do_not_answer(
     error_of(client.get("/health"), 503)  # closed
 
 
-def test_the_page_and_its_parts_are_there(server: Server) -> None:
+def test_the_page_and_its_parts_are_there(server: AgeGenderApp) -> None:
     for path, kinds in (
         ("/", {"text/html"}),
         ("/static/page.css", {"text/css"}),
@@ -350,7 +351,7 @@ def test_the_page_and_its_parts_are_there(server: Server) -> None:
         "/image/x",
     ],
 )
-def test_an_unknown_path_is_404_in_json(path: str, server: Server) -> None:
+def test_an_unknown_path_is_404_in_json(path: str, server: AgeGenderApp) -> None:
     error_of(server.test_client().get(path), 404)
 
 
@@ -364,7 +365,7 @@ def test_an_unknown_path_is_404_in_json(path: str, server: Server) -> None:
     ],
 )
 def test_a_wrong_method_is_405_in_json_and_says_which_are_right(
-    method: str, path: str, allowed: set[str], server: Server
+    method: str, path: str, allowed: set[str], server: AgeGenderApp
 ) -> None:
     response = server.test_client().open(path, method=method)
     error_of(response, 405)
@@ -372,7 +373,9 @@ def test_a_wrong_method_is_405_in_json_and_says_which_are_right(
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/static/page.js", "/none"])
-def test_every_answer_carries_the_headers_that_guard_the_page(path: str, server: Server) -> None:
+def test_every_answer_carries_the_headers_that_guard_the_page(
+    path: str, server: AgeGenderApp
+) -> None:
     with server.test_client().get(path) as response:
         headers = response.headers
     assert "default-src 'self'" in headers["Content-Security-Policy"]
@@ -386,7 +389,7 @@ def test_every_answer_carries_the_headers_that_guard_the_page(path: str, server:
 # --- limits ---------------------------------------------------------------------------------------
 
 
-def test_over_a_limit_is_413(server: Server) -> None:
+def test_over_a_limit_is_413(server: AgeGenderApp) -> None:
     good = json_body(vectors(1))
     assert "101 faces, at most 100" in error_of(post(server, json_body(vectors(101))), 413)
     assert "mc_samples is 51, at most 50" in error_of(
@@ -453,7 +456,7 @@ def test_an_error_of_the_program_is_one_line_without_what_was_sent(
 
 
 def test_nothing_of_a_body_reaches_log_or_answer(
-    server: Server, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    server: AgeGenderApp, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(0)
     secret = "0.1234567891"  # noqa: S105 - a number of a vector
@@ -474,7 +477,9 @@ def test_nothing_of_a_body_reaches_log_or_answer(
     assert "secret" not in written
 
 
-def test_nothing_is_written_to_a_disk(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_to_a_disk(
+    server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("a temporary file")
 

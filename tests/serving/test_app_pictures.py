@@ -24,10 +24,10 @@ from serving_helpers import (
 )
 from werkzeug.test import TestResponse
 
-from app import Server
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from sample.grid_faces import GRID_SIZE
 from sample.stand_in_server import SYNTHETIC_MODEL, Behaviour, StandInServer
+from serving.routes import AgeGenderApp
 
 GAP = 16
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
+def server(folder: Path) -> Iterator[AgeGenderApp]:
     """Serve beside a stand-in for the face server."""
     behaviour = Behaviour(model_name=SYNTHETIC_MODEL)
     with (
@@ -61,7 +61,7 @@ def assert_faces(response: TestResponse, num_faces: int) -> list[Any]:
     return faces
 
 
-def test_the_faces_of_a_picture_come_with_all_that_is_known_of_them(server: Server) -> None:
+def test_the_faces_of_a_picture_come_with_all_that_is_known_of_them(server: AgeGenderApp) -> None:
     picture = grids(2)
     content = send_picture(server, encoded(picture), "?mc_samples=0").get_json()
     assert (content["width"], content["height"]) == picture.size
@@ -89,7 +89,9 @@ def test_the_faces_of_a_picture_come_with_all_that_is_known_of_them(server: Serv
         ]
 
 
-def test_sixty_four_passes_are_the_default(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sixty_four_passes_are_the_default(
+    server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counts: list[int] = []
     original = server.engine.predict
 
@@ -103,14 +105,14 @@ def test_sixty_four_passes_are_the_default(server: Server, monkeypatch: pytest.M
     assert counts == [64, 7, 0]
 
 
-def test_a_picture_without_a_face_has_none(server: Server) -> None:
+def test_a_picture_without_a_face_has_none(server: AgeGenderApp) -> None:
     content = send_picture(server, encoded(grids(0))).get_json()
     assert content["faces"] == []
     assert (content["width"], content["height"]) == grids(0).size
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM"])
-def test_every_format_that_extraction_reads_is_read(kind: str, server: Server) -> None:
+def test_every_format_that_extraction_reads_is_read(kind: str, server: AgeGenderApp) -> None:
     options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
     picture = grids(1)
     content = send_picture(server, encoded(picture, kind, **options), "?mc_samples=2").get_json()
@@ -119,7 +121,7 @@ def test_every_format_that_extraction_reads_is_read(kind: str, server: Server) -
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P"])
-def test_every_mode_is_read(mode: str, server: Server) -> None:
+def test_every_mode_is_read(mode: str, server: AgeGenderApp) -> None:
     assert_faces(send_picture(server, encoded(grids(1).convert(mode)), "?mc_samples=2"), 1)
 
 
@@ -128,7 +130,7 @@ TURNED = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90,
 
 
 @pytest.mark.parametrize("orientation", TURNED)
-def test_boxes_are_those_of_the_picture_upright(orientation: int, server: Server) -> None:
+def test_boxes_are_those_of_the_picture_upright(orientation: int, server: AgeGenderApp) -> None:
     picture = grids(2)
     transposition = TURNED[orientation]
     stored = picture if transposition is None else picture.transpose(transposition)
@@ -180,16 +182,16 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_is_no_picture_or_a_damaged_one_is_400(name: str, server: Server) -> None:
+def test_what_is_no_picture_or_a_damaged_one_is_400(name: str, server: AgeGenderApp) -> None:
     error_of(send_picture(server, DAMAGED[name]), 400)
     assert_faces(send_picture(server, encoded(grids(1)), "?mc_samples=2"), 1)
 
 
-def test_text_that_unfolds_is_passed_over(server: Server) -> None:
+def test_text_that_unfolds_is_passed_over(server: AgeGenderApp) -> None:
     assert_faces(send_picture(server, text_bomb(), "?mc_samples=2"), 0)
 
 
-def test_odd_metadata_is_passed_over(server: Server) -> None:
+def test_odd_metadata_is_passed_over(server: AgeGenderApp) -> None:
     numbers = exif(entry(0x010F, 5, 1, b"\0\0\0\x26"), entry(0x0112, 3, 1, b"\0\6\0\0"))
     turned = encoded(grids(1).transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95)
     odd = in_jpeg(turned, b"Exif\0\0" + numbers + bytes(8))
@@ -201,7 +203,7 @@ def test_odd_metadata_is_passed_over(server: Server) -> None:
 
 @pytest.mark.parametrize("error", [AttributeError("x"), RuntimeError("x"), OSError("x")])
 def test_whatever_a_picture_raises_is_400(
-    error: Exception, server: Server, monkeypatch: pytest.MonkeyPatch
+    error: Exception, server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise error
@@ -212,7 +214,7 @@ def test_whatever_a_picture_raises_is_400(
     assert_faces(send_picture(server, encoded(grids(1)), "?mc_samples=2"), 1)
 
 
-def test_heic_is_named_with_the_remedy(server: Server) -> None:
+def test_heic_is_named_with_the_remedy(server: AgeGenderApp) -> None:
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50)
     text = error_of(send_picture(server, heic), 400)
     assert "HEIC image" in text
@@ -228,13 +230,13 @@ HUGE = {
 
 
 @pytest.mark.parametrize("name", HUGE)
-def test_a_huge_picture_is_413_and_never_decoded(name: str, server: Server) -> None:
+def test_a_huge_picture_is_413_and_never_decoded(name: str, server: AgeGenderApp) -> None:
     content = HUGE[name] if len(HUGE[name]) < 2**20 else HUGE[name][: 2**20 - 1000]
     assert "too large" in error_of(send_picture(server, content), 413)
     assert_faces(send_picture(server, encoded(grids(1)), "?mc_samples=2"), 1)
 
 
-def test_a_body_that_is_not_as_expected_is_refused(server: Server) -> None:
+def test_a_body_that_is_not_as_expected_is_refused(server: AgeGenderApp) -> None:
     client = server.test_client()
     picture = encoded(grids(1))
     text = "no file in the field 'image'"
@@ -252,7 +254,7 @@ def test_a_body_that_is_not_as_expected_is_refused(server: Server) -> None:
 FORM = "multipart/form-data"
 
 
-def test_half_a_form_is_no_picture(server: Server) -> None:
+def test_half_a_form_is_no_picture(server: AgeGenderApp) -> None:
     whole, kind = form_of(encoded(grids(1)))
     client = server.test_client()
     assert_faces(client.post("/image", data=whole, content_type=kind), 1)
@@ -260,7 +262,7 @@ def test_half_a_form_is_no_picture(server: Server) -> None:
         error_of(client.post("/image", data=whole[:length], content_type=kind), 400)
 
 
-def test_a_form_of_thousands_of_parts_is_refused(server: Server) -> None:
+def test_a_form_of_thousands_of_parts_is_refused(server: AgeGenderApp) -> None:
     part = b'--y\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
     kind = f"{FORM}; boundary=y"
     response = server.test_client().post("/image", data=part * 5000 + b"--y--", content_type=kind)
@@ -287,7 +289,7 @@ def test_a_picture_gets_no_more_passes_than_the_server_allows(
 
 
 @pytest.mark.parametrize("query", ["?mc_samples=x", "?normalize=1", "?answer=2022"])
-def test_a_query_that_is_not_understood_is_refused(query: str, server: Server) -> None:
+def test_a_query_that_is_not_understood_is_refused(query: str, server: AgeGenderApp) -> None:
     error_of(send_picture(server, encoded(grids(1)), query), 400)
 
 
@@ -322,7 +324,7 @@ def test_a_face_server_that_answers_nonsense_is_503(
     "error", [ServerAwayError("no answer within 20 s"), AnswerError("not HTTP", "x")]
 )
 def test_every_failure_of_the_face_server_is_503(
-    error: Exception, server: Server, monkeypatch: pytest.MonkeyPatch
+    error: Exception, server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> FaceAnswer:
         raise error
@@ -332,14 +334,14 @@ def test_every_failure_of_the_face_server_is_503(
 
 
 def test_a_picture_that_the_face_server_cannot_use_is_400(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with answering(monkeypatch, lambda *_: FaceAnswer(None, None)):
         assert "cannot use" in error_of(send_picture(server, encoded(grids(1))), 400)
 
 
 def test_faces_come_from_left_to_right_and_a_model_that_is_not_named_is_null(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lefts = (50.0, 10.0, 30.0)
     faces = [face(seed) for seed in range(3)]

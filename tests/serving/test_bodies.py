@@ -12,7 +12,8 @@ import pytest
 from helpers import Malicious
 from serving_helpers import BINARY, JSON, Floats, json_body, original_body, pickled, vectors
 
-from serving.bodies import BodyError, read_embeddings
+from serving.bodies import read_embeddings
+from serving.requests import BodyError
 
 
 def read(body: bytes, kind: str = JSON, max_faces: int = 100, normalize: bool = False) -> Floats:

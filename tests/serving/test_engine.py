@@ -11,8 +11,8 @@ from torch import Tensor
 
 from serving import engine as engine_module
 from serving.engine import ClosedError, Engine
-from serving.guess import Prediction
 from serving.models import ModelPair, load_pair
+from serving.predictions import FacePredictions
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def wait_until_waiting(engine: Engine, num_jobs: int) -> None:
             ready.set()
 
 
-def assert_of(prediction: Prediction, embeddings: Floats) -> None:
+def assert_of(prediction: FacePredictions, embeddings: Floats) -> None:
     ages, genders = expected_of(embeddings)
     np.testing.assert_allclose(prediction.ages, ages, atol=1e-3)
     np.testing.assert_allclose(prediction.gender.probabilities, genders, atol=1e-5)

@@ -20,9 +20,8 @@ from served import NOWHERE, place_of, running, running_app, save_models, save_ph
 from stripping_proxy import StrippingProxy
 
 from sample.stand_in_server import StandInServer
-from serving.bodies import BodyError
-from serving.limits import BusyError
-from serving.pictures import look_at as really_look_at
+from serving.pictures import describe_faces as really_describe_faces
+from serving.requests import BodyError, BusyError
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (
@@ -242,14 +241,14 @@ def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     def set_answers(*answers: dict[str, Any] | Exception) -> list[Any]:
         asked: list[Any] = []
 
-        def look_at(content: bytes, *_: object) -> dict[str, Any]:
+        def describe_faces(content: bytes, *_: object) -> dict[str, Any]:
             asked.append(content)
             given = answers[min(len(asked), len(answers)) - 1]
             if isinstance(given, Exception):
                 raise given
             return given
 
-        monkeypatch.setattr("app.look_at", look_at)
+        monkeypatch.setattr("serving.routes.describe_faces", describe_faces)
         return asked
 
     return set_answers
@@ -365,13 +364,13 @@ def test_another_photo_starts_anew_and_no_address_of_a_photo_is_left(
 def test_a_later_photo_wins(page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     is_free, waited = threading.Event(), threading.Event()
 
-    def look_at(content: bytes, *others: Any) -> dict[str, Any]:
+    def describe_faces(content: bytes, *others: Any) -> dict[str, Any]:
         if not waited.is_set():
             waited.set()
             is_free.wait(PATIENCE_S)
-        return really_look_at(content, *others)
+        return really_describe_faces(content, *others)
 
-    monkeypatch.setattr("app.look_at", look_at)
+    monkeypatch.setattr("serving.routes.describe_faces", describe_faces)
     page.choose(save_photo(tmp_path / "a.jpg", 3), wait=False)
     waited.wait(PATIENCE_S)
     assert page.one("status").text == "Looking for faces …"
@@ -607,11 +606,11 @@ def test_nothing_moves_where_that_is_not_wanted(
 ) -> None:
     is_free = threading.Event()
 
-    def look_at(*_: object) -> dict[str, Any]:
+    def describe_faces(*_: object) -> dict[str, Any]:
         is_free.wait(PATIENCE_S)
         return made_up(1, lambda _: True)
 
-    monkeypatch.setattr("app.look_at", look_at)
+    monkeypatch.setattr("serving.routes.describe_faces", describe_faces)
     page.open(prefers_reduced_motion=motion)
     page.choose(save_photo(tmp_path / "photo.jpg", 1), wait=False)
     page.until(lambda: page.all(".is-busy"))

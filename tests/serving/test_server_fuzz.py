@@ -28,8 +28,8 @@ from serving_helpers import (
     vectors,
 )
 
-from app import Server
 from sample.stand_in_server import StandInServer
+from serving.routes import AgeGenderApp
 
 QUICK = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 TYPES = [
@@ -65,7 +65,7 @@ def running() -> Iterator[Listening]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgeGenderApp]:
     with (
         StandInServer() as faces,
         serving(tmp_path_factory.mktemp("models"), face_server_url=faces.url) as running,
@@ -73,7 +73,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def check(server: Server, body: bytes, kind: str, path: str) -> None:
+def check(server: AgeGenderApp, body: bytes, kind: str, path: str) -> None:
     """Send, and look at the answer and at that of a good request after it."""
     client = server.test_client()
     response = client.post(path, data=body, content_type=kind)
@@ -115,7 +115,7 @@ def mutated(data: st.DataObject, valid: bytes) -> bytes:
 @given(st.binary(max_size=300), st.sampled_from(TYPES), st.sampled_from(["/", "/image"]), QUERIES)
 @settings(max_examples=150, **QUICK)  # type: ignore[arg-type]
 def test_any_bytes_of_any_type(
-    server: Server, body: bytes, kind: str, path: str, query: str
+    server: AgeGenderApp, body: bytes, kind: str, path: str, query: str
 ) -> None:
     check(server, body, kind, path + query)
 
@@ -124,7 +124,7 @@ def test_any_bytes_of_any_type(
 @pytest.mark.parametrize("form", VALID)
 @given(st.data())
 @settings(max_examples=80, **QUICK)  # type: ignore[arg-type]
-def test_a_mutated_body(server: Server, form: str, data: st.DataObject) -> None:
+def test_a_mutated_body(server: AgeGenderApp, form: str, data: st.DataObject) -> None:
     valid, kind, path = VALID[form]
     query = data.draw(QUERIES) if path == "/" else ""
     check(server, mutated(data, valid), kind, path + query)
@@ -132,7 +132,9 @@ def test_a_mutated_body(server: Server, form: str, data: st.DataObject) -> None:
 
 @given(st.data())
 @settings(max_examples=100, **QUICK)  # type: ignore[arg-type]
-def test_a_mutated_pickle_in_a_body_that_is_right(server: Server, data: st.DataObject) -> None:
+def test_a_mutated_pickle_in_a_body_that_is_right(
+    server: AgeGenderApp, data: st.DataObject
+) -> None:
     valid = ARRAY if data.draw(st.booleans()) else ARRAY[:200]  # most opcodes come first
     check(server, original_body(mutated(data, valid)), JSON, "/" + data.draw(QUERIES))
 
@@ -158,7 +160,7 @@ VALUES = st.recursive(
 @given(VALUES, st.booleans(), QUERIES)
 @settings(max_examples=200, **QUICK)  # type: ignore[arg-type]
 def test_any_json_in_place_of_the_vectors(
-    server: Server, value: Any, is_original: bool, query: str
+    server: AgeGenderApp, value: Any, is_original: bool, query: str
 ) -> None:
     text = json.dumps({"embeddings": value})
     check(server, (json.dumps(text) if is_original else text).encode(), JSON, "/" + query)
@@ -166,7 +168,7 @@ def test_any_json_in_place_of_the_vectors(
 
 @given(st.data())
 @settings(max_examples=100, **QUICK)  # type: ignore[arg-type]
-def test_a_row_with_a_few_other_values(server: Server, data: st.DataObject) -> None:
+def test_a_row_with_a_few_other_values(server: AgeGenderApp, data: st.DataObject) -> None:
     rows = copy.deepcopy(ROWS)
     for _ in range(data.draw(st.integers(1, 3))):
         row = data.draw(st.sampled_from(rows))
@@ -180,7 +182,9 @@ ROWS = vectors(2).tolist()
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @given(st.data())
 @settings(max_examples=100, **QUICK)  # type: ignore[arg-type]
-def test_a_mutated_picture_in_a_form_that_is_right(server: Server, data: st.DataObject) -> None:
+def test_a_mutated_picture_in_a_form_that_is_right(
+    server: AgeGenderApp, data: st.DataObject
+) -> None:
     content = mutated(data, data.draw(st.sampled_from(PICTURES)))
     body, kind = form_of(content)
     check(server, body, kind, "/image?mc_samples=1")
@@ -188,7 +192,7 @@ def test_a_mutated_picture_in_a_form_that_is_right(server: Server, data: st.Data
 
 @given(st.text(max_size=30), st.text(max_size=30), st.sampled_from(["GET", "POST", "PUT", "HEAD"]))
 @settings(max_examples=100, **QUICK)  # type: ignore[arg-type]
-def test_any_address(server: Server, path: str, query: str, method: str) -> None:
+def test_any_address(server: AgeGenderApp, path: str, query: str, method: str) -> None:
     address = "/" + quote(path.lstrip("/"), safe="/%.") + "?" + quote(query, safe="%&=+")
     with server.test_client().open(address, method=method) as response:
         assert 200 <= response.status_code < 300 or 400 <= response.status_code < 500

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from serving.settings import Settings, read_settings, settings_from_arguments
+from serving.settings import ServerSettings, read_settings, settings_from_arguments
 from utils.errors import ConfigError, UserError
 
-NAMES = [entry.name for entry in fields(Settings)]
+NAMES = [entry.name for entry in fields(ServerSettings)]
 
 
 def test_without_anything_the_defaults_hold() -> None:
     settings = read_settings({}, {})
-    assert settings == Settings()
+    assert settings == ServerSettings()
     assert (settings.age_model, settings.gender_model) == ("models/age.pth", "models/gender.pth")
     assert settings.port == 10003
 
@@ -51,7 +51,7 @@ def test_every_setting_has_an_option_that_the_help_explains(
 
 
 def test_settings_read_again_are_the_same() -> None:
-    settings = Settings(port=1, face_timeout_s=2.5)
+    settings = ServerSettings(port=1, face_timeout_s=2.5)
     assert read_settings(settings.as_dict(), {"PORT": "9"}) == settings
 
 
@@ -130,7 +130,7 @@ def test_settings_know_which_variables_they_are_from() -> None:
     settings = read_settings({"port": 1}, {"HOST": "x86_64-conda-linux-gnu", "PORT": "5"})
     assert settings.from_environment == {"host"}
     assert (settings.name_of("host"), settings.name_of("port")) == ("HOST", "port")
-    assert Settings().from_environment == frozenset()
+    assert ServerSettings().from_environment == frozenset()
 
 
 def test_origins_that_are_none_are_named_as_they_were_given() -> None:

@@ -33,10 +33,11 @@ from serving_helpers import (
 )
 from werkzeug.test import TestResponse
 
-from app import Server, create_app
+from app import create_app
 from face_server.app import create_app as create_face_server
 from faces.wire import encode_request
-from serving.origins import read_origins
+from serving.responses import read_origins
+from serving.routes import AgeGenderApp
 from utils.errors import ConfigError
 
 ORIGIN, OTHER = "https://faces.example", "https://elsewhere.example"
@@ -49,13 +50,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
+def server(folder: Path) -> Iterator[AgeGenderApp]:
     with serving(folder, allowed_origins=f"{ORIGIN}, http://localhost:3000") as running:
         yield running
 
 
 @pytest.fixture
-def client(server: Server) -> FlaskClient:
+def client(server: AgeGenderApp) -> FlaskClient:
     return server.test_client()
 
 
@@ -319,7 +320,7 @@ def test_a_form_that_holds_no_picture_is_told_what_it_lacks(name: str, client: F
 
 
 def test_a_body_of_which_nobody_says_the_length_is_an_empty_one(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
     with listening(server, monkeypatch) as running:
@@ -328,7 +329,7 @@ def test_a_body_of_which_nobody_says_the_length_is_an_empty_one(
 
 
 def test_a_form_in_chunks_and_one_that_waits_for_leave_are_read(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body, kind = form_of(b"no picture")
     with listening(server, monkeypatch) as running, closing(running.connect()) as connection:
@@ -350,7 +351,9 @@ def test_a_client_that_speaks_tls_here_is_told_at_once(monkeypatch: pytest.Monke
     assert status == 400
 
 
-def test_a_body_may_begin_as_tls_does(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_may_begin_as_tls_does(
+    server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     head += b"Content-Type: application/octet-stream\r\nContent-Length: 4\r\n\r\n"
     with listening(server, monkeypatch) as running, closing(running.connect()) as connection:
@@ -373,7 +376,7 @@ def health_command(dockerfile: str) -> list[str]:
 
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "Dockerfile-cuda"])
 def test_the_health_check_of_an_image_asks_no_proxy(
-    dockerfile: str, server: Server, monkeypatch: pytest.MonkeyPatch
+    dockerfile: str, server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, *code = health_command(dockerfile)
     with listening(server, monkeypatch) as running:

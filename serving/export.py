@@ -1,21 +1,52 @@
-"""Several models of one task as one file, whose prediction is the mean of their probabilities."""
+"""Models written for use: a checkpoint without what only training needs, or several as one file.
+
+The prediction of several is the mean of their probabilities.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.arch import arguments_of, network_check
-from utils.checkpoint import MAX_MEMBERS, MEMBERS, Checkpoint, load_members, save_checkpoint
+from serving.models import embedding_check, network_arguments
+from utils.checkpoint import (
+    MAX_MEMBERS,
+    MEMBERS,
+    Checkpoint,
+    load_checkpoint,
+    load_members,
+    save_checkpoint,
+)
 from utils.errors import CheckpointError
 from utils.files import read_json, refuse_unwritable_file
 from utils.locks import remove_leftovers
+
+TRAINING_ONLY = ("optimizer", "resume")
+"""What going on with a training needs, and using the network does not."""
 
 RESULTS_SUFFIX = ".json"
 OF_A_MEMBER = ("arch", "epoch", "state_dict", "config", "temperature")
 SHARED = ("embeddings", "extractor")
 
 
-def write_ensemble(sources: Sequence[Path | str], out_path: Path | str) -> int:
+def write_model(source: Path, out_path: Path) -> None:
+    """Write the network of a checkpoint: weights and config, without optimizer and random state.
+
+    Args:
+        source: a checkpoint of ours or of the original project.
+        out_path: file to write.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, damaged or foreign.
+        PathError: `out_path` cannot be written.
+    """
+    refuse_unwritable_file(out_path)
+    checkpoint = load_checkpoint(source)
+    _check(checkpoint)
+    kept = {key: value for key, value in checkpoint.content.items() if key not in TRAINING_ONLY}
+    _write({**kept, "config": checkpoint.config}, out_path)
+
+
+def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
     """Put models into one file.
 
     Args:
@@ -32,9 +63,8 @@ def write_ensemble(sources: Sequence[Path | str], out_path: Path | str) -> int:
         ConfigError: a results file cannot be read.
         PathError: `out_path` cannot be written.
     """
-    out_path = Path(out_path)
     refuse_unwritable_file(out_path)
-    paths = [path for source in sources for path in _checkpoints_of(Path(source))]
+    paths = [path for source in sources for path in _checkpoints_of(source)]
     members = [member for path in paths for member in load_members(path)]
     if len(members) > MAX_MEMBERS:
         raise CheckpointError(f"{len(members):,} models, an ensemble has at most {MAX_MEMBERS:,}")
@@ -48,9 +78,18 @@ def write_ensemble(sources: Sequence[Path | str], out_path: Path | str) -> int:
         | {"config": member.config}
         for member in members
     ]
+    _write(content, out_path)
+    return len(members)
+
+
+def _check(checkpoint: Checkpoint) -> None:
+    network_arguments(checkpoint)
+    embedding_check(checkpoint)
+
+
+def _write(content: dict[str, Any], out_path: Path) -> None:
     remove_leftovers(out_path.parent)
     save_checkpoint(content, out_path)
-    return len(members)
 
 
 def _checkpoints_of(path: Path) -> list[Path]:
@@ -64,7 +103,7 @@ def _checkpoints_of(path: Path) -> list[Path]:
 
 
 def _num_rows(member: Checkpoint) -> int:
-    """Tell how many training rows the embedding statistics of a member are from; 0 for none."""
+    """Return how many training rows the embedding statistics of a member are from; 0 for none."""
     statistics = member.content.get("embeddings")
     return int(statistics.get("num_rows", 0)) if isinstance(statistics, dict) else 0
 
@@ -72,8 +111,7 @@ def _num_rows(member: Checkpoint) -> int:
 def _check_alike(members: Sequence[Checkpoint]) -> None:
     first = members[0]
     for member in members:
-        arguments_of(member)
-        network_check(member)
+        _check(member)
         for name, one, other in (
             ("classes", _num_classes(first), _num_classes(member)),
             ("networks behind their embeddings", _networks(first), _networks(member)),

@@ -1,7 +1,6 @@
 import pytest
 
-from serving.bodies import BodyError
-from serving.query import IMAGE_QUERY, Query, check_passes, read_query
+from serving.requests import IMAGE_QUERY, BodyError, Query, check_passes, read_query
 
 
 def test_an_empty_query_asks_for_the_plain_answer() -> None:
@@ -16,8 +15,8 @@ def test_all_that_a_query_can_say_is_read() -> None:
 
 
 def test_a_default_holds_until_the_query_says_otherwise() -> None:
-    assert read_query({}, 100, IMAGE_QUERY, Query(64)) == Query(64)
-    assert read_query({"mc_samples": "0"}, 100, IMAGE_QUERY, Query(64)) == Query(0)
+    assert read_query({}, 100, IMAGE_QUERY, 64) == Query(64)
+    assert read_query({"mc_samples": "0"}, 100, IMAGE_QUERY, 64) == Query(0)
 
 
 @pytest.mark.parametrize(

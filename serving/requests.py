@@ -1,0 +1,127 @@
+"""What a request asks for, and whether there is room for it."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from utils.errors import UserError
+
+CHOICES = {"normalize": ("0", "1"), "strict": ("0", "1"), "answer": ("2021", "2022")}
+"""Of two values each, the first of which holds if a query says nothing."""
+
+QUERY = ("mc_samples", *CHOICES)
+IMAGE_QUERY = ("mc_samples",)
+MAX_DIGITS = 12
+
+
+class BodyError(UserError):
+    """A request cannot be answered.
+
+    Attributes:
+        status: of the HTTP answer.
+    """
+
+    def __init__(self, message: str, status: int = 400):
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Query:
+    """How a request wants its answer.
+
+    Attributes:
+        mc_samples: passes with dropout; 0 for none.
+        normalize: take vectors of any length.
+        strict: refuse vectors of another network.
+        is_of_2022: answer as the original project did in 2022.
+    """
+
+    mc_samples: int = 0
+    normalize: bool = False
+    strict: bool = False
+    is_of_2022: bool = False
+
+
+def read_query(
+    given: Mapping[str, str],
+    max_mc_samples: int,
+    known: tuple[str, ...] = QUERY,
+    default_mc_samples: int = 0,
+) -> Query:
+    """Read and check what follows the question mark.
+
+    Args:
+        given: names to values.
+        max_mc_samples: more are refused.
+        known: names that are allowed.
+        default_mc_samples: what holds if the query does not say.
+
+    Raises:
+        BodyError: an unknown name, or a value out of its range.
+    """
+    unknown = sorted(given.keys() - set(known))
+    if unknown:
+        raise BodyError(f"unknown parameter {unknown[0][:50]!r}, known are {', '.join(known)}")
+    is_second = {}
+    for name, choices in CHOICES.items():
+        text = given.get(name, choices[0])
+        if text not in choices:
+            raise BodyError(f"{name} is {text[:50]!r}, expected {' or '.join(choices)}")
+        is_second[name] = text == choices[1]
+    mc_samples = _count(given.get("mc_samples", str(default_mc_samples)), max_mc_samples)
+    return Query(mc_samples, is_second["normalize"], is_second["strict"], is_second["answer"])
+
+
+def _count(text: str, most: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > MAX_DIGITS:
+        raise BodyError(f"mc_samples is {text[:50]!r}, expected a whole number from 0 to {most:,}")
+    if int(text) > most:
+        raise BodyError(f"mc_samples is {int(text):,}, at most {most:,}", 413)
+    return int(text)
+
+
+def check_passes(num_faces: int, mc_samples: int, most: int) -> None:
+    """Refuse more passes with dropout over faces than a request may have.
+
+    Raises:
+        BodyError: there are more.
+    """
+    if num_faces * mc_samples > most:
+        raise BodyError(
+            f"{num_faces:,} faces x {mc_samples:,} passes, at most {most:,} in all", 413
+        )
+
+
+class BusyError(Exception):
+    """As many requests as may be are under way already."""
+
+
+class Gate:
+    """Lets a number of requests in at once, and turns the next ones away.
+
+    >>> gate = Gate(1)
+    >>> with gate.entered(), gate.entered():
+    ...     pass
+    Traceback (most recent call last):
+    serving.requests.BusyError: 1 at once, as many as may be
+    """
+
+    def __init__(self, most: int):
+        self._most = most
+        self._free = threading.BoundedSemaphore(most)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Take a place while the block lasts.
+
+        Raises:
+            BusyError: there is none.
+        """
+        if not self._free.acquire(blocking=False):
+            raise BusyError(f"{self._most} at once, as many as may be")
+        try:
+            yield
+        finally:
+            self._free.release()

@@ -1,0 +1,158 @@
+"""The application: what its requests share, and what it answers at each address."""
+
+import atexit
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from flask import Flask, Request, Response, request
+
+from faces.client import FaceServer
+from serving.bodies import read_embeddings
+from serving.engine import Engine
+from serving.models import choose_mc_dtype, choose_served_device, load_pair
+from serving.pictures import check_form, describe_faces, read_picture
+from serving.predictions import NO_FACES, FacePredictions
+from serving.requests import IMAGE_QUERY, BodyError, Gate, check_passes, read_query
+from serving.responses import json_response
+from serving.settings import ServerSettings
+from utils.body_encoding import refusal_of_encoding
+from utils.labels import EMBEDDING_SIZE
+from utils.runtime import limited_threads
+
+IMAGE_MC_SAMPLES = 64
+HEALTH_TIMEOUT_S = 10.0
+DUMMY = np.full((1, EMBEDDING_SIZE), EMBEDDING_SIZE**-0.5, np.float32)
+LIMITS = ("max_body_bytes", "max_faces", "max_mc_samples", "max_mc_passes")
+"""ServerSettings that GET /health tells."""
+
+
+class InMemoryRequest(Request):
+    """Keeps uploaded pictures in memory: nothing of a face touches a disk."""
+
+    def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
+        return BytesIO()
+
+
+class AgeGenderApp(Flask):
+    """Answers requests with the pair of models that it loads.
+
+    Raises:
+        UserError: a model is wrong or missing, or there is no such device.
+    """
+
+    request_class = InMemoryRequest
+
+    def __init__(self, settings: ServerSettings):
+        super().__init__("app", static_folder=str(Path(__file__).parent / "static"))
+        device = choose_served_device(settings.device)
+        mc_dtype = choose_mc_dtype(settings.mc_precision, device)
+        self.settings = settings
+        with limited_threads(1):  # a second thread that had helpers would make the engine's slow
+            self.pair = load_pair(settings.age_model, settings.gender_model, device, mc_dtype)
+        self.engine = Engine(self.pair, settings.threads)
+        self.face_server = FaceServer(settings.face_server_url, settings.face_timeout_s)
+        self.requests, self.pictures = Gate(settings.max_queue), Gate(settings.max_images)
+        self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+        self.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
+        self.url_map.merge_slashes = self.url_map.strict_slashes = False  # no redirects
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Finish what is under way, and stop the threads; the program's end does so too."""
+        atexit.unregister(self.close)
+        self.engine.close()
+        self.face_server.close()
+
+    def add_routes(self) -> None:
+        """Say what answers at which address."""
+        self.add_url_rule("/", "page", lambda: self.send_static_file("index.html"))
+        self.add_url_rule("/", "faces", self.answer_faces, methods=["POST"])
+        self.add_url_rule("/image", "picture", self.answer_picture, methods=["POST"])
+        self.add_url_rule("/health", "health", self.answer_health)
+
+    def answer_faces(self) -> Response:
+        """Answer POST /: ages and genders of embeddings.
+
+        Raises:
+            BodyError: the request is not one of those of docs/serving.md.
+            BusyError: too many are worked on.
+        """
+        settings = self.settings
+        with self.requests.entered():
+            query = read_query(request.args, settings.max_mc_samples)
+            embeddings = read_embeddings(
+                _body(), request.mimetype, settings.max_faces, query.normalize
+            )
+            check_passes(len(embeddings), query.mc_samples, settings.max_mc_passes)
+            faces = NO_FACES
+            if len(embeddings):
+                faces = self.engine.predict(embeddings, query.mc_samples)
+            if query.strict:
+                _refuse_foreign(faces)
+            if query.is_of_2022:
+                return json_response(faces.as_json_of_2022())
+            return json_response(faces.as_json(with_uncertainty=query.mc_samples > 0))
+
+    def answer_picture(self) -> Response:
+        """Answer POST /image: the faces of a picture.
+
+        Raises:
+            BodyError: the request is not one of those of docs/serving.md.
+            BusyError: too many are worked on.
+            FaceServerError: the face server gives no faces.
+        """
+        most = self.settings.max_mc_samples
+        query = read_query(request.args, most, IMAGE_QUERY, min(IMAGE_MC_SAMPLES, most))
+        check_form(request)
+        with self.pictures.entered():
+            picture = read_picture(request)
+            content = describe_faces(
+                picture, self.face_server, self.engine, query.mc_samples, self.settings
+            )
+        return json_response(content)
+
+    def answer_health(self) -> Response:
+        """Answer GET /health: both models are there and answer a dummy vector."""
+        self.engine.predict(DUMMY, timeout_s=HEALTH_TIMEOUT_S)
+        pair, settings = self.pair, self.settings
+        return json_response(
+            {
+                "status": "ok",
+                "models": {"age": pair.age.describe(), "gender": pair.gender.describe()},
+                "device": str(pair.device),
+                "limits": {name: getattr(settings, name) for name in LIMITS},
+                "face_server_url": settings.face_server_url,
+            }
+        )
+
+
+def refuse_compressed_body() -> None:
+    """Refuse any Content-Encoding of Flask's present request.
+
+    Raises:
+        BodyError: it has one.
+    """
+    refusal = refusal_of_encoding(request.content_encoding)
+    if refusal is not None:
+        raise BodyError(refusal, 415)
+
+
+def _body() -> bytes:
+    """Read the body; without a copy under waitress, which has all of it, and within its limit."""
+    if "waitress.client_disconnected" in request.environ:
+        whole: bytes = request.environ["wsgi.input"].read()
+        return whole
+    return request.get_data(cache=False)
+
+
+def _refuse_foreign(faces: FacePredictions) -> None:
+    foreign = [number for number, known in enumerate(faces.in_distribution) if known is False]
+    if foreign:
+        raise BodyError(
+            f"{len(foreign):,} of the vectors, the first that of face {foreign[0]}, are not of the "
+            "network whose embeddings the models were trained on; use that one, or models trained "
+            "on this one",
+            422,
+        )
