@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from cross_val.results import SPLITS
-from studies.predictions import Probabilities, SplitRows, write_predictions
+from studies.predictions import Probabilities, SplitRows, prediction_files, write_predictions
+from studies.results import BaselineRun
 from utils.config import ConfigParser
 from utils.log import get_logger
+
+BASELINES = {"logistic_regression": "Logistic regression", "majority": "Majority class"}
+"""Their names for the reader."""
 
 MAX_ITER = 1000
 """The slowest fit on real faces took 150."""
@@ -26,29 +29,44 @@ INVERSE_PENALTY = {2: 10.0, 8: 1.0, 101: 1.0}
 standardising nor another C did better (docs/study.md)."""
 
 
-def logistic_regression(num_classes: int) -> LogisticRegression:
-    """Make an unfitted logistic regression."""
-    return LogisticRegression(C=INVERSE_PENALTY[num_classes], max_iter=MAX_ITER)
+def write_baselines(
+    config: ConfigParser, splits: Mapping[str, SplitRows], folder: Path
+) -> dict[str, BaselineRun]:
+    """Write the predictions of every baseline for one run, unless they are there.
 
+    They depend on the data alone, so protocols that share rows share the files.
 
-def majority(_: int) -> DummyClassifier:
-    """Make what always gives the shares of the classes among the rows it was fitted on."""
-    return DummyClassifier(strategy="prior")
-
-
-BASELINES: dict[str, Callable[[int], Any]] = {
-    "logistic_regression": logistic_regression,
-    "majority": majority,
-}
+    Returns:
+        By the name of the baseline.
+    """
+    loader, seed = config["data_loader"], config["seed"]
+    arguments = loader["args"]
+    key = json.dumps([loader, seed], sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    written = {}
+    for name in BASELINES:
+        stem = f"predictions/baselines/{name}-{digest}"
+        files = prediction_files(stem, splits)
+        if not all((folder / file).is_file() for file in files.values() if file):
+            values = baseline_probabilities(name, splits, arguments["num_classes"])
+            write_predictions(values, splits, folder, stem)
+        written[name] = BaselineRun(seed, arguments.get("test_cross_val"), files)
+    return written
 
 
 def baseline_probabilities(
     name: str, splits: Mapping[str, SplitRows], num_classes: int
 ) -> dict[str, Probabilities]:
-    """Fit a baseline on the training rows; give its probabilities (N, C) by split."""
+    """Fit a baseline on the training rows, and return its probabilities (N, C) by split.
+
+    The majority class is what always gives the shares of the classes among the training rows.
+    """
     training = splits["train"]
     few_classes = len(np.unique(training.label)) < 2  # logistic regression refuses that
-    model = majority(num_classes) if few_classes else BASELINES[name](num_classes)
+    if name == "majority" or few_classes:
+        model = DummyClassifier(strategy="prior")
+    else:
+        model = LogisticRegression(C=INVERSE_PENALTY[num_classes], max_iter=MAX_ITER)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(training.embeddings, training.label)
@@ -63,36 +81,7 @@ def baseline_probabilities(
 def _of_all_classes(
     probabilities: NDArray[Any], classes: NDArray[np.int64], num_classes: int
 ) -> Probabilities:
-    """Put the columns of the classes that were seen in their places; the others get 0."""
+    """Put the columns of the classes that were seen where they belong; the others get 0."""
     whole = np.zeros((len(probabilities), num_classes), np.float32)
     whole[:, classes] = probabilities
     return whole
-
-
-def write_baselines(
-    config: ConfigParser, splits: Mapping[str, SplitRows], folder: Path
-) -> dict[str, dict[str, Any]]:
-    """Write the predictions of every baseline for one run, unless they are there.
-
-    They depend on the data alone, so protocols that share rows share the files.
-
-    Returns:
-        By baseline: seed, fold and predictions files.
-    """
-    loader = config["data_loader"]
-    arguments = loader["args"]
-    key = json.dumps([loader, config["seed"]], sort_keys=True)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    written = {}
-    for name in BASELINES:
-        stem = f"predictions/baselines/{name}-{digest}"
-        files: dict[str, str | None] = {
-            split: f"{stem}-{split}.npz" if split in splits else None for split in SPLITS
-        }
-        if not all((folder / file).is_file() for file in files.values() if file):
-            num_classes = arguments["num_classes"]
-            values = baseline_probabilities(name, splits, num_classes)
-            files = write_predictions(values, splits, folder, stem)
-        fold = arguments.get("test_cross_val")
-        written[name] = {"seed": config["seed"], "fold": fold, "predictions": files}
-    return written

@@ -4,10 +4,12 @@ import argparse
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
 
 from data_loader.faces import DATASETS, data_path, read_faces
-from studies.protocols import BY_IMAGE, PROTOCOLS, Part, select
+from studies.protocols import BY_IMAGE, PROTOCOLS, StudyPart, select
 from trainer.check import check
 from utils.config import ConfigParser
 from utils.errors import ConfigError
@@ -22,10 +24,40 @@ from utils.options import (
     task_settings,
 )
 from utils.paths import expand_paths
+from utils.problems import MOST, JsonObject, read_object
 from utils.text import cut
 
-CROSS_VALIDATION_KEYS = ("seeds", "num_cross_val")
-OWN_KEYS = ("pretraining_seeds", "protocols", *CROSS_VALIDATION_KEYS)
+CROSS_VALIDATION_KEYS = {"seeds", "num_cross_val"}
+
+
+class ProtocolChanges(JsonObject):
+    """What each protocol sets on top of the task's recipe, {"path.to.key": value}."""
+
+    a: dict[str, Any]
+    b: dict[str, Any]
+    c: dict[str, Any]
+    d: dict[str, Any]
+
+
+class StudyKeys(JsonObject):
+    """The keys that study.json has beside those of a config.
+
+    `seeds` and `num_cross_val` are checked with the config of each cross-validation.
+    """
+
+    pretraining_seeds: list[Annotated[int, Field(ge=0, le=MOST)]]
+    protocols: ProtocolChanges
+    seeds: Any
+    num_cross_val: Any
+
+    @field_validator("pretraining_seeds")
+    @classmethod
+    def _refuse_repeats(cls, seeds: list[int]) -> list[int]:
+        if not seeds:
+            raise ValueError("[], expected a list of whole numbers, 0 or more")
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed occurs twice")
+        return seeds
 
 
 class StudyConfig:
@@ -43,15 +75,22 @@ class StudyConfig:
         ConfigError: the study, or the config of one of its parts, has problems.
     """
 
-    def __init__(self, content: Config, parts: Sequence[Part], changes: Mapping[str, Any]):
+    def __init__(
+        self, content: Config, parts: Sequence[StudyPart], changes: Mapping[str, Any]
+    ) -> None:
         self.parts = parts
-        self._content = copy.deepcopy(content)
-        self._changes = {key: value for key, value in changes.items() if not _is_own(key)}
-        for path, value in changes.items():
-            if _is_own(path):
-                _set_own(self._content, path, value)
-        _refuse_problems(self._content)
-        self.pretraining_seeds: list[int] = self._content["pretraining_seeds"]
+        self._shared = copy.deepcopy(content)
+        self._changes = {path: value for path, value in changes.items() if not _is_own(path)}
+        of_study = {path: value for path, value in changes.items() if _is_own(path)}
+        of_protocols = {path: of_study.pop(path) for path in changes if _is_of_protocols(path)}
+        self._shared |= of_study
+        own = {key: self._shared.pop(key) for key in StudyKeys.model_fields if key in self._shared}
+        keys = read_object(StudyKeys, own, "study")
+        self.pretraining_seeds = keys.pretraining_seeds
+        self._cross_validation = keys.model_dump(include=CROSS_VALIDATION_KEYS)
+        self._protocols: dict[str, Config] = keys.protocols.model_dump()
+        for path, value in of_protocols.items():
+            self._change_protocol(path, value)
         for part in parts:
             self._refuse_unfit(part)
 
@@ -72,7 +111,7 @@ class StudyConfig:
         return cls(content, select(arguments.only), changes)
 
     def of(
-        self, part: Part, seed: int | None = None, checkpoint: Path | str | None = None
+        self, part: StudyPart, seed: int | None = None, checkpoint: Path | str | None = None
     ) -> ConfigParser:
         """Make the config of a part.
 
@@ -94,7 +133,7 @@ class StudyConfig:
         return Path(self.of(self.parts[0])["trainer"]["save_dir"])
 
     def describe(self) -> dict[str, Any]:
-        """Give what all results depend on, so that another call can tell whether it goes on.
+        """Return what all results depend on, by which another call knows whether it goes on.
 
         That is the configs of the whole study, whichever parts are asked for now, and size and
         time of change of the data files.
@@ -119,14 +158,12 @@ class StudyConfig:
                 if not path.is_file():
                     read_faces(config["data_loader"]["args"]["data_dir"], source)
 
-    def _resolved(self, part: Part) -> Config:
-        dropped = {"pretraining_seeds", "protocols"}
-        dropped |= set() if part.is_cross_validated else set(CROSS_VALIDATION_KEYS)
-        shared = {key: value for key, value in self._content.items() if key not in dropped}
-        config = copy.deepcopy(shared)
+    def _resolved(self, part: StudyPart) -> Config:
+        own = self._cross_validation if part.is_cross_validated else {}
+        config = copy.deepcopy(own | self._shared)
         for changes in (
             task_settings(part.task),
-            self._content["protocols"][part.protocol],
+            self._protocols[part.protocol],
             self._changes,
             {"data_loader.args.validation_by": "image"} if part.variant == BY_IMAGE else {},
         ):
@@ -135,7 +172,16 @@ class StudyConfig:
         expand_paths(config)
         return config
 
-    def _refuse_unfit(self, part: Part) -> None:
+    def _change_protocol(self, path: str, value: Any) -> None:
+        """Change the configs of one protocol by protocols.<one>.<key>."""
+        _, protocol, key = (*path.split(".", 2), "", "")[:3]
+        if protocol not in PROTOCOLS or not key:
+            raise ConfigError(
+                f"-o {cut(path)}: expected protocols.<a, b, c or d>.<key of a config>"
+            )
+        self._protocols[protocol][key] = value
+
+    def _refuse_unfit(self, part: StudyPart) -> None:
         try:
             config = self.of(part)
         except ConfigError as error:
@@ -150,40 +196,15 @@ class StudyConfig:
 
 
 def _data_files(config: Config) -> dict[Path, str]:
-    """Give the data files that a config reads, and the data set that each holds."""
+    """Return the data files that a config reads, and the data set that each holds."""
     arguments = config["data_loader"]["args"]
     sources = DATASETS.get(arguments["dataset"].lower(), ())
     return {data_path(arguments["data_dir"], source): source for source in sources}
 
 
 def _is_own(path: str) -> bool:
-    return path.partition(".")[0] in OWN_KEYS
+    return path.partition(".")[0] in StudyKeys.model_fields
 
 
-def _set_own(content: Config, path: str, value: Any) -> None:
-    """Set a key of the study itself; protocols.<one>.<key> changes the configs of one protocol."""
-    first, _, rest = path.partition(".")
-    if first != "protocols":
-        content[path] = value
-        return
-    protocol, _, key = rest.partition(".")
-    if protocol not in PROTOCOLS or not key:
-        raise ConfigError(f"-o {cut(path)}: expected protocols.<a, b, c or d>.<key of a config>")
-    content.setdefault("protocols", {}).setdefault(protocol, {})[key] = value
-
-
-def _refuse_problems(content: Config) -> None:
-    problems = [f"{key}: missing" for key in OWN_KEYS if key not in content]
-    protocols = content.get("protocols", {})
-    if not isinstance(protocols, dict) or not all(
-        isinstance(protocols.get(name), dict) for name in PROTOCOLS
-    ):
-        problems.append("protocols: expected an object with the objects a, b, c and d")
-    seeds = content.get("pretraining_seeds", [0])
-    is_list = isinstance(seeds, list) and len(seeds) > 0
-    if not is_list or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        problems.append("pretraining_seeds: expected a list of whole numbers, 0 or more")
-    elif len(set(seeds)) < len(seeds):
-        problems.append("pretraining_seeds: a seed occurs twice")
-    if problems:
-        raise ConfigError("\n  ".join(["study:", *problems]) if problems[1:] else problems[0])
+def _is_of_protocols(path: str) -> bool:
+    return path.partition(".")[0] == "protocols"

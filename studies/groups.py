@@ -1,14 +1,14 @@
-"""Fairness: how well the networks serve men and women, the age groups, and their cross."""
+"""Who is served how well: classes, men and women, age groups, and gender with age group."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from studies.intervals import bootstrap
-from studies.metrics import LOWER_IS_BETTER, Floats, Identity, Ints, Scores
-from studies.results import NUM_CLASSES
-from studies.sums import ratio, subject_codes, sum_by_subject
+from studies.intervals import Floats, Interval, bootstrap
+from studies.metrics import FaceScores, Ints, ratio, subject_codes, sum_by_subject
+from studies.protocols import LOWER_IS_BETTER, TASKS
+from studies.results import FaceInfo
 from utils.labels import ages_to_classes
 
 GENDERS = {"m": "male", "f": "female"}
@@ -16,16 +16,9 @@ NUM_AGE_GROUPS = 8
 MIN_FACES = 30
 """A smaller group is shown, but neither worst nor best: its value is chance."""
 
-GROUP_METRICS = {
-    "gender": ("accuracy",),
-    "age8": ("accuracy", "one_off_accuracy", "mae"),
-    "age101": ("accuracy_relaxed", "one_off_accuracy", "mae"),
-}
-"""What each task's groups are measured by; the last one ranks them."""
-
 
 def age_group_names() -> list[str]:
-    """Name the eight groups by the whole years that are nearest to their centres.
+    """List the eight groups by the whole years that are nearest to their centres.
 
     >>> age_group_names()[:3], age_group_names()[-1]
     (['0-3', '4-7', '8-13'], '66-100')
@@ -35,8 +28,28 @@ def age_group_names() -> list[str]:
     return [f"{of_group[0]}-{of_group[-1]}" for of_group in years]
 
 
+# --- by class -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """How well one class is recognised, runs pooled; None where nothing counts.
+
+    Attributes:
+        name: for the reader.
+        faces: different faces of the class.
+        recall: accuracy within the true class.
+        precision: share of right guesses of it.
+    """
+
+    name: str
+    faces: int
+    recall: float | None
+    precision: float | None
+
+
 def class_names(task: str) -> list[str]:
-    """Name the classes of a task.
+    """List the names of the classes of a task.
 
     >>> class_names("gender")
     ['male', 'female']
@@ -46,8 +59,87 @@ def class_names(task: str) -> list[str]:
     return age_group_names() if task == "age8" else [str(year) for year in range(101)]
 
 
+def class_table(runs: Sequence[FaceScores]) -> list[ClassSummary]:
+    """Summarise every class."""
+    matrix = confusion(runs)
+    hits, true, guessed = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    _, first = np.unique(np.concatenate([run.faces.row for run in runs]), return_index=True)
+    label = np.concatenate([run.label for run in runs])[first]
+    faces = np.bincount(label, minlength=len(matrix)).tolist()
+    return [
+        ClassSummary(
+            name,
+            faces[index],
+            _share(hits[index], true[index]),
+            _share(hits[index], guessed[index]),
+        )
+        for index, name in enumerate(class_names(runs[0].task))
+    ]
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def confusion(runs: Sequence[FaceScores]) -> Ints:
+    """Count the predictions of all runs, (true class, predicted class)."""
+    size = TASKS[runs[0].task].num_classes
+    cells = sum(
+        np.bincount(run.label * size + run.predicted, minlength=size * size) for run in runs
+    )
+    return np.asarray(cells, np.int64).reshape(size, size)
+
+
+# --- by gender and age ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """How well one group is served, runs pooled.
+
+    Attributes:
+        gender: male, female or all.
+        age: years from-to, or all.
+        faces: different faces.
+        subjects: different people.
+        counts: whether there are enough faces to rank it.
+        values: by metric, with 95 % intervals over subjects.
+    """
+
+    gender: str
+    age: str
+    faces: int
+    subjects: int
+    counts: bool
+    values: dict[str, Interval]
+
+    @property
+    def is_ranked(self) -> bool:
+        """True for a group of the cross that has enough faces."""
+        return self.counts and "all" not in (self.gender, self.age)
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """All groups that have faces.
+
+    Attributes:
+        metrics: that they are measured by.
+        ranked_by: the one that says which are worst and best.
+        groups: the genders, the age groups, and the cross.
+        worst: index of a group of the cross; None where all are too small.
+        best: the same.
+    """
+
+    metrics: tuple[str, ...]
+    ranked_by: str
+    groups: list[GroupSummary]
+    worst: int | None
+    best: int | None
+
+
 def group_names() -> list[tuple[str, str]]:
-    """Name (gender, age group) of all groups; "all" stands for both genders, or every age."""
+    """List (gender, age group) of all groups; "all" stands for both genders, or every age."""
     ages = age_group_names()
     genders = list(GENDERS.values())
     return [
@@ -57,8 +149,8 @@ def group_names() -> list[tuple[str, str]]:
     ]
 
 
-def group_codes(faces: Identity) -> list[Ints]:
-    """Number the three groups of `group_names` that each face is in: gender, age, and both."""
+def group_codes(faces: FaceInfo) -> list[Ints]:
+    """Return the indices (N,) of the three groups that each face is in: gender, age, and both."""
     gender = np.select([faces.gender == key for key in GENDERS], range(len(GENDERS)), -1)
     age = ages_to_classes(faces.age, NUM_AGE_GROUPS)
     of_age = len(GENDERS) + age
@@ -66,68 +158,59 @@ def group_codes(faces: Identity) -> list[Ints]:
     return [gender, of_age, of_both]
 
 
-def fairness(runs: Sequence[Scores]) -> dict[str, Any]:
-    """Measure every group, with 95 % intervals, and name the worst.
+def fairness(runs: Sequence[FaceScores]) -> Fairness:
+    """Measure every group, with 95 % intervals, and find the worst.
 
     Runs are pooled: a group's value is the mean over all its predictions, so that a fold with few
     of its faces weighs little. Groups of fewer than 30 faces are never the worst.
-
-    Returns:
-        {"metrics": names, "ranked_by": name, "groups": [{"gender", "age", "faces", "subjects",
-        "counts": enough faces?, "values": {metric: {"value", "low", "high"}}}], "worst": index or
-        None, "best": index or None} of groups of the cross.
     """
-    metrics = GROUP_METRICS[runs[0].task]
+    metrics = TASKS[runs[0].task].group_metrics
     codes, num_subjects = subject_codes([run.faces for run in runs])
-    shape = (num_subjects, len(group_names()) * _stride(metrics))
+    shape = (num_subjects, len(group_names()) * (1 + len(metrics)))
     pooled = sum(
         sum_by_subject(_entries(run, metrics), code, shape)
         for run, code in zip(runs, codes, strict=True)
     )
-    found = bootstrap([pooled], lambda totals: _ratios(totals, metrics))
+    found = bootstrap([pooled], lambda totals: _means(totals, metrics))
     groups = [
-        {
-            "gender": gender,
-            "age": age,
-            "faces": num_faces,
-            "subjects": num_people,
-            "counts": num_faces >= MIN_FACES,
-            "values": {metric: vars(found[f"{place}/{metric}"]) for metric in metrics},
-        }
-        for place, ((gender, age), (num_faces, num_people)) in enumerate(
+        GroupSummary(
+            gender=gender,
+            age=age,
+            faces=num_faces,
+            subjects=num_people,
+            counts=num_faces >= MIN_FACES,
+            values={metric: found[f"{index}/{metric}"] for metric in metrics},
+        )
+        for index, ((gender, age), (num_faces, num_people)) in enumerate(
             zip(group_names(), _sizes(runs, codes), strict=True)
         )
         if num_faces
     ]
-    extremes = _extremes(groups, metrics[-1])
-    return {"metrics": list(metrics), "ranked_by": metrics[-1], "groups": groups} | extremes
+    worst, best = _extremes(groups, metrics[-1])
+    return Fairness(metrics, metrics[-1], groups, worst, best)
 
 
-def _ratios(totals: Floats, metrics: Sequence[str]) -> dict[str, Floats]:
-    """Give the mean of each metric in each group, named `<group>/<metric>`."""
-    by_group = totals.reshape(*totals.shape[:-1], len(group_names()), _stride(metrics))
-    return {
-        f"{group}/{metric}": ratio(by_group[..., group, 1 + place], by_group[..., group, 0])
-        for group in range(len(group_names()))
-        for place, metric in enumerate(metrics)
-    }
-
-
-def _stride(metrics: Sequence[str]) -> int:
-    return 1 + len(metrics)
-
-
-def _entries(run: Scores, metrics: Sequence[str]) -> list[tuple[Ints, Floats]]:
+def _entries(run: FaceScores, metrics: Sequence[str]) -> list[tuple[Ints, Floats]]:
     """Pair columns and values: for each group of a face one column that counts, one a metric."""
     values = [np.ones(len(run)), *(run.values[metric] for metric in metrics)]
     return [
-        (group * _stride(metrics) + place, value)
+        (group * len(values) + index, value)
         for group in group_codes(run.faces)
-        for place, value in enumerate(values)
+        for index, value in enumerate(values)
     ]
 
 
-def _sizes(runs: Sequence[Scores], codes: Sequence[Ints]) -> list[tuple[int, int]]:
+def _means(totals: Floats, metrics: Sequence[str]) -> dict[str, Floats]:
+    """Return the mean of each metric in each group, named `<group>/<metric>`."""
+    by_group = totals.reshape(*totals.shape[:-1], len(group_names()), 1 + len(metrics))
+    return {
+        f"{group}/{metric}": ratio(by_group[..., group, index], by_group[..., group, 0])
+        for group in range(len(group_names()))
+        for index, metric in enumerate(metrics, 1)
+    }
+
+
+def _sizes(runs: Sequence[FaceScores], codes: Sequence[Ints]) -> list[tuple[int, int]]:
     """Count the different faces and subjects of each group, over all runs."""
     _, first = np.unique(np.concatenate([run.faces.row for run in runs]), return_index=True)
     subject = np.concatenate(list(codes))[first]
@@ -142,56 +225,12 @@ def _sizes(runs: Sequence[Scores], codes: Sequence[Ints]) -> list[tuple[int, int
     return sizes
 
 
-def _extremes(groups: list[dict[str, Any]], metric: str) -> dict[str, Any]:
-    crossed = [
-        (group["values"][metric]["value"], place)
-        for place, group in enumerate(groups)
-        if group["counts"] and "all" not in (group["gender"], group["age"])
+def _extremes(groups: Sequence[GroupSummary], metric: str) -> tuple[int | None, int | None]:
+    """Return the indices of the worst and the best group, None where none is ranked."""
+    ranked = [
+        (group.values[metric].value, index) for index, group in enumerate(groups) if group.is_ranked
     ]
-    if not crossed:
-        return {"worst": None, "best": None}
-    low, high = min(crossed)[1], max(crossed)[1]
-    worst, best = (high, low) if metric in LOWER_IS_BETTER else (low, high)
-    return {"worst": worst, "best": best}
-
-
-def class_table(runs: Sequence[Scores]) -> list[dict[str, Any]]:
-    """Give accuracy within each true class (recall) and share of right guesses of it (precision).
-
-    Runs are pooled.
-
-    Returns:
-        one {"name", "faces", "recall", "precision"} a class, shares None where nothing counts.
-    """
-    matrix = confusion(runs)
-    hits = np.diag(matrix)
-    faces = _faces_by_class(runs)
-    return [
-        {
-            "name": name,
-            "faces": faces[place],
-            "recall": _share(hits[place], matrix[place].sum()),
-            "precision": _share(hits[place], matrix[:, place].sum()),
-        }
-        for place, name in enumerate(class_names(runs[0].task))
-    ]
-
-
-def _share(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None
-
-
-def _faces_by_class(runs: Sequence[Scores]) -> list[int]:
-    row = np.concatenate([run.faces.row for run in runs])
-    label = np.concatenate([run.label for run in runs])
-    _, first = np.unique(row, return_index=True)
-    return [int(n) for n in np.bincount(label[first], minlength=NUM_CLASSES[runs[0].task])]
-
-
-def confusion(runs: Sequence[Scores]) -> Ints:
-    """Count the predictions of all runs, (true class, predicted class)."""
-    size = NUM_CLASSES[runs[0].task]
-    cells = sum(
-        np.bincount(run.label * size + run.predicted, minlength=size * size) for run in runs
-    )
-    return np.asarray(cells, np.int64).reshape(size, size)
+    if not ranked:
+        return None, None
+    low, high = min(ranked)[1], max(ranked)[1]
+    return (high, low) if metric in LOWER_IS_BETTER else (low, high)

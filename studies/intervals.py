@@ -22,7 +22,7 @@ Statistic = Callable[[Floats], dict[str, Floats]]
 """Turns column totals (B, columns) into named values (B, ...)."""
 
 BIASED = {"ece"}
-"""Sums of absolute values: their replicates lie higher than the value that they spread about."""
+"""Totals of absolute values: their replicates lie higher than the value that they spread about."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Interval:
 
 
 def draw_weights(num_subjects: int, num_replicates: int, seed: int) -> Iterator[Floats]:
-    """Draw subjects with replacement, and tell how often each was drawn, some replicates at a time.
+    """Draw subjects with replacement, some replicates at a time, and count the draws of each.
 
     Yields:
         (block, subjects); every row adds up to `num_subjects`.
@@ -62,7 +62,7 @@ def replicate(
     num_replicates: int = NUM_REPLICATES,
     seed: int = 0,
 ) -> dict[str, Floats]:
-    """Give the mean over runs of each statistic, for every draw of the subjects.
+    """Return the mean over runs of each statistic, for every draw of the subjects.
 
     All runs are judged by the same draw: a person drawn twice counts twice in every run that was
     asked about them. The trained networks stay as they are, so the replicates tell what other
@@ -87,23 +87,23 @@ def replicate(
 
 def mean_of_runs(values_of_runs: Iterator[dict[str, Floats]]) -> dict[str, Floats]:
     """Average over the runs that have a value; NaN where none has."""
-    sums: dict[str, Floats] = {}
+    totals: dict[str, Floats] = {}
     counts: dict[str, Floats] = {}
     for values in values_of_runs:
         for name, value in values.items():
             known = ~np.isnan(value)
-            sums[name] = sums.get(name, 0) + np.where(known, value, 0)
+            totals[name] = totals.get(name, 0) + np.where(known, value, 0)
             counts[name] = counts.get(name, 0) + known.astype(np.float64)
     return {
         name: np.divide(
             total, counts[name], out=np.full(np.shape(total), np.nan), where=counts[name] > 0
         )
-        for name, total in sums.items()
+        for name, total in totals.items()
     }
 
 
 def interval(name: str, value: float, replicates: Floats) -> Interval:
-    """Give the 95 % interval of a value from its replicates, (B,).
+    """Return the 95 % interval of a value from its replicates, (B,).
 
     It is the percentile interval. Source: Efron and Tibshirani, An Introduction to the Bootstrap
     (1993), chapter 13. The replicates of the calibration error lie too high, so that the percentile
@@ -128,7 +128,7 @@ def bootstrap(
     num_replicates: int = NUM_REPLICATES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Give each statistic's mean over runs with its 95 % interval over subjects.
+    """Return each statistic's mean over runs with its 95 % interval over subjects.
 
     See `replicate` for the arguments.
     """
@@ -196,7 +196,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p_values, kind="stable")
     adjusted = [0.0] * len(p_values)
     highest = 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min((len(p_values) - rank) * p_values[place], 1.0))
-        adjusted[place] = highest
+    for rank, index in enumerate(order):
+        highest = max(highest, min((len(p_values) - rank) * p_values[index], 1.0))
+        adjusted[index] = highest
     return adjusted

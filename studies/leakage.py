@@ -1,6 +1,7 @@
 """What a split lets through: people on both sides, and faces that are nearly the same picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loader.faces import Faces, read_faces
-from studies.metrics import Identity, Ints, Scores, score
-from studies.protocols import BY_IMAGE
-from studies.results import Result, read_result
+from studies.comparisons import Spread
+from studies.metrics import FaceScores, Ints, score, subject_names
+from studies.protocols import BY_IMAGE, StudyPart
+from studies.results import FaceInfo, StudyResult, read_result
 from utils.errors import UserError
-
-Summary = dict[str, Any]
 
 NEAR_COSINE = 0.9
 """From here on two embeddings are taken to be of nearly the same picture of one person."""
@@ -26,44 +26,226 @@ NUM_NAMED = 20
 """Subjects and pairs that are listed by name."""
 
 
-def shared_between_splits(splits: dict[str, Identity]) -> list[dict[str, Any]]:
-    """Look for subjects and rows on both sides of any two splits of one run.
+# --- subjects and rows on both sides --------------------------------------------------------------
 
-    Returns:
-        one {"splits": [one, other], "subjects": how many, "names": the first of them,
-        "rows": rows of the data set on both sides, "unknown": faces whose subject is not known}
-        a pair of splits.
+
+@dataclass(frozen=True)
+class SharedRows:
+    """What two splits of a run have in common.
+
+    Attributes:
+        splits: the two.
+        subjects: people on both sides.
+        names: the first of them.
+        rows: rows of the data set on both sides.
+        unknown: faces of either split whose subject is not known.
+        runs: how many runs share anything.
+        of_runs: how many runs there are.
     """
-    names = {split: _names(faces) for split, faces in splits.items()}
+
+    splits: tuple[str, str]
+    subjects: int
+    names: list[str]
+    rows: int
+    unknown: int
+    runs: int = 1
+    of_runs: int = 1
+
+
+def shared_between_splits(splits: Mapping[str, FaceInfo]) -> list[SharedRows]:
+    """Look for subjects and rows on both sides of any two splits of one run."""
+    names = {split: _known_subjects(faces) for split, faces in splits.items()}
     found = []
-    for one, other in combinations(splits, 2):
-        common = np.intersect1d(names[one], names[other])
+    for pair in combinations(splits, 2):
+        one, other = (splits[split] for split in pair)
+        common = np.intersect1d(names[pair[0]], names[pair[1]])
         found.append(
-            {
-                "splits": [one, other],
-                "subjects": len(common),
-                "names": common[:NUM_NAMED].tolist(),
-                "rows": len(np.intersect1d(splits[one].row, splits[other].row)),
-                "unknown": sum(int((splits[split].subject == "").sum()) for split in (one, other)),
-            }
+            SharedRows(
+                splits=pair,
+                subjects=len(common),
+                names=common[:NUM_NAMED].tolist(),
+                rows=len(np.intersect1d(one.row, other.row)),
+                unknown=sum(int((faces.subject == "").sum()) for faces in (one, other)),
+            )
         )
     return found
 
 
-def _names(faces: Identity) -> NDArray[np.str_]:
+def _known_subjects(faces: FaceInfo) -> NDArray[np.str_]:
     known = faces.subject != ""
-    named = np.strings.add(np.strings.add(faces.source[known], "/"), faces.subject[known])
-    return np.unique(named)
+    return np.unique(subject_names(faces.source[known], faces.subject[known]))
 
 
-def worst_of_runs(found: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Keep, for each pair of splits, the run that shares most; "runs" counts those that share."""
+def worst_of_runs(found: Sequence[Sequence[SharedRows]]) -> list[SharedRows]:
+    """Keep, for each pair of splits, the run that shares most, and count those that share."""
     kept = []
     for of_runs in zip(*found, strict=True):
-        worst = max(of_runs, key=lambda one: (one["subjects"], one["rows"]))
-        num_sharing = sum(bool(one["subjects"] or one["rows"]) for one in of_runs)
-        kept.append(worst | {"runs": num_sharing, "of_runs": len(of_runs)})
+        worst = max(of_runs, key=lambda one: (one.subjects, one.rows))
+        num_sharing = sum(bool(one.subjects or one.rows) for one in of_runs)
+        kept.append(replace(worst, runs=num_sharing, of_runs=len(of_runs)))
     return kept
+
+
+# --- validation by image --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """Accuracy on the validation rows, on the test fold, and the former minus the latter."""
+
+    num_runs: int
+    val: Spread
+    test: Spread
+    optimism: Spread
+
+
+@dataclass(frozen=True)
+class ImageComparison:
+    """Validation drawn by image beside validation drawn by subject, on the same folds."""
+
+    task: str
+    image: Optimism
+    subject: Optimism
+
+
+def compare_by_image(
+    folder: Path, task: str, by_subject: Mapping[str, Sequence[Mapping[str, float]]]
+) -> list[ImageComparison]:
+    """Compare validation by image with validation by subject.
+
+    Args:
+        folder: of the study.
+        task: whose protocol d to compare.
+        by_subject: metrics of each run of that result, by split.
+
+    Returns:
+        nothing where the variant was not run.
+    """
+    variant = read_result(folder, StudyPart(task, "d", BY_IMAGE))
+    if variant is None or not {"val", "test"} <= {*variant.splits} & {*by_subject}:
+        return []
+    image = {
+        split: [
+            score(predictions, task).values["accuracy"].mean()
+            for predictions in variant.read_predictions(folder, split)
+        ]
+        for split in ("val", "test")
+    }
+    subject = {split: [run["accuracy"] for run in by_subject[split]] for split in image}
+    return [ImageComparison(task, _optimism(**image), _optimism(**subject))]
+
+
+def _optimism(val: Sequence[float], test: Sequence[float]) -> Optimism:
+    difference = np.array(val) - np.array(test)
+    spreads = (
+        Spread(float(np.mean(values)), float(np.std(values))) for values in (val, test, difference)
+    )
+    return Optimism(len(val), *spreads)
+
+
+# --- near-duplicates ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DuplicatePair:
+    """Two faces of different folds that are nearly the same: the lower row first."""
+
+    rows: list[int]
+    folds: list[int]
+    subjects: list[str]
+    cosine: float
+
+
+@dataclass(frozen=True)
+class DuplicateEffect:
+    """Accuracy of a result with and without the faces that have near-duplicates, mean over runs.
+
+    Attributes:
+        task: of the result.
+        protocol: of the result.
+        num_runs: of the result.
+        faces: that were left out; None where the data file is not the one that was judged.
+        accuracy: of all faces.
+        without: of the faces that are left; None where a run has none left.
+        difference: the latter minus the former.
+    """
+
+    task: str
+    protocol: str
+    num_runs: int
+    faces: int | None = None
+    accuracy: float | None = None
+    without: float | None = None
+    difference: float | None = None
+
+
+@dataclass(frozen=True)
+class DuplicateCheck:
+    """A search for near-duplicates across the folds of Adience.
+
+    Attributes:
+        status: "checked", or why not.
+    """
+
+    status: str
+
+
+@dataclass(frozen=True)
+class FoundDuplicates(DuplicateCheck):
+    """What the search found.
+
+    Attributes:
+        pairs: how many.
+        faces: how many are in a pair.
+        of_faces: how many there are.
+        examples: the nearest pairs.
+        effects: on each result with folds.
+    """
+
+    pairs: int
+    faces: int
+    of_faces: int
+    examples: list[DuplicatePair]
+    effects: list[DuplicateEffect]
+
+
+def check_duplicates(
+    judged: Sequence[tuple[StudyResult, Sequence[FaceScores]]],
+) -> DuplicateCheck:
+    """Look for near-duplicates in the data file, and measure what they do to results.
+
+    Args:
+        judged: results with folds, and the scores of their test folds.
+    """
+    status = "no result with folds was run"
+    for result, _ in judged:
+        settings = result.config.get("data_loader", {}).get("args", {})
+        try:
+            faces = read_faces(str(settings.get("data_dir", "")), "Adience")
+        except UserError as error:
+            status = f"not checked: {error}"
+        else:
+            return _find_duplicates(faces, judged)
+    return DuplicateCheck(status)
+
+
+def _find_duplicates(
+    faces: Faces, judged: Sequence[tuple[StudyResult, Sequence[FaceScores]]]
+) -> FoundDuplicates:
+    pairs, cosines = near_duplicates(faces.embedding, faces.fold)
+    rows = np.unique(pairs)
+    examples = [
+        DuplicatePair(
+            pair.tolist(), faces.fold[pair].tolist(), faces.subject[pair].tolist(), float(cosine)
+        )
+        for pair, cosine in zip(pairs[:NUM_NAMED], cosines[:NUM_NAMED], strict=True)
+    ]
+    effects = []
+    for result, runs in judged:
+        is_same_file = all(_is_of(run.faces, faces) for run in runs)
+        effect: dict[str, Any] = without_rows(runs, rows) if is_same_file else {}
+        effects.append(DuplicateEffect(result.task, result.protocol, len(runs), **effect))
+    return FoundDuplicates("checked", len(pairs), len(rows), len(faces), examples, effects)
 
 
 def near_duplicates(
@@ -103,130 +285,25 @@ def _near_blocks(
                 yield np.stack([one[is_new], other[is_new]], 1), values[is_new]
 
 
-def without_rows(runs: Sequence[Scores], rows: Ints) -> dict[str, Any]:
-    """Measure the accuracy of runs with and without some of their rows.
-
-    Returns:
-        {"faces": rows that any run was asked about, "accuracy", "without": means over runs, and
-        "difference" of the latter to the former; None where nothing is left}.
-    """
-    asked = np.intersect1d(np.concatenate([run.faces.row for run in runs]), rows)
+def without_rows(runs: Sequence[FaceScores], rows: Ints) -> dict[str, Any]:
+    """Measure the accuracy of runs with and without some of their rows; see `DuplicateEffect`."""
+    judged = np.intersect1d(np.concatenate([run.faces.row for run in runs]), rows)
     correct = [run.values["accuracy"] for run in runs]
     kept = [
         values[~np.isin(run.faces.row, rows)] for run, values in zip(runs, correct, strict=True)
     ]
     accuracy = float(np.mean([values.mean() for values in correct]))
-    if not all(len(values) for values in kept):
-        return {"faces": len(asked), "accuracy": accuracy, "without": None, "difference": None}
-    without = float(np.mean([values.mean() for values in kept]))
-    return {
-        "faces": len(asked),
-        "accuracy": accuracy,
-        "without": without,
-        "difference": without - accuracy,
-    }
+    found: dict[str, Any] = {"faces": len(judged), "accuracy": accuracy}
+    if all(len(values) for values in kept):
+        without = float(np.mean([values.mean() for values in kept]))
+        found |= {"without": without, "difference": without - accuracy}
+    return found
 
 
-def compare_by_image(folder: Path, task: str, runs_by_subject: list[Summary]) -> list[Summary]:
-    """Compare validation by image with validation by subject, on the same folds.
-
-    Args:
-        folder: of the study.
-        task: whose protocol d to compare.
-        runs_by_subject: "runs" of its entry in the summary.
-
-    Returns:
-        one {"task", "image", "subject"}, each of the latter with mean and population std of
-        "val", "test" and "optimism", the former minus the latter; nothing where the variant was
-        not run.
-    """
-    variant = read_result(folder, task, "d", BY_IMAGE)
-    if variant is None or not {"val", "test"} <= set(variant.splits):
-        return []
-    runs = [
-        {
-            split: float(score(one, task).values["accuracy"].mean())
-            for split, one in zip(("val", "test"), both, strict=True)
-        }
-        for both in zip(variant.read("val"), variant.read("test"), strict=True)
-    ]
-    ours = [
-        {split: run["splits"][split]["accuracy"] for split in ("val", "test")}
-        for run in runs_by_subject
-    ]
-    return [{"task": task, "image": _optimism(runs), "subject": _optimism(ours)}]
-
-
-def _optimism(runs: list[dict[str, float]]) -> Summary:
-    """Tell by how much validation promises more than the test holds."""
-    val = np.array([run["val"] for run in runs])
-    test = np.array([run["test"] for run in runs])
-    columns = {"val": val, "test": test, "optimism": val - test}
-    return {"num_runs": len(runs)} | {
-        name: {"mean": float(values.mean()), "std": float(values.std())}
-        for name, values in columns.items()
-    }
-
-
-class Duplicates:
-    """Near-duplicates across the folds of Adience, looked for once, and what they do to results.
-
-    Attributes:
-        found: {"status": "checked", or why not; "pairs", "faces", "examples", "effects"}.
-    """
-
-    def __init__(self) -> None:
-        self.found: Summary = {"status": "no result with folds was run"}
-        self._faces: Faces | None = None
-        self._rows: NDArray[np.int64] | None = None
-
-    def add(self, result: Result, judged: Sequence[Scores]) -> None:
-        """Look at a cross-validated result."""
-        if result.judged != "test":
-            return
-        if self._rows is None:
-            self._look(result)
-        if self._rows is None or self._faces is None:
-            return
-        if not all(_is_of(run, self._faces) for run in judged):
-            effect: Summary = {"faces": None, "accuracy": None, "without": None, "difference": None}
-        else:
-            effect = without_rows(judged, self._rows)
-        self.found["effects"].append(
-            {"task": result.task, "protocol": result.protocol, "num_runs": len(judged)} | effect
-        )
-
-    def _look(self, result: Result) -> None:
-        data_dir = str(result.config.get("data_loader", {}).get("args", {}).get("data_dir", ""))
-        try:
-            faces = read_faces(data_dir, "Adience")
-        except UserError as error:
-            self.found = {"status": f"not checked: {error}"}
-            return
-        pairs, cosines = near_duplicates(faces.embedding, faces.fold)
-        self._faces, self._rows = faces, np.unique(pairs)
-        self.found = {
-            "status": "checked",
-            "pairs": len(pairs),
-            "faces": len(self._rows),
-            "of_faces": len(faces),
-            "examples": [
-                {
-                    "rows": [int(one), int(other)],
-                    "folds": [int(faces.fold[one]), int(faces.fold[other])],
-                    "subjects": [str(faces.subject[one]), str(faces.subject[other])],
-                    "cosine": float(cosine),
-                }
-                for (one, other), cosine in zip(pairs[:NUM_NAMED], cosines[:NUM_NAMED], strict=True)
-            ],
-            "effects": [],
-        }
-
-
-def _is_of(run: Scores, faces: Faces) -> bool:
-    """Tell whether the rows of a run are those of the data file as it is now."""
-    row = run.faces.row
+def _is_of(judged: FaceInfo, faces: Faces) -> bool:
+    """Check whether the rows of a run are those of the data file as it is now."""
+    row = judged.row
     if row.max() >= len(faces) or row.min() < 0:
         return False
-    same_age = np.array_equal(faces.age[row], run.faces.age)
-    return same_age and np.array_equal(faces.gender[row], run.faces.gender)
+    same_age = np.array_equal(faces.age[row], judged.age)
+    return same_age and np.array_equal(faces.gender[row], judged.gender)

@@ -1,22 +1,28 @@
-"""What each face of a run's predictions scores: `studies.sums` makes metrics of it."""
+"""The metrics of a study: what each face scores, and metrics as functions of sums over faces.
 
+The scores of a run are added up by subject once (`subject_sums`). Totals of these sums, weighted or
+not, give every metric (`metrics_of`), so that values and their bootstrap replicates come from one
+and the same formula. What each face scores, `model.metric` says.
+"""
+
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
 
-from model.metric import RELAXED_BOUNDS_YEARS
-from studies.results import Predictions
-from utils.labels import ages_to_classes, class_years
+from model import metric
+from model.metric import ScoredProbabilities
+from studies.intervals import Floats
+from studies.protocols import TASKS
+from studies.results import FaceInfo, Predictions
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NUM_BINS = 15
 """Of the calibration error, as in arXiv 1706.04599."""
-
-NEAR_YEARS = 5.0
-"""Errors up to this count as near in the cumulative score."""
 
 CHUNK_ROWS = 65536
 """Faces scored at a time: 101 probabilities of each are 53 MB of float64."""
@@ -24,24 +30,14 @@ CHUNK_ROWS = 65536
 MEANS = ("accuracy", "one_off_accuracy", "mae", "cs5", "accuracy_relaxed", "brier")
 """Metrics that are means over faces."""
 
-METRICS = {
-    "gender": ("accuracy", "balanced_accuracy", "brier", "ece"),
-    "age8": (
-        *("accuracy", "balanced_accuracy", "one_off_accuracy", "mae", "cs5"),
-        *("brier", "ece"),
-    ),
-    "age101": (
-        *("accuracy", "accuracy_relaxed", "balanced_accuracy", "one_off_accuracy", "mae", "cs5"),
-        *("brier", "ece"),
-    ),
-}
-"""What each task is measured by."""
+AGE_METRICS = (metric.one_off_accuracy, metric.mae, metric.cs5)
 
-LOWER_IS_BETTER = {"mae", "brier", "ece"}
+
+# --- of each face ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Scores:
+class FaceScores:
     """Per-face values of N predictions.
 
     Attributes:
@@ -52,7 +48,7 @@ class Scores:
         entropy: (N,) of the probabilities, in nats.
         values: (N,) by metric, for those that are means over faces; for ages also
             `excess_years`, the expected age minus the true class's years.
-        faces: who they are; without probabilities.
+        faces: who they are.
     """
 
     task: str
@@ -61,7 +57,7 @@ class Scores:
     confidence: Floats
     entropy: Floats
     values: dict[str, Floats]
-    faces: "Identity"
+    faces: FaceInfo
 
     def __len__(self) -> int:
         return len(self.label)
@@ -77,17 +73,6 @@ class Scores:
         return self.values["mae"] if self.task != "gender" else 1 - self.values["accuracy"]
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Who N faces are; see `Predictions` for the fields."""
-
-    row: Ints
-    subject: NDArray[np.str_]
-    gender: NDArray[np.str_]
-    age: NDArray[np.float32]
-    source: NDArray[np.str_]
-
-
 def confidence_bins(confidence: Floats) -> Ints:
     """Map top probabilities to 15 bins of equal width, closed on the right.
 
@@ -98,62 +83,153 @@ def confidence_bins(confidence: Floats) -> Ints:
     return np.clip(bins, 0, NUM_BINS - 1)
 
 
-def score(predictions: Predictions, task: str) -> Scores:
+def score(predictions: Predictions, task: str) -> FaceScores:
     """Score the predictions of a run, face by face.
 
-    One-off accuracy and the years are of the nearest centre, ties downward (`utils.labels`); errors
-    in years are of the expectation over the classes against the true class's years. The Brier score
-    is the squared distance of the probabilities from the true class, summed over the classes (0 to
-    2). Source: Brier, Monthly Weather Review 78 (1950).
+    The Brier score is the squared distance of the probabilities from the true class, summed over
+    the classes (0 to 2). Source: Brier, Monthly Weather Review 78 (1950).
     """
-    starts = range(0, len(predictions), CHUNK_ROWS)
-    parts = [_score_chunk(predictions, slice(start, start + CHUNK_ROWS), task) for start in starts]
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    values = {name: joined[name] for name in (*MEANS, "excess_years") if name in joined}
-    return Scores(
+    label = predictions.label
+    chunks = [
+        _score_chunk(
+            predictions.probabilities[start : start + CHUNK_ROWS], label[start : start + CHUNK_ROWS]
+        )
+        for start in range(0, len(label), CHUNK_ROWS)
+    ]
+    values = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return FaceScores(
         task=task,
-        label=predictions.label,
-        predicted=joined["predicted"].astype(np.int64),
-        confidence=joined["confidence"],
-        entropy=joined["entropy"],
+        label=label,
+        predicted=values.pop("predicted").astype(np.int64),
+        confidence=values.pop("confidence"),
+        entropy=values.pop("entropy"),
         values=values,
-        faces=Identity(
-            predictions.row,
-            predictions.subject,
-            predictions.gender,
-            predictions.age,
-            predictions.source,
-        ),
+        faces=predictions.faces,
     )
 
 
-def _score_chunk(predictions: Predictions, rows: slice, task: str) -> dict[str, Floats]:
-    chances = predictions.probabilities[rows].astype(np.float64)
-    label = predictions.label[rows]
-    predicted = chances.argmax(1)
-    confidence = np.minimum(chances.max(1), 1.0)
+def _score_chunk(probabilities: NDArray[np.float32], label: Ints) -> dict[str, Floats]:
+    chances = probabilities.astype(np.float64)
     of_truth = np.take_along_axis(chances, label[:, None], 1)[:, 0]
     logs = np.log(chances, where=chances > 0, out=np.zeros_like(chances))
-    scores = {
-        "predicted": predicted.astype(np.float64),
-        "confidence": confidence,
+    scored = ScoredProbabilities(chances, label)
+    found = {
+        "predicted": scored.predicted.numpy(),
+        "confidence": np.minimum(chances.max(1), 1.0),
         "entropy": -(chances * logs).sum(1),
-        "accuracy": (predicted == label).astype(np.float64),
+        "accuracy": metric.accuracy.values(scored).numpy(),
         "brier": np.einsum("nc,nc->n", chances, chances) - 2 * of_truth + 1,
     }
-    return scores if task == "gender" else scores | _score_ages(chances, label, predicted)
+    if scored.num_classes == TASKS["gender"].num_classes:
+        return found
+    is_relaxed = scored.num_classes == TASKS["age101"].num_classes
+    metrics = (*AGE_METRICS, metric.accuracy_relaxed) if is_relaxed else AGE_METRICS
+    found["excess_years"] = scored.excess_years.numpy()
+    return found | {one.name: one.values(scored).numpy() for one in metrics}
 
 
-def _score_ages(chances: Floats, label: Ints, predicted: NDArray[np.intp]) -> dict[str, Floats]:
-    years = class_years(chances.shape[1]).astype(np.float64)
-    groups = ages_to_classes(years, 8)
-    relaxed = np.searchsorted(np.array(RELAXED_BOUNDS_YEARS), years, side="right")
-    excess = chances @ years - years[label]
-    error = np.abs(excess)
-    return {
-        "excess_years": excess,
-        "mae": error,
-        "cs5": (error <= NEAR_YEARS).astype(np.float64),
-        "one_off_accuracy": (np.abs(groups[predicted] - groups[label]) <= 1).astype(np.float64),
-        "accuracy_relaxed": (relaxed[predicted] == relaxed[label]).astype(np.float64),
-    }
+# --- of many faces --------------------------------------------------------------------------------
+
+
+def _means_of(task: str) -> list[str]:
+    return [name for name in MEANS if name in TASKS[task].metrics]
+
+
+def _column_starts(task: str) -> list[int]:
+    """Return the first column of the means, faces and hits of each class, bins, and of nothing.
+
+    Column 0 counts the faces.
+    """
+    num_classes = TASKS[task].num_classes
+    widths = [1, len(_means_of(task)), num_classes, num_classes, NUM_BINS]
+    return list(itertools.accumulate(widths))
+
+
+def subject_sums(scores: FaceScores, codes: Ints, num_subjects: int) -> csr_array:
+    """Add up what `metrics_of` needs over the faces of each subject.
+
+    Args:
+        scores: of N faces.
+        codes: (N,) subject numbers below `num_subjects`.
+        num_subjects: of the result.
+
+    Returns:
+        (subjects, columns).
+    """
+    first_mean, first_class, first_hit, first_bin, width = _column_starts(scores.task)
+    num_faces, hits = len(scores), scores.values["accuracy"]
+    ones = np.ones(num_faces)
+    entries = [(np.zeros(num_faces, np.int64), ones), (first_class + scores.label, ones)]
+    entries += [
+        (np.full(num_faces, first_mean + index), scores.values[name])
+        for index, name in enumerate(_means_of(scores.task))
+    ]
+    entries.append((first_hit + scores.label, hits))
+    entries.append((first_bin + scores.bins, scores.confidence - hits))
+    return sum_by_subject(entries, codes, (num_subjects, width))
+
+
+def sum_by_subject(
+    entries: list[tuple[Ints, Floats]], codes: Ints, shape: tuple[int, int]
+) -> csr_array:
+    """Add up (column numbers (N,), values (N,)) pairs by the subject of each face."""
+    columns = np.concatenate([column for column, _ in entries])
+    values = np.concatenate([value for _, value in entries])
+    rows = np.tile(codes, len(entries))
+    return csr_array(coo_array((values, (rows, columns)), shape=shape))
+
+
+def metrics_of(task: str, totals: Floats) -> dict[str, Floats]:
+    """Turn totals (..., columns) of `subject_sums` into metrics (...,); NaN where no face counts.
+
+    Balanced accuracy is the mean of the accuracies of the classes that occur. The expected
+    calibration error is the mean over the faces of |confidence - accuracy| of their bin. Source of
+    the latter: arXiv 1706.04599, equation 3.
+    """
+    counts, means, faces, hits, gaps, _ = np.split(totals, _column_starts(task), axis=-1)
+    count = counts[..., 0]
+    found = {name: ratio(means[..., index], count) for index, name in enumerate(_means_of(task))}
+    occurs = faces > 0
+    recall = np.where(occurs, hits / np.where(occurs, faces, 1), 0)
+    found["balanced_accuracy"] = ratio(recall.sum(-1), occurs.sum(-1).astype(np.float64))
+    found["ece"] = ratio(np.abs(gaps).sum(-1), count)
+    return {name: found[name] for name in TASKS[task].metrics}
+
+
+def ratio(total: Floats, count: Floats) -> Floats:
+    """Divide where there is something to divide by; NaN elsewhere."""
+    blank = np.full(np.shape(total), np.nan)
+    return np.asarray(np.divide(total, count, out=blank, where=count > 0))
+
+
+def evaluate(scores: FaceScores) -> dict[str, float]:
+    """Return the metrics of one run."""
+    totals = subject_sums(scores, np.zeros(len(scores), np.int64), 1).toarray()[0]
+    return {name: float(value) for name, value in metrics_of(scores.task, totals).items()}
+
+
+def subject_codes(runs: Sequence[FaceInfo]) -> tuple[list[Ints], int]:
+    """Number the subjects of several runs over the same data set; nobody known is one per face.
+
+    Returns:
+        the subject number of each face for each run, and how many subjects there are.
+    """
+    row = np.concatenate([run.row for run in runs])
+    rows, first, inverse = np.unique(row, return_index=True, return_inverse=True)
+    source = np.concatenate([run.source for run in runs])[first]
+    subject = np.concatenate([run.subject for run in runs])[first]
+    _, codes = np.unique(subject_names(source, subject), return_inverse=True)
+    unknown = subject == ""
+    codes[unknown] = len(rows) + np.arange(int(unknown.sum()))
+    _, codes = np.unique(codes, return_inverse=True)
+    ends = np.cumsum([len(run.row) for run in runs])[:-1]
+    return np.split(codes[inverse], ends), int(codes.max()) + 1
+
+
+def subject_names(source: NDArray[np.str_], subject: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Write subjects as <source>/<subject>: the same name in two data sets is two people.
+
+    >>> subject_names(np.array(["imdb"]), np.array(["7"])).tolist()
+    ['imdb/7']
+    """
+    return np.strings.add(np.strings.add(source, "/"), subject)

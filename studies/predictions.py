@@ -1,4 +1,4 @@
-"""Probabilities of every row of every split, as files, from the one evaluation."""
+"""Probabilities for every row of every split of a run, from the evaluation that all share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from data_loader.faces import count_faces
 from data_loader.source import FaceSource, read_source
 from model import loss
 from model import model as arch
+from studies.results import FaceInfo, PredictionFiles, Predictions
 from trainer.evaluate import evaluate
 from trainer.fit import held_out_loader, metrics_of, training_loader
 from trainer.inputs import SharedInputs
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
-from utils.files import atomic_write
 from utils.runtime import choose_device, precision_of
 from utils.weights import load_weights
 
@@ -56,45 +56,44 @@ class SplitRows:
         loader: goes once through them.
         embeddings: (N, 512) float32.
         label: (N,) int64.
-        columns: what a predictions file says of each row beside its probabilities.
+        faces: who they are.
     """
 
     loader: BaseDataLoader
     embeddings: NDArray[np.float32] = field(repr=False)
     label: NDArray[np.int64] = field(repr=False)
-    columns: dict[str, NDArray[Any]] = field(repr=False)
+    faces: FaceInfo = field(repr=False)
 
 
 def split_rows(config: ConfigParser, data: StudyData) -> dict[str, SplitRows]:
-    """Give the rows of each split that a run has, in the order of its loaders."""
+    """Return the rows of each split that a run has, in the order of its loaders."""
     inputs = SharedInputs(data.source)
     training = training_loader(config, inputs)
-    parts = {"train": (training, training.rows), "val": (training, training.validation_rows)}
+    splits = {"train": (training, training.rows), "val": (training, training.validation_rows)}
     if config["data_loader"]["args"].get("test_cross_val") is not None:
         held_out = held_out_loader(config, inputs)
-        parts["test"] = (held_out, held_out.rows)
+        splits["test"] = (held_out, held_out.rows)
     return {
-        split: _rows(data, loader, rows) for split, (loader, rows) in parts.items() if len(rows)
+        split: _rows_of(data, loader, rows) for split, (loader, rows) in splits.items() if len(rows)
     }
 
 
-def _rows(data: StudyData, loader: BaseDataLoader, rows: NDArray[np.int64]) -> SplitRows:
-    dataset, faces = _dataset_of(loader), data.source.faces
-    places = dataset.face_indices(torch.from_numpy(rows)).numpy()
-    label = dataset.labels.numpy()[places]
-    columns = {
-        "label": label,
-        "age": faces.age[places],
-        "gender": faces.gender[places],
-        "subject": faces.subject[places],
-        "row": places,
-        "source": data.names[places],
-    }
-    return SplitRows(loader.unshuffled(rows), faces.embedding[places], label, columns)
-
-
-def _dataset_of(loader: BaseDataLoader) -> Any:
-    return loader.dataset
+def _rows_of(data: StudyData, loader: BaseDataLoader, rows: NDArray[np.int64]) -> SplitRows:
+    dataset: Any = loader.dataset
+    faces = data.source.faces
+    indices = dataset.face_indices(torch.from_numpy(rows)).numpy()
+    return SplitRows(
+        loader.unshuffled(rows),
+        faces.embedding[indices],
+        dataset.labels.numpy()[indices],
+        FaceInfo(
+            age=faces.age[indices],
+            gender=faces.gender[indices],
+            subject=faces.subject[indices],
+            row=indices,
+            source=data.names[indices],
+        ),
+    )
 
 
 def predict(
@@ -118,17 +117,20 @@ def predict(
     return logs, probabilities
 
 
+def prediction_files(stem: str, splits: Mapping[str, SplitRows]) -> PredictionFiles:
+    """Return <stem>-<split>.npz for each split that has rows, None for the others."""
+    return {split: f"{stem}-{split}.npz" if split in splits else None for split in SPLITS}
+
+
 def write_predictions(
     probabilities: Mapping[str, Probabilities],
     splits: Mapping[str, SplitRows],
     folder: Path,
     stem: str,
-) -> dict[str, str | None]:
-    """Write <stem>-<split>.npz for each split; give the paths from `folder`, None without rows."""
-    files: dict[str, str | None] = dict.fromkeys(SPLITS)
+) -> PredictionFiles:
+    """Write the predictions file of each split, and return their paths from `folder`."""
+    files = prediction_files(stem, splits)
     for split, values in probabilities.items():
-        files[split] = f"{stem}-{split}.npz"
-        with atomic_write(folder / f"{stem}-{split}.npz") as file:
-            columns: dict[str, Any] = {"probabilities": values, **splits[split].columns}
-            np.savez(file, **columns)
+        rows = splits[split]
+        Predictions(values, rows.label, rows.faces).write(folder / str(files[split]))
     return files

@@ -1,4 +1,4 @@
-"""The results of a study: tasks, protocols, and which of them a command asks for."""
+"""What a study is made of: tasks, protocols, and which of their results a command asks for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,64 @@ from dataclasses import dataclass
 from utils.errors import ConfigError
 from utils.problems import nearest
 
-TASKS = ("gender", "age8", "age101")
+
+@dataclass(frozen=True)
+class StudyTask:
+    """A task, and the metrics that it is judged by.
+
+    Attributes:
+        title: for the reader.
+        num_classes: 2, 8 or 101.
+        metrics: all, in the order of the report.
+        headline: those in the table of all results.
+        main: the one that the original project publishes.
+        compared: those by which it is compared with the baselines.
+        group_metrics: those of the groups of gender and age; the last one ranks them.
+    """
+
+    title: str
+    num_classes: int
+    metrics: tuple[str, ...]
+    headline: tuple[str, ...]
+    main: str
+    compared: tuple[str, ...]
+    group_metrics: tuple[str, ...]
+
+
+TASKS = {
+    "gender": StudyTask(
+        title="Gender",
+        num_classes=2,
+        metrics=("accuracy", "balanced_accuracy", "brier", "ece"),
+        headline=("accuracy",),
+        main="accuracy",
+        compared=("accuracy",),
+        group_metrics=("accuracy",),
+    ),
+    "age8": StudyTask(
+        title="Age in 8 classes",
+        num_classes=8,
+        metrics=("accuracy", "balanced_accuracy", "one_off_accuracy", "mae", "cs5", "brier", "ece"),
+        headline=("accuracy", "one_off_accuracy", "mae"),
+        main="accuracy",
+        compared=("accuracy", "mae"),
+        group_metrics=("accuracy", "one_off_accuracy", "mae"),
+    ),
+    "age101": StudyTask(
+        title="Age in 101 classes",
+        num_classes=101,
+        metrics=(
+            *("accuracy", "accuracy_relaxed", "balanced_accuracy", "one_off_accuracy"),
+            *("mae", "cs5", "brier", "ece"),
+        ),
+        headline=("accuracy", "accuracy_relaxed", "mae"),
+        main="accuracy_relaxed",
+        compared=("accuracy_relaxed", "mae"),
+        group_metrics=("accuracy_relaxed", "one_off_accuracy", "mae"),
+    ),
+}
+LOWER_IS_BETTER = {"mae", "brier", "ece"}
+
 PROTOCOLS = {
     "a": "trained on IMDB+WIKI",
     "b": "trained on IMDB+WIKI+Adience",
@@ -17,7 +74,7 @@ BY_IMAGE = "by-image"
 
 
 @dataclass(frozen=True)
-class Part:
+class StudyPart:
     """One result of a study.
 
     Attributes:
@@ -32,9 +89,9 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Name its files.
+        """Name of its files.
 
-        >>> Part("age8", "d", "by-image").name
+        >>> StudyPart("age8", "d", "by-image").name
         'age8-d-by-image'
         """
         return "-".join(filter(None, (self.task, self.protocol, self.variant)))
@@ -45,7 +102,7 @@ class Part:
         return self.protocol in ("c", "d")
 
 
-def select(words: Sequence[str]) -> list[Part]:
+def select(words: Sequence[str]) -> list[StudyPart]:
     """List the parts that --only asks for, each after those that it needs.
 
     Args:
@@ -60,16 +117,52 @@ def select(words: Sequence[str]) -> list[Part]:
     >>> [part.name for part in select(["age8", "d"])]
     ['age8-d', 'age8-d-by-image']
     """
+    known = (*TASKS, *PROTOCOLS)
     named = [word.strip() for text in words for word in text.split(",")]
     for word in named:
-        if word not in (*TASKS, *PROTOCOLS):
-            known = (*TASKS, *PROTOCOLS)
+        if word not in known:
             raise ConfigError(f"--only {word}: no task or protocol, {nearest(word, known)}")
     tasks = [task for task in TASKS if task in named] or list(TASKS)
     protocols = {protocol for protocol in PROTOCOLS if protocol in named} or set(PROTOCOLS)
     if "c" in protocols:
         protocols.add("a")
-    parts = [Part(task, protocol) for protocol in sorted(protocols) for task in tasks]
-    if Part("age8", "d") in parts:
-        parts.append(Part("age8", "d", BY_IMAGE))
+    parts = [StudyPart(task, protocol) for protocol in sorted(protocols) for task in tasks]
+    if StudyPart("age8", "d") in parts:
+        parts.append(StudyPart("age8", "d", BY_IMAGE))
     return parts
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """A result in the README of the original project (arXiv 2108.08186 describes its network).
+
+    Attributes:
+        value: of the metric, on the split that the protocol is judged by.
+        std: over its 25 runs; None where one run was published.
+    """
+
+    value: float
+    std: float | None = None
+
+
+PUBLISHED = {
+    ("gender", "a"): {"accuracy": PublishedFigure(0.8242)},
+    ("gender", "b"): {"accuracy": PublishedFigure(0.8337)},
+    ("gender", "c"): {"accuracy": PublishedFigure(0.9086, 0.0202)},
+    ("gender", "d"): {"accuracy": PublishedFigure(0.8546, 0.0302)},
+    ("age8", "a"): {"accuracy": PublishedFigure(0.5705)},
+    ("age8", "b"): {"accuracy": PublishedFigure(0.5742)},
+    ("age8", "c"): {"accuracy": PublishedFigure(0.6123, 0.0349)},
+    ("age8", "d"): {"accuracy": PublishedFigure(0.5500, 0.0400)},
+    ("age101", "a"): {
+        "accuracy": PublishedFigure(0.1271),
+        "accuracy_relaxed": PublishedFigure(0.5443),
+    },
+    ("age101", "b"): {
+        "accuracy": PublishedFigure(0.1497),
+        "accuracy_relaxed": PublishedFigure(0.5579),
+    },
+    ("age101", "c"): {"accuracy_relaxed": PublishedFigure(0.5358, 0.0387)},
+    ("age101", "d"): {"accuracy_relaxed": PublishedFigure(0.5187, 0.0459)},
+}
+"""By task and protocol, then by metric: validation for a and b, test for c and d."""

@@ -1,115 +1,173 @@
-"""The report of a study: one HTML file with its pictures inside, and a table for the console."""
+"""The report of a study (one HTML file with its pictures inside), its model card, and a table."""
 
 import base64
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from studies import pictures, wording
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from studies import formatting
+from studies.baselines import BASELINES
+from studies.figures import ReportFigure, draw
 from studies.groups import MIN_FACES
 from studies.intervals import NUM_REPLICATES
 from studies.leakage import NEAR_COSINE
-from studies.published import SOURCE
-from studies.summary import Summary, summarise
-from studies.templates import environment
-from utils.errors import DataError
-from utils.files import atomic_write, read_json, write_json
+from studies.protocols import TASKS
+from studies.summary import MissingResult, ResultSummary, StudySummary, plain
+from utils.files import atomic_write, write_json
 from utils.text import in_columns
 
 SUMMARY_NAME = "summary.json"
 REPORT_NAME = "report.html"
-TEMPLATE_NAME = "report.html.jinja"
+CARD_NAME = "MODEL_CARD.md"
 
-__all__ = ["read_summary", "render", "summarise", "table", "write_report"]
+RECIPE = ("arch", "optimizer", "lr_scheduler", "loss")
+"""Keys of a config that say how a network is trained."""
+
+MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]<>|#!"})
 
 
-def write_report(folder: Path) -> Summary:
-    """Write summary.json and report.html of a study.
+def write_report(summary: StudySummary, folder: Path) -> list[Path]:
+    """Write summary.json, report.html and MODEL_CARD.md into the folder of a study.
 
     Returns:
-        the summary.
-
-    Raises:
-        DataError: the folder is no study, or a file of it is damaged.
+        the paths of the latter two.
     """
-    folder = Path(folder)
-    summary = summarise(folder)
-    write_json(summary, folder / SUMMARY_NAME)
-    with atomic_write(folder / REPORT_NAME) as file:
-        file.write(render(summary).encode(errors="backslashreplace"))
-    return summary
+    write_json(plain(summary), folder / SUMMARY_NAME)
+    texts = {folder / REPORT_NAME: report(summary), folder / CARD_NAME: model_card(summary)}
+    for path, text in texts.items():
+        with atomic_write(path) as file:
+            file.write(text.encode(errors="backslashreplace"))
+    return list(texts)
 
 
-def read_summary(folder: Path) -> Summary:
-    """Read summary.json of a study.
-
-    Raises:
-        ConfigError: it is missing, or no JSON.
-        DataError: it is no summary.
-    """
-    path = Path(folder) / SUMMARY_NAME
-    content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("results"), list):
-        raise DataError(f"{path} is no summary of a study; make it anew with study.py")
-    return content
-
-
-def render(summary: Summary) -> str:
-    """Write the report of a summary as HTML that needs no other file."""
+def report(summary: StudySummary) -> str:
+    """Write the report as HTML that needs no other file."""
     drawn = {
-        anchor(entry): [(picture, _as_address(picture.png)) for picture in pictures.draw(entry)]
-        for entry in summary["results"]
-        if entry["is_run"]
+        _anchor(result): [(picture, _data_url(picture)) for picture in draw(result)]
+        for result in summary.results
+        if isinstance(result, ResultSummary)
     }
-    return (
-        environment(escapes_html=True)
-        .get_template(TEMPLATE_NAME)
-        .render(
-            summary=summary,
-            results=summary["results"],
-            drawn=drawn,
-            anchor=anchor,
-            w=wording,
-            source=SOURCE,
-            min_faces=MIN_FACES,
-            num_replicates=NUM_REPLICATES,
-            near_cosine=NEAR_COSINE,
-        )
+    template = _environment(escapes_html=True).get_template("report.html.jinja")
+    return template.render(
+        **_shared_context(summary),
+        drawn=drawn,
+        anchor=_anchor,
+        num_replicates=NUM_REPLICATES,
+        near_cosine=NEAR_COSINE,
     )
 
 
-def anchor(entry: dict[str, Any]) -> str:
-    """Name the section of a result."""
-    return f"{entry['task']}-{entry['protocol']}"
+def model_card(summary: StudySummary) -> str:
+    """Write the model card as Markdown."""
+    templates = _environment(escapes_html=False)
+    templates.filters |= {
+        "md": escaped,
+        "recipe": _recipe,
+        "epochs": _epochs,
+        "extractors": _extractors,
+    }
+    template = templates.get_template("model_card.md.jinja")
+    return template.render(**_shared_context(summary))
 
 
-def _as_address(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _environment(escapes_html: bool) -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=escapes_html,  # noqa: S701 - Markdown has an escape of its own
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
-def table(summary: Summary) -> str:
+def _shared_context(summary: StudySummary) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "results": summary.results,
+        "tasks": TASKS,
+        "baselines": BASELINES,
+        "f": formatting,
+        "min_faces": MIN_FACES,
+    }
+
+
+def _anchor(result: ResultSummary | MissingResult) -> str:
+    return f"{result.task}-{result.protocol}"
+
+
+def _data_url(picture: ReportFigure) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+
+
+def escaped(text: Any) -> str:
+    r"""Keep a string from being read as Markdown or HTML, and on one line.
+
+    >>> escaped("a|b <script>\n")
+    'a\\|b \\<script\\>'
+    """
+    return " ".join(str(text).split()).translate(MARKDOWN)
+
+
+def _recipe(config: dict[str, Any]) -> str:
+    sections = [_section(config[key]) for key in RECIPE if config.get(key) is not None]
+    return ", ".join(sections) or formatting.NOTHING
+
+
+def _section(section: Any) -> str:
+    """Write a section of a config as its type and arguments.
+
+    >>> _section({"type": "AdamW", "args": {"lr": 0.001, "amsgrad": True}}), _section("cse")
+    ('AdamW(lr=0.001, amsgrad=True)', 'cse')
+    """
+    if not isinstance(section, dict):
+        return str(section)
+    arguments = section.get("args") or {}
+    return f"{section.get('type', '')}({', '.join(f'{key}={arguments[key]}' for key in arguments)})"
+
+
+def _epochs(config: dict[str, Any]) -> Any:
+    return config.get("trainer", {}).get("epochs", formatting.NOTHING)
+
+
+def _extractors(results: Sequence[ResultSummary]) -> list[tuple[str, str]]:
+    """Return what made the embeddings of each source."""
+    found: dict[str, Any] = {}
+    for result in results:
+        found |= result.data.extractors
+    return [
+        (source, json.dumps(extractor, ensure_ascii=False))
+        for source, extractor in sorted(found.items())
+    ]
+
+
+def console_table(summary: StudySummary) -> str:
     """Write the main figures of all results as text, for the console.
 
     One line a result and metric: mean ± population std over runs, 95 % interval over subjects, and
     what was published.
     """
     rows = [("result", "metric", "runs", "split", "mean ± std", "95 % interval", "published")]
-    for entry in summary["results"]:
-        name = f"{entry['task']} ({entry['protocol']})"
-        if not entry["is_run"]:
+    for result in summary.results:
+        name = f"{result.task} ({result.protocol})"
+        if isinstance(result, MissingResult):
             rows.append((name, "", "", "", "not run", "", ""))
             continue
-        judged = entry["splits"][entry["judged"]]
-        for metric in entry["headline"]:
-            found = judged["metrics"][metric]
+        judged = result.splits[result.judged]
+        for metric in result.headline:
+            found = judged.metrics[metric]
             rows.append(
                 (
                     name,
                     metric,
-                    str(judged["num_runs"]),
-                    entry["judged"],
-                    wording.spread(found, metric, judged["num_runs"]),
-                    wording.reach(found, metric),
-                    wording.published(entry["published"].get(metric)),
+                    str(judged.num_runs),
+                    result.judged,
+                    formatting.mean_and_std(found, metric, judged.num_runs),
+                    formatting.interval(found, metric),
+                    formatting.published(result.published.get(metric)),
                 )
             )
     return "\n".join(in_columns(rows))

@@ -1,22 +1,21 @@
-"""What the runs of a study left: one JSON file a result, and the predictions that it names."""
+"""What the runs of a study leave: one JSON file a result, and the predictions that it names."""
 
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from cross_val.results import SPLITS
-from studies.protocols import PROTOCOLS, TASKS, Part
+from studies.protocols import PROTOCOLS, TASKS, StudyPart
 from utils.errors import DataError
-from utils.files import read_json
+from utils.files import atomic_write, read_json, write_json
 
-NUM_CLASSES = {"gender": 2, "age8": 8, "age101": 101}
-
-KINDS = {
+DTYPE_KINDS = {
     "probabilities": "f",
     "label": "i",
     "age": "f",
@@ -32,12 +31,10 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """What a network says of N faces, and what is true.
+class FaceInfo:
+    """Who N faces are.
 
     Attributes:
-        probabilities: (N, C) float32; every row adds up to 1.
-        label: (N,) true class numbers.
         age: (N,) float32, true years.
         gender: (N,) 'm' or 'f'.
         subject: (N,) who is on the image; empty where it is not known.
@@ -45,16 +42,32 @@ class Predictions:
         source: (N,) Adience, imdb or wiki.
     """
 
-    probabilities: NDArray[np.float32]
-    label: NDArray[np.int64]
     age: NDArray[np.float32]
     gender: NDArray[np.str_]
     subject: NDArray[np.str_]
     row: NDArray[np.int64]
     source: NDArray[np.str_]
 
-    def __len__(self) -> int:
-        return len(self.label)
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says of N faces, and what is true.
+
+    Attributes:
+        probabilities: (N, C) float32; every row adds up to 1.
+        label: (N,) true class numbers.
+        faces: who they are.
+    """
+
+    probabilities: NDArray[np.float32]
+    label: NDArray[np.int64]
+    faces: FaceInfo
+
+    def write(self, path: Path) -> None:
+        """Write an .npz file of plain arrays."""
+        columns: dict[str, Any] = {"probabilities": self.probabilities, "label": self.label}
+        with atomic_write(path) as file:
+            np.savez(file, **columns, **vars(self.faces))
 
 
 def read_predictions(path: Path, num_classes: int) -> Predictions:
@@ -66,7 +79,7 @@ def read_predictions(path: Path, num_classes: int) -> Predictions:
     try:
         # Opened here, since numpy leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            columns = {name: content[name] for name in KINDS}
+            columns = {name: content[name] for name in DTYPE_KINDS}
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(
@@ -75,13 +88,14 @@ def read_predictions(path: Path, num_classes: int) -> Predictions:
     problem = _problem(columns, num_classes)
     if problem:
         raise DataError(f"{path}: {problem}; run its part of the study again")
-    return Predictions(**columns)
+    faces = FaceInfo(**{one.name: columns[one.name] for one in fields(FaceInfo)})
+    return Predictions(columns["probabilities"], columns["label"], faces)
 
 
 def _problem(columns: dict[str, NDArray[Any]], num_classes: int) -> str | None:
     probabilities, label = columns["probabilities"], columns["label"]
     num_faces = len(label) if label.ndim else 0
-    for name, kind in KINDS.items():
+    for name, kind in DTYPE_KINDS.items():
         column = columns[name]
         shape = (num_faces, num_classes) if name == "probabilities" else (num_faces,)
         if column.dtype.kind != kind or column.shape != shape:
@@ -99,90 +113,141 @@ def _problem(columns: dict[str, NDArray[Any]], num_classes: int) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training.
+PredictionFiles = dict[str, str | None]
+"""Paths from the study's folder, by split; None for a split without rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A training that is done.
 
     Attributes:
         seed: of everything random.
         fold: held out; None where nothing is.
-        files: predictions files by split.
-        epochs: log of each epoch.
+        checkpoint: of the best epoch.
     """
 
     seed: int
     fold: int | None
-    files: dict[str, Path]
-    epochs: list[dict[str, Any]]
+    checkpoint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun(TrainedRun):
+    """A training that is evaluated.
+
+    Attributes:
+        predictions: files of its splits.
+        epochs: losses and metrics of each epoch.
+        log: loss and metrics of the best epoch, by split.
+    """
+
+    predictions: PredictionFiles
+    epochs: list[dict[str, float | None]]
+    log: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Result:
+class BaselineRun:
+    """A baseline, fitted and evaluated on the rows of a run; see `StudyRun`."""
+
+    seed: int
+    fold: int | None
+    predictions: PredictionFiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
     """All runs of one task by one protocol.
 
     Attributes:
         task: gender, age8 or age101.
         protocol: a, b, c or d.
+        variant: "" or "by-image".
         config: that the runs were made with.
         engine: that trained them.
-        seconds: that they took; None where it is not known.
-        runs: in order of seed and fold.
+        runs: as they were trained.
         baselines: runs of other methods on the same rows, by name.
+        seconds: that all took; None where it is not known.
     """
 
     task: str
     protocol: str
+    variant: str = ""
     config: dict[str, Any]
-    engine: str
-    seconds: float | None
-    runs: list[Run]
-    baselines: dict[str, list[Run]]
-
-    @property
-    def num_classes(self) -> int:
-        """Count the classes of the task."""
-        return NUM_CLASSES[self.task]
+    engine: str = ""
+    runs: list[StudyRun]
+    baselines: dict[str, list[BaselineRun]] = field(default_factory=dict)
+    seconds: float | None = None
 
     @property
     def splits(self) -> list[str]:
-        """Name the splits that every run has predictions of."""
-        return [split for split in SPLITS if all(split in run.files for run in self.runs)]
+        """The splits that every run has predictions of."""
+        return [split for split in SPLITS if all(run.predictions.get(split) for run in self.runs)]
 
     @property
     def judged(self) -> str:
-        """Name the split that the result is judged by: test, or val where nothing is held out."""
+        """The split that the result is judged by: test, or val where nothing is held out."""
         return self.splits[-1]
 
-    def read(self, split: str, runs: list[Run] | None = None) -> Iterator[Predictions]:
-        """Read the predictions of one run after the other."""
+    def read_predictions(
+        self, folder: Path, split: str, runs: Sequence[StudyRun | BaselineRun] | None = None
+    ) -> Iterator[Predictions]:
+        """Read the predictions of one run after the other.
+
+        Args:
+            folder: of the study.
+            split: one of `splits`.
+            runs: of a baseline; by default those of the networks.
+        """
         for run in self.runs if runs is None else runs:
-            yield read_predictions(run.files[split], self.num_classes)
+            path = folder / str(run.predictions[split])
+            yield read_predictions(path, TASKS[self.task].num_classes)
+
+    def write(self, folder: Path) -> None:
+        """Write its JSON file into the folder of a study."""
+        write_json(asdict(self), result_path(folder, self))
 
 
-def read_result(folder: Path, task: str, protocol: str, variant: str = "") -> Result | None:
-    """Read a result; None when it was not run.
+_STUDY_RESULT = TypeAdapter(StudyResult)
 
-    Args:
-        folder: of the study.
-        task: gender, age8 or age101.
-        protocol: a, b, c or d.
-        variant: such as `by-image`.
+
+def result_path(folder: Path, part: StudyPart | StudyResult) -> Path:
+    """Return the path of a result's JSON file, whether it is there or not."""
+    return folder / f"{StudyPart(part.task, part.protocol, part.variant).name}.json"
+
+
+def parse_result(folder: Path, part: StudyPart) -> StudyResult:
+    """Read what a part left, as it was written.
 
     Raises:
         DataError: the file is no result.
-        ConfigError: the file is no JSON.
+        ConfigError: the file is missing, or no JSON.
     """
-    path = folder / f"{Part(task, protocol, variant).name}.json"
-    if not path.is_file():
-        return None
-    content = read_json(path)
+    path = result_path(folder, part)
     try:
-        result = _result(content, folder, task, protocol)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        result = _STUDY_RESULT.validate_python(read_json(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
         raise DataError(
-            f"{path} is no result of a study ({type(error).__name__}: {error}); "
+            f"{path} is no result of a study ({where}: {first['msg']}); "
             "delete it and run its part of the study again"
         ) from None
+    return replace(result, **vars(part))
+
+
+def read_result(folder: Path, part: StudyPart) -> StudyResult | None:
+    """Read a result that can be judged, sorted by seed and fold; None when it was not run.
+
+    Raises:
+        DataError: the file is no result, or its runs have too few splits.
+        ConfigError: the file is no JSON.
+    """
+    path = result_path(folder, part)
+    if not path.is_file():
+        return None
+    result = parse_result(folder, part)
     if not result.runs:
         return None
     if len(result.splits) < 2 or result.splits[0] != "train":
@@ -190,50 +255,26 @@ def read_result(folder: Path, task: str, protocol: str, variant: str = "") -> Re
             f"{path}: its runs name predictions of {', '.join(result.splits) or 'no split'}, "
             "expected train and val or test; set validation rows aside, and run that part again"
         )
-    return result
-
-
-def _result(content: Any, folder: Path, task: str, protocol: str) -> Result:
-    seconds = content.get("seconds")
-    baselines = content.get("baselines") or {}
-    return Result(
-        task=task,
-        protocol=protocol,
-        config=dict(content["config"]),
-        engine=str(content.get("engine", "")),
-        seconds=None if seconds is None else float(seconds),
-        runs=_runs(content["runs"], folder),
-        baselines={str(name): _runs(found, folder) for name, found in baselines.items()},
+    return replace(
+        result,
+        runs=sorted(result.runs, key=_seed_and_fold),
+        baselines={
+            name: sorted(runs, key=_seed_and_fold) for name, runs in result.baselines.items()
+        },
     )
 
 
-def _runs(content: list[dict[str, Any]], folder: Path) -> list[Run]:
-    runs = [
-        Run(
-            seed=int(run["seed"]),
-            fold=None if run.get("fold") is None else int(run["fold"]),
-            files={
-                split: folder / run["predictions"][split]
-                for split in SPLITS
-                if run["predictions"].get(split)
-            },
-            epochs=list(run.get("epochs") or []),
-        )
-        for run in content
-    ]
-    return sorted(runs, key=lambda run: (run.seed, -1 if run.fold is None else run.fold))
+def _seed_and_fold(run: StudyRun | BaselineRun) -> tuple[int, int]:
+    return run.seed, -1 if run.fold is None else run.fold
 
 
-def read_results(folder: Path) -> dict[tuple[str, str], Result | None]:
-    """Read all results of a study by (task, protocol), None for those that were not run.
+def read_results(folder: Path) -> dict[StudyPart, StudyResult | None]:
+    """Read all results of a study, variants aside; None for those that were not run.
 
     Raises:
         DataError: there is no such folder, or a file of it is no result.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of a study; make it with study.py")
-    return {
-        (task, protocol): read_result(folder, task, protocol)
-        for task in TASKS
-        for protocol in PROTOCOLS
-    }
+    parts = [StudyPart(task, protocol) for task in TASKS for protocol in PROTOCOLS]
+    return {part: read_result(folder, part) for part in parts}

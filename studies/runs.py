@@ -8,9 +8,12 @@ there; within a part, trainings that are done are found again.
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from base.base_trainer import Log
 from base.interrupt import StopRequest
@@ -20,12 +23,13 @@ from cross_val.results import Plan
 from studies.baselines import write_baselines
 from studies.config import StudyConfig
 from studies.predictions import StudyData, predict, split_rows, write_predictions
-from studies.protocols import PROTOCOLS, Part
+from studies.protocols import PROTOCOLS, StudyPart
+from studies.results import BaselineRun, StudyResult, StudyRun, TrainedRun, parse_result
 from trainer.fit import fit
 from trainer.inputs import SharedInputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
-from utils.errors import ConfigError
+from utils.errors import ConfigError, DataError
 from utils.files import parse_json, read_json_or_none, write_json
 from utils.locks import only_one, remove_leftovers
 from utils.log import get_logger
@@ -33,17 +37,15 @@ from utils.run_folders import claim_folder, locked_path, remove_killed
 
 DESCRIPTION = "study.json"
 AGAIN = "the same call again goes on"
-Record = dict[str, Any]
-EngineOf = Callable[[ConfigParser], Engine]
 
 
-def run_study(config: StudyConfig, engine_of: EngineOf, engine_name: str = "sequential") -> Path:
+def run_study(config: StudyConfig, engine: Engine, engine_name: str = "sequential") -> Path:
     """Run what is missing of the parts that are asked for.
 
     Args:
         config: of the study.
-        engine_of: gives what trains the runs of a cross-validation.
-        engine_name: its name, for the record.
+        engine: trains the runs of a cross-validation.
+        engine_name: its name, for the results.
 
     Returns:
         The folder of the study.
@@ -63,13 +65,13 @@ def run_study(config: StudyConfig, engine_of: EngineOf, engine_name: str = "sequ
     with only_one(root, busy), StopRequest() as stop:
         folder = _find_or_make(root, config.describe())
         get_logger("study").info(f"Study: {folder}")
-        study = _Study(config, folder, engine_of, engine_name, stop)
+        study = _RunningStudy(config, folder, engine, engine_name, stop)
         for number, part in enumerate(config.parts, 1):
             study.run(part, f"{number} of {len(config.parts)}")
     return folder
 
 
-def _find_or_make(root: Path, description: Record) -> Path:
+def _find_or_make(root: Path, description: dict[str, Any]) -> Path:
     """Find the newest study of the same configs and data files, or begin one."""
     _remove_killed(root)
     for path in sorted(root.glob(f"*/{DESCRIPTION}"), reverse=True):
@@ -89,134 +91,132 @@ def _remove_killed(root: Path) -> None:
         remove_leftovers(Path(folder))
 
 
-class _Study:
+class _RunningStudy:
     """A study under way."""
 
     def __init__(
         self,
         config: StudyConfig,
         folder: Path,
-        engine_of: EngineOf,
+        engine: Engine,
         engine_name: str,
         stop: StopRequest,
     ):
         self.config = config
         self.folder = folder
-        self.engine_of = engine_of
+        self.engine = engine
         self.engine_name = engine_name
         self.stop = stop
         self.logger = get_logger("study")
         self._read = functools.lru_cache(maxsize=1)(StudyData.read)
 
-    def run(self, part: Part, place: str) -> None:
+    def run(self, part: StudyPart, position: str) -> None:
         """Run a part, unless it is done."""
         if self._done(part) is not None:
-            self.logger.info(f"{part.name} ({place}): done before")
+            self.logger.info(f"{part.name} ({position}): done before")
             return
-        self.logger.info(f"{part.name} ({place}): {PROTOCOLS[part.protocol]}")
+        self.logger.info(f"{part.name} ({position}): {PROTOCOLS[part.protocol]}")
         start = time.perf_counter()
         try:
-            trained = self._cross_validate(part) if part.is_cross_validated else self._train(part)
-            content = self._evaluate(part, trained)
+            if part.is_cross_validated:
+                config, engine_name = self._cross_val_config(part), self.engine_name
+                trained = self._cross_validate(config)
+            else:
+                config, engine_name = self.config.of(part), "sequential"
+                trained = self._train(part)
+            runs, baselines = self._evaluate(part, trained)
         except Interrupted as interrupted:
             raise Interrupted(
                 f"interrupted in {part.name}; {AGAIN}", interrupted.exit_code
             ) from None
-        content["seconds"] = time.perf_counter() - start
-        write_json(content, self._path(part))
+        StudyResult(
+            **vars(part),
+            config=config.config,
+            engine=engine_name,
+            runs=runs,
+            baselines=baselines,
+            seconds=time.perf_counter() - start,
+        ).write(self.folder)
 
-    def _path(self, part: Part) -> Path:
-        return self.folder / f"{part.name}.json"
-
-    def _done(self, part: Part) -> Record | None:
-        """Give what a part left, if it and its checkpoints are all there."""
-        if not self._path(part).is_file():
+    def _done(self, part: StudyPart) -> StudyResult | None:
+        """Return what a part left, if it and its checkpoints are all there."""
+        try:
+            result = parse_result(self.folder, part)
+        except (ConfigError, DataError):
             return None
-        content = read_json_or_none(self._path(part))
-        runs = content.get("runs") if isinstance(content, dict) else None
-        is_whole = runs is not None and _with_checkpoints(runs) == runs
-        return content if is_whole else None
+        return result if _with_checkpoints(result.runs) == result.runs else None
 
-    def _train(self, part: Part) -> list[Record]:
+    def _train(self, part: StudyPart) -> list[TrainedRun]:
         """Train with each of the pre-training seeds; those of an earlier call are not repeated."""
         path = self.folder / "trained" / f"{part.name}.json"
-        trained = _with_checkpoints(read_json_or_none(path) if path.is_file() else [])
+        trained = _read_trained(path)
         for seed in self.config.pretraining_seeds:
-            if seed in [run["seed"] for run in trained]:
+            if seed in [run.seed for run in trained]:
                 continue
             self._heed_stop()
             config = self.config.of(part, seed)
-            fitted = fit(config, self._tell(part, seed), SharedInputs(self._data(config).source))
-            trained.append({"seed": seed, "fold": None, "checkpoint": str(fitted.best_path)})
-            trained.sort(key=lambda run: self.config.pretraining_seeds.index(run["seed"]))
-            write_json(trained, path)
+            fitted = fit(
+                config, self._log_epochs(part, seed), SharedInputs(self._data(config).source)
+            )
+            trained.append(TrainedRun(seed=seed, fold=None, checkpoint=str(fitted.best_path)))
+            trained.sort(key=lambda run: self.config.pretraining_seeds.index(run.seed))
+            write_json([asdict(run) for run in trained], path)
         return trained
 
-    def _tell(self, part: Part, seed: int) -> Callable[[Log], None]:
-        def tell(log: Log) -> None:
+    def _log_epochs(self, part: StudyPart, seed: int) -> Callable[[Log], None]:
+        def log_epoch(log: Log) -> None:
             values = (f"{name} {value:.4f}" for name, value in log.items() if name != "epoch")
             epoch = int(log["epoch"])
             self.logger.info(f"{part.name}, seed {seed}, epoch {epoch}: {'  '.join(values)}")
 
-        return tell
+        return log_epoch
 
-    def _cross_validate(self, part: Part) -> list[Record]:
-        config = self._cross_val_config(part)
-        results = cross_validate(config, engine=self.engine_of(config))
+    def _cross_validate(self, config: ConfigParser) -> list[TrainedRun]:
+        results = cross_validate(config, engine=self.engine)
+        paths = results["checkpoints"]
         return [
-            {
-                "seed": seed,
-                "fold": fold,
-                "checkpoint": results["checkpoints"][str(seed)][str(fold)],
-            }
+            TrainedRun(seed=seed, fold=fold, checkpoint=paths[str(seed)][str(fold)])
             for seed, fold in Plan(results["seeds"], results["folds"]).runs()
         ]
 
-    def _cross_val_config(self, part: Part) -> ConfigParser:
-        checkpoint = None
-        if part.protocol == "c":
-            pretrained = self._done(Part(part.task, "a"))
-            if pretrained is None:
-                raise ConfigError(f"{part.name} needs {part.task}-a, which is not there")
-            checkpoint = pretrained["runs"][0]["checkpoint"]
-        return self.config.of(part, checkpoint=checkpoint)
+    def _cross_val_config(self, part: StudyPart) -> ConfigParser:
+        """Return the config of a cross-validation, that of protocol c with its checkpoint."""
+        if part.protocol != "c":
+            return self.config.of(part)
+        pretrained = self._done(StudyPart(part.task, "a"))
+        if pretrained is None:
+            raise ConfigError(f"{part.name} needs {part.task}-a, which is not there")
+        return self.config.of(part, checkpoint=pretrained.runs[0].checkpoint)
 
-    def _evaluate(self, part: Part, trained: Iterable[Record]) -> Record:
-        """Write the predictions of all runs and of the baselines; give what the part's file says.
+    def _evaluate(
+        self, part: StudyPart, trained: Iterable[TrainedRun]
+    ) -> tuple[list[StudyRun], dict[str, list[BaselineRun]]]:
+        """Write the predictions of all runs and of the baselines.
 
         The baselines of a variant would be those of the part itself.
         """
-        runs: list[Record] = []
-        baselines: dict[str, list[Record]] = {}
+        runs: list[StudyRun] = []
+        baselines: dict[str, list[BaselineRun]] = {}
         for run in trained:
             self._heed_stop()
             config = self._config_of(part, run)
             splits = split_rows(config, self._data(config))
-            log, probabilities = predict(config, run["checkpoint"], splits)
-            stem = f"predictions/{part.name}/seed{run['seed']}"
-            stem += "" if run["fold"] is None else f"-fold{run['fold']}"
+            log, probabilities = predict(config, run.checkpoint, splits)
+            stem = f"predictions/{part.name}/seed{run.seed}"
+            stem += "" if run.fold is None else f"-fold{run.fold}"
             files = write_predictions(probabilities, splits, self.folder, stem)
-            epochs = read_epochs(Path(run["checkpoint"]).with_name(EPOCHS_NAME))
-            runs.append({**run, "predictions": files, "epochs": epochs, "log": log})
+            epochs = read_epochs(Path(run.checkpoint).with_name(EPOCHS_NAME))
+            runs.append(StudyRun(**vars(run), predictions=files, epochs=epochs, log=log))
             if not part.variant:
-                for name, record in write_baselines(config, splits, self.folder).items():
-                    baselines.setdefault(name, []).append(record)
-        whole = self._cross_val_config(part) if part.is_cross_validated else self.config.of(part)
-        return {
-            "task": part.task,
-            "protocol": part.protocol,
-            "variant": part.variant,
-            "config": whole.config,
-            "engine": self.engine_name if part.is_cross_validated else "sequential",
-            "runs": runs,
-            "baselines": baselines,
-        }
+                for name, fitted in write_baselines(config, splits, self.folder).items():
+                    baselines.setdefault(name, []).append(fitted)
+        return runs, baselines
 
-    def _config_of(self, part: Part, run: Record) -> ConfigParser:
-        """Give the config of one run, its fold held out."""
-        content = self.config.of(part, run["seed"]).config
-        if run["fold"] is not None:
-            content["data_loader"]["args"]["test_cross_val"] = run["fold"]
+    def _config_of(self, part: StudyPart, run: TrainedRun) -> ConfigParser:
+        """Return the config of one run, its fold held out."""
+        content = self.config.of(part, run.seed).config
+        if run.fold is not None:
+            content["data_loader"]["args"]["test_cross_val"] = run.fold
         return ConfigParser(content)
 
     def _data(self, config: ConfigParser) -> StudyData:
@@ -228,16 +228,20 @@ class _Study:
             raise Interrupted(f"interrupted; {AGAIN}", self.stop.exit_code)
 
 
-def _with_checkpoints(runs: Any) -> list[Record]:
-    """Keep the runs whose checkpoints are there; what something else wrote holds none."""
-    return [
-        run
-        for run in (runs if isinstance(runs, list) else [])
-        if isinstance(run, dict) and "seed" in run and Path(str(run.get("checkpoint"))).is_file()
-    ]
+def _with_checkpoints(runs: Sequence[TrainedRun]) -> list[TrainedRun]:
+    return [run for run in runs if Path(run.checkpoint).is_file()]
 
 
-def read_epochs(path: Path) -> list[Log]:
+def _read_trained(path: Path) -> list[TrainedRun]:
+    """Read the trainings of an earlier call whose checkpoints are there; none of a damaged file."""
+    content = read_json_or_none(path) if path.is_file() else []
+    try:
+        return _with_checkpoints(TypeAdapter(list[TrainedRun]).validate_python(content))
+    except ValidationError:
+        return []
+
+
+def read_epochs(path: Path) -> list[dict[str, float | None]]:
     """Read the losses and metrics of each epoch; none where an older program trained.
 
     Raises:

@@ -1,7 +1,8 @@
-"""Every number of the report, as plain values."""
+"""Every number of the report, computed from what the runs left."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,80 +10,203 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loader.faces import read_extractors
-from studies.calibration import error_by_age, reliability, risk_coverage
-from studies.comparing import adjust, compare
-from studies.groups import GENDERS, age_group_names, class_table, confusion, fairness
-from studies.intervals import bootstrap
-from studies.leakage import Duplicates, compare_by_image, shared_between_splits, worst_of_runs
-from studies.metrics import Scores, score
-from studies.protocols import PROTOCOLS
-from studies.published import FIGURES
-from studies.results import Result, Run, read_results
-from studies.sums import Layout, columns_of, evaluate, subject_codes
+from studies.calibration import (
+    AgeBand,
+    ReliabilityBin,
+    RiskCoverage,
+    error_by_age,
+    reliability,
+    risk_coverage,
+)
+from studies.comparisons import (
+    BaselineSummary,
+    Comparison,
+    RunValues,
+    SplitSummary,
+    adjust,
+    compare,
+    summarise_baselines,
+    summarise_split,
+)
+from studies.groups import (
+    GENDERS,
+    ClassSummary,
+    Fairness,
+    age_group_names,
+    class_table,
+    confusion,
+    fairness,
+)
+from studies.intervals import Floats
+from studies.leakage import (
+    DuplicateCheck,
+    ImageComparison,
+    SharedRows,
+    check_duplicates,
+    compare_by_image,
+    shared_between_splits,
+    worst_of_runs,
+)
+from studies.metrics import FaceScores, Ints, evaluate, score, subject_names
+from studies.protocols import PROTOCOLS, PUBLISHED, TASKS, PublishedFigure
+from studies.results import StudyResult, StudyRun, read_results
 from trainer.components import COMPONENTS
 from utils.errors import UserError
 from utils.labels import ages_to_classes
 
-Summary = dict[str, Any]
 LOADER = COMPONENTS["data_loader"]["AgeDataLoader"]
-Runs = list[Scores]
 
-HEADLINE = {
-    "gender": ("accuracy",),
-    "age8": ("accuracy", "one_off_accuracy", "mae"),
-    "age101": ("accuracy", "accuracy_relaxed", "mae"),
-}
-"""Metrics of each task in the table of all results."""
+LOGGED = ("loss", "val_loss", "accuracy", "val_accuracy")
+"""Values of each epoch that the report draws."""
 
 
-def summarise(folder: Path) -> Summary:
+@dataclass(frozen=True)
+class RunSummary:
+    """One training: how many epochs, and its metrics by split."""
+
+    seed: int
+    fold: int | None
+    epochs: int
+    splits: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """A logged value of every epoch: mean over runs, and one population std below and above it."""
+
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class LearningCurves:
+    """Epochs 1, 2, ... and the curves by name; one that an epoch has no value of is left out."""
+
+    epochs: list[int]
+    curves: dict[str, LearningCurve]
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The faces that a result's runs were trained and judged on.
+
+    Attributes:
+        dataset: its name in the config.
+        validation_by: image or subject.
+        faces: different ones.
+        subjects: different people, as far as they are known.
+        faces_of_unknown: faces whose subject is not known.
+        sources: faces by Adience, imdb and wiki.
+        genders: faces by gender.
+        ages: faces by age group.
+        extractors: what made the embeddings, by source.
+    """
+
+    dataset: str
+    validation_by: str
+    faces: int
+    subjects: int
+    faces_of_unknown: int
+    sources: dict[str, int]
+    genders: dict[str, int]
+    ages: dict[str, int]
+    extractors: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MissingResult:
+    """A result that was not run."""
+
+    task: str
+    protocol: str
+    is_run: bool = False
+
+
+@dataclass(frozen=True)
+class ResultSummary:
+    """All that the report shows of one result; "judged" names the split that counts."""
+
+    task: str
+    protocol: str
+    is_run: bool
+    config: dict[str, Any]
+    engine: str
+    seconds: float | None
+    num_runs: int
+    judged: str
+    headline: tuple[str, ...]
+    runs: list[RunSummary]
+    splits: dict[str, SplitSummary]
+    baselines: dict[str, BaselineSummary]
+    published: dict[str, PublishedFigure]
+    learning: LearningCurves
+    shared: list[SharedRows]
+    data: DataSummary
+    confusion: Ints
+    classes: list[ClassSummary]
+    fairness: Fairness
+    reliability: list[ReliabilityBin]
+    risk_coverage: RiskCoverage
+    error_by_age: list[AgeBand]
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """All that the report shows."""
+
+    study: str
+    protocols: dict[str, str]
+    results: list[ResultSummary | MissingResult]
+    comparisons: list[Comparison]
+    by_image: list[ImageComparison]
+    duplicates: DuplicateCheck
+
+
+def summarise(folder: Path) -> StudySummary:
     """Compute all that the report shows from what the runs left.
 
     Args:
         folder: of the study; holds `<task>-<protocol>.json`.
 
-    Returns:
-        plain values without NaN: "study", "results" (one entry for each task and protocol, with
-        "is_run" false where it was not run), "comparisons", "by_image", "duplicates".
-
     Raises:
         DataError: no such folder, or a file of it is damaged.
     """
     folder = Path(folder)
-    found = read_results(folder)
-    results: list[Summary] = []
-    differences: list[Summary] = []
-    by_image: list[Summary] = []
-    duplicates = Duplicates()
-    for (task, protocol), result in found.items():
+    results: list[ResultSummary | MissingResult] = []
+    comparisons: list[Comparison] = []
+    by_image: list[ImageComparison] = []
+    with_folds: list[tuple[StudyResult, list[FaceScores]]] = []
+    for part, result in read_results(folder).items():
         if result is None:
-            results.append({"task": task, "protocol": protocol, "is_run": False})
+            results.append(MissingResult(part.task, part.protocol))
             continue
-        entry, judged = _summarise_result(result)
-        duplicates.add(result, judged)
-        results.append(entry)
-        differences.extend(compare(entry))
-        if protocol == "d":
-            by_image.extend(compare_by_image(folder, task, entry["runs"]))
-    summary: Summary = plain(
-        {
-            "study": folder.name,
-            "protocols": PROTOCOLS,
-            "results": results,
-            "comparisons": adjust(differences),
-            "by_image": by_image,
-            "duplicates": duplicates.found,
-        }
+        summary, judged = _summarise_result(folder, result)
+        results.append(summary)
+        comparisons.extend(_compare(summary))
+        if result.judged == "test":
+            with_folds.append((result, judged))
+        if part.protocol == "d":
+            values = {split: [run.splits[split] for run in summary.runs] for split in result.splits}
+            by_image.extend(compare_by_image(folder, part.task, values))
+    return StudySummary(
+        study=folder.name,
+        protocols=PROTOCOLS,
+        results=results,
+        comparisons=adjust(comparisons),
+        by_image=by_image,
+        duplicates=check_duplicates(with_folds),
     )
-    return summary
 
 
 def plain(content: Any) -> Any:
-    """Copy nested values as what JSON knows; NaN and infinite numbers become None.
+    """Copy dataclasses and nested values as what JSON knows; NaN and infinite numbers become None.
 
     >>> plain({"a": (np.float64(1.5), float("nan")), 2: np.arange(2)})
     {'a': [1.5, None], '2': [0, 1]}
     """
+    if is_dataclass(content):
+        return {field.name: plain(getattr(content, field.name)) for field in fields(content)}
     if isinstance(content, dict):
         return {str(key): plain(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -94,53 +218,68 @@ def plain(content: Any) -> Any:
     return content
 
 
-def _summarise_result(result: Result) -> tuple[Summary, Runs]:
-    """Give the entry of a result, and the scores of the split that it is judged by."""
+def _summarise_result(folder: Path, result: StudyResult) -> tuple[ResultSummary, list[FaceScores]]:
+    """Return the summary of a result, and the scores of the split that it is judged by."""
+    task = result.task
     scores = {
-        split: [score(predictions, result.task) for predictions in result.read(split)]
+        split: [score(one, task) for one in result.read_predictions(folder, split)]
         for split in result.splits
     }
     values = {split: [evaluate(run) for run in runs] for split, runs in scores.items()}
     judged = scores[result.judged]
-    entry = {
-        "task": result.task,
-        "protocol": result.protocol,
-        "is_run": True,
-        "config": result.config,
-        "engine": result.engine,
-        "seconds": result.seconds,
-        "num_runs": len(result.runs),
-        "judged": result.judged,
-        "headline": HEADLINE[result.task],
-        "runs": _runs(result, values),
-        "splits": {split: _split(runs, values[split]) for split, runs in scores.items()},
-        "baselines": _baselines(result),
-        "published": {
-            metric: vars(figure)
-            for (task, protocol, metric), figure in FIGURES.items()
-            if (task, protocol) == (result.task, result.protocol)
-        },
-        "learning": learning_curves(result.runs),
-        "shared": _shared(scores),
-        "data": _data(result, [run for runs in scores.values() for run in runs]),
+    summary = ResultSummary(
+        task=task,
+        protocol=result.protocol,
+        is_run=True,
+        config=result.config,
+        engine=result.engine,
+        seconds=result.seconds,
+        num_runs=len(result.runs),
+        judged=result.judged,
+        headline=TASKS[task].headline,
+        runs=[
+            RunSummary(
+                run.seed,
+                run.fold,
+                len(run.epochs),
+                {split: of_runs[index] for split, of_runs in values.items()},
+            )
+            for index, run in enumerate(result.runs)
+        ],
+        splits={split: summarise_split(runs, values[split]) for split, runs in scores.items()},
+        baselines=summarise_baselines(folder, result),
+        published=PUBLISHED[task, result.protocol],
+        learning=learning_curves(result.runs),
+        shared=_shared(scores),
+        data=_describe_data(result, [run for runs in scores.values() for run in runs]),
+        confusion=confusion(judged),
+        classes=class_table(judged),
+        fairness=fairness(judged),
+        reliability=reliability(judged),
+        risk_coverage=risk_coverage(judged),
+        error_by_age=error_by_age(judged),
+    )
+    return summary, judged
+
+
+def _compare(result: ResultSummary) -> list[Comparison]:
+    judged = result.judged
+    baselines: dict[str, RunValues] = {
+        name: {(run.seed, run.fold): run.values for run in baseline.runs}
+        for name, baseline in result.baselines.items()
     }
-    return entry | _details(judged), judged
+    return compare(
+        result.task,
+        result.protocol,
+        judged,
+        {(run.seed, run.fold): run.splits[judged] for run in result.runs},
+        baselines,
+        result.splits[judged].faces_a_run / result.splits["train"].faces_a_run,
+    )
 
 
-def _runs(result: Result, values: dict[str, list[dict[str, float]]]) -> list[Summary]:
-    return [
-        {
-            "seed": run.seed,
-            "fold": run.fold,
-            "epochs": len(run.epochs),
-            "splits": {split: of_runs[place] for split, of_runs in values.items()},
-        }
-        for place, run in enumerate(result.runs)
-    ]
-
-
-def _shared(scores: dict[str, Runs]) -> list[Summary]:
-    """Tell what the splits of a run share, of the run that shares most."""
+def _shared(scores: dict[str, list[FaceScores]]) -> list[SharedRows]:
+    """Return what the splits of a run share, of the run that shares most."""
     of_runs = zip(*scores.values(), strict=True)
     return worst_of_runs(
         [
@@ -152,101 +291,43 @@ def _shared(scores: dict[str, Runs]) -> list[Summary]:
     )
 
 
-def _details(judged: Runs) -> Summary:
-    return {
-        "confusion": confusion(judged),
-        "classes": class_table(judged),
-        "fairness": fairness(judged),
-        "reliability": reliability(judged),
-        "risk_coverage": risk_coverage(judged),
-        "error_by_age": error_by_age(judged),
-    }
-
-
-def _split(runs: Runs, values: Sequence[dict[str, float]]) -> Summary:
-    """Give mean, population std over runs and bootstrap interval of every metric of a split."""
-    codes, num_subjects = subject_codes([run.faces for run in runs])
-    columns = [columns_of(run, code, num_subjects) for run, code in zip(runs, codes, strict=True)]
-    intervals = bootstrap(columns, Layout(runs[0].task).metrics)
-    faces = np.unique(np.concatenate([run.faces.row for run in runs]))
-    return {
-        "faces": len(faces),
-        "faces_a_run": float(np.mean([len(run) for run in runs])),
-        "subjects": num_subjects,
-        "num_runs": len(runs),
-        "metrics": {
-            name: {
-                "mean": found.value,
-                "std": float(np.std([of_run[name] for of_run in values])),
-                "low": found.low,
-                "high": found.high,
-            }
-            for name, found in intervals.items()
-        },
-    }
-
-
-def _baselines(result: Result) -> dict[str, Summary]:
-    found = {}
-    for name, runs in result.baselines.items():
-        usable = [run for run in runs if result.judged in run.files]
-        scores = [score(one, result.task) for one in result.read(result.judged, usable)]
-        if scores:
-            values = [evaluate(run) for run in scores]
-            found[name] = _split(scores, values) | {
-                "runs": [
-                    {"seed": run.seed, "fold": run.fold, "values": of_run}
-                    for run, of_run in zip(usable, values, strict=True)
-                ]
-            }
-    return found
-
-
-def learning_curves(runs: Sequence[Run]) -> Summary:
-    """Average each logged value over the runs that came to an epoch.
-
-    Returns:
-        {"epochs": [1, ...], "curves": {name: {"mean", "low", "high"}}}; low and high are one
-        population std away.
-    """
+def learning_curves(runs: Sequence[StudyRun]) -> LearningCurves:
+    """Average each logged value over the runs that came to an epoch."""
     length = max(len(run.epochs) for run in runs)
-    names = ("loss", "val_loss", "accuracy", "val_accuracy")
     curves = {}
-    for name in names:
+    for name in LOGGED:
         table = np.full((len(runs), length), np.nan)
-        for place, run in enumerate(runs):
+        for index, run in enumerate(runs):
             logged = [epoch.get(name) for epoch in run.epochs]
-            table[place, : len(logged)] = [np.nan if one is None else one for one in logged]
+            table[index, : len(logged)] = [np.nan if one is None else one for one in logged]
         if length and not np.isnan(table).all(axis=0).any():
             mean, spread = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
-            curves[name] = {"mean": mean, "low": mean - spread, "high": mean + spread}
-    return {"epochs": list(range(1, length + 1)), "curves": curves}
+            curves[name] = LearningCurve(mean, mean - spread, mean + spread)
+    return LearningCurves(list(range(1, length + 1)), curves)
 
 
-def _data(result: Result, runs: Runs) -> Summary:
-    """Describe the faces that a result's runs were trained and judged on."""
+def _describe_data(result: StudyResult, runs: Sequence[FaceScores]) -> DataSummary:
     row = np.concatenate([run.faces.row for run in runs])
     _, first = np.unique(row, return_index=True)
-    columns = {
-        name: np.concatenate([getattr(run.faces, name) for run in runs])[first]
+    source, subject, gender, age = (
+        np.concatenate([getattr(run.faces, name) for run in runs])[first]
         for name in ("source", "subject", "gender", "age")
-    }
-    groups = ages_to_classes(columns["age"], 8)
-    known = columns["subject"] != ""
-    names = np.strings.add(columns["source"][known], columns["subject"][known])
+    )
+    groups = ages_to_classes(age, len(age_group_names()))
+    known = subject != ""
     settings = result.config.get("data_loader", {}).get("args", {})
-    dataset, data_dir = str(settings.get("dataset", "")), settings.get("data_dir")
-    return {
-        "dataset": dataset,
-        "validation_by": settings.get("validation_by", LOADER.default("validation_by")),
-        "faces": len(first),
-        "subjects": len(np.unique(names)),
-        "faces_of_unknown": int((~known).sum()),
-        "sources": _counts(columns["source"]),
-        "genders": {GENDERS[k]: n for k, n in _counts(columns["gender"]).items() if k in GENDERS},
-        "ages": {name: int((groups == one).sum()) for one, name in enumerate(age_group_names())},
-        "extractors": _extractors(data_dir, dataset),
-    }
+    dataset = str(settings.get("dataset", ""))
+    return DataSummary(
+        dataset=dataset,
+        validation_by=settings.get("validation_by", LOADER.default("validation_by")),
+        faces=len(first),
+        subjects=len(np.unique(subject_names(source[known], subject[known]))),
+        faces_of_unknown=int((~known).sum()),
+        sources=_counts(source),
+        genders={GENDERS[key]: n for key, n in _counts(gender).items() if key in GENDERS},
+        ages={name: int((groups == one).sum()) for one, name in enumerate(age_group_names())},
+        extractors=_extractors(settings.get("data_dir"), dataset),
+    )
 
 
 def _counts(column: NDArray[Any]) -> dict[str, int]:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loader.faces import read_faces
-from studies.metrics import Identity
+from studies.metrics import FaceScores, score
+from studies.protocols import TASKS
+from studies.results import FaceInfo, Predictions
 from utils.files import write_json
 from utils.labels import ages_to_classes, class_years
 
-NUM_CLASSES = {"gender": 2, "age8": 8, "age101": 101}
 Columns = dict[str, NDArray[Any]]
 SKILL = {"ours": 2.0, "logistic_regression": 1.2, "majority": 0.0}
 
@@ -42,7 +43,7 @@ def read_columns(data_dir: Path) -> Columns:
 def labels(columns: Columns, task: str) -> NDArray[np.int64]:
     if task == "gender":
         return np.asarray(columns["gender"] == "f", np.int64)
-    return ages_to_classes(columns["age"], NUM_CLASSES[task])
+    return ages_to_classes(columns["age"], TASKS[task].num_classes)
 
 
 def guess(label: NDArray[np.int64], num_classes: int, skill: float, seed: int) -> NDArray[Any]:
@@ -54,17 +55,44 @@ def guess(label: NDArray[np.int64], num_classes: int, skill: float, seed: int) -
     return np.asarray(chances / chances.sum(1, keepdims=True), np.float32)
 
 
-def write_predictions(path: Path, columns: Columns, task: str, skill: float, seed: int) -> None:
+def as_predictions(
+    columns: Columns, probabilities: NDArray[Any], label: NDArray[np.int64]
+) -> Predictions:
+    names = ("age", "gender", "subject", "row", "source")
+    faces = FaceInfo(**{name: columns[name] for name in names})
+    return Predictions(probabilities, label, faces)
+
+
+def make_predictions(columns: Columns, task: str, skill: float, seed: int) -> Predictions:
     label = labels(columns, task)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fields = {name: columns[name] for name in ("age", "gender", "subject", "row", "source")}
-    np.savez(
-        path,
-        allow_pickle=False,
-        probabilities=guess(label, NUM_CLASSES[task], skill, seed),
-        label=label,
-        **fields,
-    )
+    return as_predictions(columns, guess(label, TASKS[task].num_classes, skill, seed), label)
+
+
+def make_scores(task: str, num_faces: int, seed: int = 0) -> FaceScores:
+    """Score made-up predictions of the same faces, whatever the seed."""
+    return score(make_predictions(make_columns(num_faces, seed=4), task, 1.0, seed), task)
+
+
+def hand_made(
+    task: str,
+    probabilities: Any,
+    label: Any,
+    age: Any = 20.0,
+    gender: Any = "m",
+    row: Any = None,
+    subject: Any = "",
+) -> FaceScores:
+    """Score faces given one by one; what is given once is the same of all."""
+    num_faces = len(label)
+    columns = {
+        "age": np.broadcast_to(np.array(age, np.float32), num_faces),
+        "gender": np.broadcast_to(np.array(gender), num_faces),
+        "subject": np.broadcast_to(np.array(subject), num_faces),
+        "row": np.arange(num_faces) if row is None else np.array(row),
+        "source": np.full(num_faces, "Adience"),
+    }
+    made = as_predictions(columns, np.array(probabilities, np.float32), np.array(label))
+    return score(made, task)
 
 
 def split(columns: Columns, seed: int, fold: int | None) -> dict[str, NDArray[np.bool_]]:
@@ -85,7 +113,7 @@ def write_run(
         path = folder / "predictions" / f"{name}-{method}-{seed}-{fold}-{part}.npz"
         chosen = {key: column[is_in] for key, column in columns.items()}
         number = 100 * seed + (0 if fold is None else fold)
-        write_predictions(path, chosen, task, SKILL[method], number)
+        make_predictions(chosen, task, SKILL[method], number).write(path)
         files[part] = str(path.relative_to(folder))
     return {"seed": seed, "fold": fold, "predictions": files}
 
@@ -140,12 +168,12 @@ def make_study(folder: Path, names: tuple[str, ...], **options: Any) -> Path:
     return folder
 
 
-def identity(row: list[int], subject: list[str], source: str = "Adience") -> Identity:
+def face_info(row: list[int], subject: list[str], source: str = "Adience") -> FaceInfo:
     num_faces = len(row)
-    return Identity(
-        row=np.array(row),
-        subject=np.array(subject),
-        gender=np.full(num_faces, "m"),
+    return FaceInfo(
         age=np.full(num_faces, 20, np.float32),
+        gender=np.full(num_faces, "m"),
+        subject=np.array(subject),
+        row=np.array(row),
         source=np.full(num_faces, source),
     )

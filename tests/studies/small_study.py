@@ -44,7 +44,7 @@ def study_config(data_dir: Path, save_dir: Path, *only: str, **changes: Any) -> 
 
 
 def options(data_dir: Path, save_dir: Path) -> list[str]:
-    """Give the same as options of the command line."""
+    """Return the same as options of the command line."""
     changes = {**SMALL, "trainer.save_dir": str(save_dir)}
     texts = [f"{path}={json.dumps(value)}" for path, value in changes.items()]
     return ["--data_dir", str(data_dir), *(word for text in texts for word in ("-o", text))]
@@ -52,4 +52,4 @@ def options(data_dir: Path, save_dir: Path) -> list[str]:
 
 def run_small(config: StudyConfig) -> Path:
     """Run it in this process."""
-    return run_study(config, lambda _: sequential_engine())
+    return run_study(config, sequential_engine())

@@ -4,48 +4,35 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
-from study_folders import guess, labels, make_columns
+from study_folders import hand_made, make_scores
 
 from studies.calibration import COVERAGES, error_by_age, reliability, risk_coverage, risk_curve
-from studies.metrics import Scores, score
-from studies.results import NUM_CLASSES, Predictions
-from studies.sums import evaluate
+from studies.metrics import FaceScores, evaluate
 
 
-def made(task: str, seed: int = 0, num_faces: int = 900) -> Scores:
-    columns = make_columns(num_faces, seed=4)
-    label = labels(columns, task)
-    del columns["fold"]
-    chances = guess(label, NUM_CLASSES[task], skill=1.0, seed=seed)
-    return score(Predictions(probabilities=chances, label=label, **columns), task)
+def made(task: str, seed: int = 0) -> FaceScores:
+    return make_scores(task, 900, seed)
 
 
-def of_ages(expected: list[int], true: list[int]) -> Scores:
-    num_faces = len(true)
-    chances = np.eye(101, dtype=np.float32)[expected]
-    blank = np.array([""] * num_faces)
-    ages = np.array(true, np.float32)
-    made = Predictions(
-        chances, np.array(true), ages, np.full(num_faces, "m"), blank, np.arange(num_faces), blank
-    )
-    return score(made, "age101")
+def of_ages(expected: list[int], true: list[int]) -> FaceScores:
+    return hand_made("age101", np.eye(101)[expected], true, age=true)
 
 
 def test_reliability_is_that_of_scikit_learn() -> None:
     run = made("age8")
     bins = reliability([run])
     accuracy, confidence = calibration_curve(run.values["accuracy"], run.confidence, n_bins=15)
-    assert [one["accuracy"] for one in bins] == pytest.approx(accuracy.tolist())
-    assert [one["confidence"] for one in bins] == pytest.approx(confidence.tolist())
+    assert [one.accuracy for one in bins] == pytest.approx(accuracy.tolist())
+    assert [one.confidence for one in bins] == pytest.approx(confidence.tolist())
 
 
 def test_the_bins_of_one_run_add_up_to_its_calibration_error() -> None:
     run = made("gender")
     bins = reliability([run])
-    assert sum(one["share"] for one in bins) == pytest.approx(1)
-    gaps = [one["share"] * abs(one["confidence"] - one["accuracy"]) for one in bins]
+    assert sum(one.share for one in bins) == pytest.approx(1)
+    gaps = [one.share * abs(one.confidence - one.accuracy) for one in bins]
     assert sum(gaps) == pytest.approx(evaluate(run)["ece"])
-    assert all(one["low"] < one["confidence"] <= one["high"] for one in bins)
+    assert all(one.low < one.confidence <= one.high for one in bins)
 
 
 def test_the_error_falls_as_the_uncertain_are_set_aside_by_hand() -> None:
@@ -70,17 +57,17 @@ def test_with_all_faces_the_risk_is_the_error(task: str, metric: str) -> None:
     runs = [made(task, 1), made(task, 2)]
     found = risk_coverage(runs)
     values = [evaluate(run)[metric] for run in runs]
-    assert found["coverage"][-1] == 1
-    assert found["risk"][-1] == pytest.approx(np.mean(values))
-    assert found["high"][-1] - found["risk"][-1] == pytest.approx(np.std(values))
+    assert found.coverage[-1] == 1
+    assert found.risk[-1] == pytest.approx(np.mean(values))
+    assert found.high[-1] - found.risk[-1] == pytest.approx(np.std(values))
 
 
 def test_the_risk_of_gender_is_the_share_of_wrong_guesses() -> None:
     run = made("gender")
     found = risk_coverage([run])
-    assert found["risk"][-1] == pytest.approx(1 - evaluate(run)["accuracy"])
-    assert found["risk"][0] < found["risk"][-1]
-    assert found["unit"] == "share of wrong guesses"
+    assert found.risk[-1] == pytest.approx(1 - evaluate(run)["accuracy"])
+    assert found.risk[0] < found.risk[-1]
+    assert found.unit == "share of wrong guesses"
 
 
 def test_error_and_bias_by_age_by_hand() -> None:
@@ -88,14 +75,14 @@ def test_error_and_bias_by_age_by_hand() -> None:
     true = [20, 21, 22, 23, 24, 40, 41, 42, 43, 44, 60, 60, 60, 60]
     expected = [year + 2 for year in true[:5]] + [year - 4 for year in true[5:]]
     young, old = error_by_age([of_ages(expected, true)])
-    assert (young["age"], young["mae"], young["bias"]) == (22, pytest.approx(2), pytest.approx(2))
-    assert (old["age"], old["mae"], old["bias"]) == (42, pytest.approx(4), pytest.approx(-4))
-    assert young["faces"] == 5
-    assert (young["low"], young["high"]) == (pytest.approx(2), pytest.approx(2))
+    assert [young.age, young.mae, young.bias] == pytest.approx([22, 2, 2])
+    assert [old.age, old.mae, old.bias] == pytest.approx([42, 4, -4])
+    assert young.faces == 5
+    assert [young.low, young.high] == pytest.approx([2, 2])
 
 
 def test_eight_classes_have_a_point_each_and_gender_none() -> None:
-    assert [one["age"] for one in error_by_age([made("age8")])] == pytest.approx(
+    assert [one.age for one in error_by_age([made("age8")])] == pytest.approx(
         [1, 5, 10, 17.5, 28.5, 40.5, 50.5, 80]
     )
     assert error_by_age([made("gender")]) == []
@@ -105,9 +92,4 @@ def test_the_bars_are_the_spread_over_runs_and_faces_count_once() -> None:
     true = [20] * 6
     runs = [of_ages([22] * 6, true), of_ages([26] * 6, true)]
     (band,) = error_by_age(runs)
-    assert (band["mae"], band["low"], band["high"], band["faces"]) == (
-        pytest.approx(4),
-        pytest.approx(2),
-        pytest.approx(6),
-        6,
-    )
+    assert [band.mae, band.low, band.high, band.faces] == pytest.approx([4, 2, 6, 6])

@@ -8,15 +8,12 @@ from helpers import ROOT
 from small_study import options, study_config, write_data
 
 from studies.config import StudyConfig
-from studies.protocols import Part, select
+from studies.protocols import TASKS, StudyPart, select
 from trainer.check import check
 from utils.config import ConfigParser
 from utils.errors import ConfigError
 from utils.files import read_json
 from utils.options import task_settings
-
-TASKS = ("gender", "age8", "age101")
-
 
 # --- --only ---------------------------------------------------------------------------------------
 
@@ -54,7 +51,7 @@ def shipped(changes: dict[str, Any]) -> StudyConfig:
 
 
 @pytest.mark.parametrize("part", select([]), ids=lambda part: part.name)
-def test_the_shipped_study_trains_each_task_by_its_recipe(part: Part) -> None:
+def test_the_shipped_study_trains_each_task_by_its_recipe(part: StudyPart) -> None:
     config = shipped({}).of(part).config
     recipe = task_settings(part.task)
     if part.is_cross_validated:  # the ages of Adience are class centres: hard targets fit
@@ -85,7 +82,7 @@ def test_options_change_all_parts_or_those_of_one_protocol() -> None:
         (["--only", "genre"], "--only genre: no task or protocol, did you mean gender?"),
         (["-r", "model.pth"], "goes on by itself"),
         (["--task", "age8"], "use --only age8"),
-        (["-o", "pretraining_seeds=[]"], "pretraining_seeds: expected a list of whole numbers"),
+        (["-o", "pretraining_seeds=[]"], "pretraining_seeds: [], expected a list of whole numbers"),
         (["-o", "pretraining_seeds=[1,1]"], "pretraining_seeds: a seed occurs twice"),
         (["-o", "protocols.e.trainer.epochs=1"], "expected protocols.<a, b, c or d>"),
         (["-o", "protocols=1"], "expected protocols.<a, b, c or d>"),

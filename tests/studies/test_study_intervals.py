@@ -7,8 +7,10 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.stats import t as student
 from scipy.stats import ttest_1samp
+from study_folders import hand_made
 
 from studies.intervals import (
+    Floats,
     Interval,
     bootstrap,
     corrected_t_test,
@@ -18,9 +20,7 @@ from studies.intervals import (
     mean_of_runs,
     replicate,
 )
-from studies.metrics import Floats, score
-from studies.results import Predictions
-from studies.sums import Layout, columns_of, ratio
+from studies.metrics import metrics_of, ratio, subject_sums
 
 
 def mean(totals: Floats) -> dict[str, Floats]:
@@ -42,7 +42,7 @@ def covers(found: Interval, truth: float) -> bool:
 
 
 def coverage(faces_a_subject: int, by_subject: bool, num_trials: int = 200) -> float:
-    """Tell how often the interval holds the true mean, where the faces of a subject are alike."""
+    """Return how often the interval holds the true mean, where the faces of a subject are alike."""
     rng = np.random.default_rng(5)
     hits = 0
     for trial in range(num_trials):
@@ -143,16 +143,13 @@ def test_the_interval_of_a_calibration_error_reaches_as_far_down_as_up() -> None
 
 
 def calibration_error_of(seed: int, gap: float) -> Interval:
-    """Give the interval of 500 faces whose accuracy is their confidence less a gap."""
+    """Return the interval of 500 faces whose accuracy is their confidence less a gap."""
     rng = np.random.default_rng(seed)
     confidence = rng.uniform(0.6, 1, 500)
     label = (rng.random(500) >= confidence - gap).astype(np.int64)
-    blank, rows = np.full(500, ""), np.arange(500)
-    chances = np.stack([confidence, 1 - confidence], 1).astype(np.float32)
-    ages = np.zeros(500, np.float32)
-    made = Predictions(chances, label, ages, blank, blank, rows, blank)
-    sums = columns_of(score(made, "gender"), rows, 500)
-    return bootstrap([sums], Layout("gender").metrics, 200, seed)["ece"]
+    scores = hand_made("gender", np.stack([confidence, 1 - confidence], 1), label)
+    sums = subject_sums(scores, np.arange(500), 500)
+    return bootstrap([sums], lambda totals: metrics_of("gender", totals), 200, seed)["ece"]
 
 
 def test_intervals_hold_a_calibration_error_as_often_as_they_say() -> None:

@@ -6,51 +6,62 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from study_folders import identity, make_columns, make_result, make_study, read_columns
+from study_folders import (
+    face_info,
+    hand_made,
+    make_columns,
+    make_result,
+    make_study,
+    read_columns,
+)
 
 from data_loader.faces import data_path
 from studies.leakage import (
     NUM_NAMED,
+    DuplicateCheck,
+    FoundDuplicates,
+    SharedRows,
     compare_by_image,
     near_duplicates,
     shared_between_splits,
     without_rows,
     worst_of_runs,
 )
-from studies.metrics import Scores, score
-from studies.results import Predictions, read_result
-from studies.summary import summarise
+from studies.metrics import FaceScores, score
+from studies.protocols import StudyPart
+from studies.results import read_result
+from studies.summary import MissingResult, summarise
 
 
 def test_subjects_on_both_sides_are_counted_and_named() -> None:
     splits = {
-        "train": identity([0, 1, 2], ["ann", "bob", "cid"]),
-        "val": identity([3, 4], ["bob", "dan"]),
-        "test": identity([5, 6], ["eve", "eve"]),
+        "train": face_info([0, 1, 2], ["ann", "bob", "cid"]),
+        "val": face_info([3, 4], ["bob", "dan"]),
+        "test": face_info([5, 6], ["eve", "eve"]),
     }
-    found = {tuple(one["splits"]): one for one in shared_between_splits(splits)}
-    assert found["train", "val"]["subjects"] == 1
-    assert found["train", "val"]["names"] == ["Adience/bob"]
-    assert found["train", "test"]["subjects"] == 0
-    assert found["val", "test"]["subjects"] == 0
+    found = {one.splits: one for one in shared_between_splits(splits)}
+    assert found["train", "val"].subjects == 1
+    assert found["train", "val"].names == ["Adience/bob"]
+    assert found["train", "test"].subjects == 0
+    assert found["val", "test"].subjects == 0
 
 
 def test_the_same_name_in_two_data_sets_is_two_subjects() -> None:
-    splits = {"train": identity([0], ["7"], "imdb"), "test": identity([1], ["7"], "wiki")}
-    assert shared_between_splits(splits)[0]["subjects"] == 0
+    splits = {"train": face_info([0], ["7"], "imdb"), "test": face_info([1], ["7"], "wiki")}
+    assert shared_between_splits(splits)[0].subjects == 0
 
 
 def test_rows_on_both_sides_and_unknown_subjects_are_counted() -> None:
-    splits = {"train": identity([0, 1], ["", ""]), "val": identity([1, 2], ["", "x"])}
+    splits = {"train": face_info([0, 1], ["", ""]), "val": face_info([1, 2], ["", "x"])}
     (found,) = shared_between_splits(splits)
-    assert (found["subjects"], found["rows"], found["unknown"]) == (0, 1, 3)
+    assert (found.subjects, found.rows, found.unknown) == (0, 1, 3)
 
 
 def test_the_run_that_shares_most_is_kept() -> None:
-    clean = [{"splits": ["train", "val"], "subjects": 0, "rows": 0}]
-    bad = [{"splits": ["train", "val"], "subjects": 3, "rows": 0}]
+    clean = [SharedRows(("train", "val"), subjects=0, names=[], rows=0, unknown=0)]
+    bad = [SharedRows(("train", "val"), subjects=3, names=["a", "b", "c"], rows=0, unknown=0)]
     (found,) = worst_of_runs([clean, bad, clean])
-    assert (found["subjects"], found["runs"], found["of_runs"]) == (3, 1, 3)
+    assert (found.subjects, found.runs, found.of_runs) == (3, 1, 3)
 
 
 # --- near-duplicates ------------------------------------------------------------------------------
@@ -101,14 +112,9 @@ def test_without_duplicates_there_are_no_pairs() -> None:
     assert (pairs.shape, cosines.shape) == ((0, 2), (0,))
 
 
-def scored(row: list[int], is_right: list[bool]) -> Scores:
-    num_faces = len(row)
-    chances = np.eye(2, dtype=np.float32)[[0 if right else 1 for right in is_right]]
-    blank = np.array([""] * num_faces)
-    ages = np.full(num_faces, 20, np.float32)
-    label = np.zeros(num_faces, np.int64)
-    genders = np.full(num_faces, "m")
-    return score(Predictions(chances, label, ages, genders, blank, np.array(row), blank), "gender")
+def scored(row: list[int], is_right: list[bool]) -> FaceScores:
+    chances = np.eye(2)[[0 if right else 1 for right in is_right]]
+    return hand_made("gender", chances, [0] * len(row), row=row)
 
 
 def test_the_effect_of_removed_rows_by_hand() -> None:
@@ -124,7 +130,7 @@ def test_the_effect_of_removed_rows_by_hand() -> None:
 
 def test_where_nothing_is_left_there_is_no_effect() -> None:
     found = without_rows([scored([0, 1], [True, True])], np.array([0, 1]))
-    assert (found["faces"], found["without"], found["difference"]) == (2, None, None)
+    assert found == {"faces": 2, "accuracy": 1.0}
 
 
 # --- of a study -----------------------------------------------------------------------------------
@@ -135,8 +141,14 @@ def with_data_dir(data_dir: Path) -> dict[str, Any]:
     return {"config": {"data_loader": {"args": settings}}}
 
 
+def duplicates_of(study: Path) -> FoundDuplicates:
+    found: DuplicateCheck = summarise(study).duplicates
+    assert isinstance(found, FoundDuplicates)
+    return found
+
+
 def with_a_copy(data_dir: Path, target: Path) -> tuple[int, int]:
-    """Copy the data file, one face of it into another fold; give both rows."""
+    """Copy the data file, one face of it into another fold; return both rows."""
     array = np.load(data_path(data_dir, "Adience"))
     one = int(np.flatnonzero(array["fold"] == 0)[0])
     other = int(np.flatnonzero(array["fold"] == 1)[0])
@@ -155,13 +167,15 @@ def test_duplicates_of_the_data_file_are_listed_with_their_effect(
     changes = with_data_dir(tmp_path / "data")
     study = tmp_path / "study"
     make_result(study, "gender", "d", columns=columns, seeds=1, changes=changes)
-    found = summarise(study)["duplicates"]
-    assert (found["status"], found["pairs"], found["faces"]) == ("checked", 1, 2)
-    assert found["examples"][0]["rows"] == sorted([one, other])
-    assert found["examples"][0]["folds"] == columns["fold"][sorted([one, other])].tolist()
-    (effect,) = found["effects"]
-    assert effect["faces"] == 2
-    assert effect["difference"] == pytest.approx(effect["without"] - effect["accuracy"])
+    found = duplicates_of(study)
+    assert (found.status, found.pairs, found.faces) == ("checked", 1, 2)
+    assert found.examples[0].rows == sorted([one, other])
+    assert found.examples[0].folds == columns["fold"][sorted([one, other])].tolist()
+    (effect,) = found.effects
+    assert effect.faces == 2
+    assert effect.without is not None
+    assert effect.accuracy is not None
+    assert effect.difference == pytest.approx(effect.without - effect.accuracy)
 
 
 def test_rows_of_another_data_file_are_not_judged(data_dir: Path, tmp_path: Path) -> None:
@@ -169,34 +183,37 @@ def test_rows_of_another_data_file_are_not_judged(data_dir: Path, tmp_path: Path
     changes = with_data_dir(tmp_path / "data")
     study = tmp_path / "study"
     make_result(study, "gender", "d", columns=make_columns(), seeds=1, changes=changes)
-    (effect,) = summarise(study)["duplicates"]["effects"]
-    assert (effect["faces"], effect["accuracy"]) == (None, None)
+    (effect,) = duplicates_of(study).effects
+    assert (effect.faces, effect.accuracy) == (None, None)
 
 
 def test_without_the_data_file_the_check_says_why(tmp_path: Path) -> None:
-    found = summarise(make_study(tmp_path, ("gender-d",), seeds=1))["duplicates"]
-    assert found["status"].startswith("not checked: nowhere/Adience/data-aligned.npy: no such")
+    found = summarise(make_study(tmp_path, ("gender-d",), seeds=1)).duplicates
+    assert found.status.startswith("not checked: nowhere/Adience/data-aligned.npy: no such")
 
 
 def test_validation_by_image_is_set_beside_that_by_subject(tmp_path: Path) -> None:
     make_study(tmp_path, ("age8-d", "age8-d-by-image"), seeds=1)
     summary = summarise(tmp_path)
-    (found,) = summary["by_image"]
-    result = read_result(tmp_path, "age8", "d", "by-image")
+    (found,) = summary.by_image
+    result = read_result(tmp_path, StudyPart("age8", "d", "by-image"))
     assert result is not None
     accuracy = {
-        split: [score(run, "age8").values["accuracy"].mean() for run in result.read(split)]
+        split: [
+            score(run, "age8").values["accuracy"].mean()
+            for run in result.read_predictions(tmp_path, split)
+        ]
         for split in ("val", "test")
     }
     optimism = np.array(accuracy["val"]) - np.array(accuracy["test"])
-    assert found["image"]["optimism"]["mean"] == pytest.approx(optimism.mean())
-    assert found["image"]["optimism"]["std"] == pytest.approx(optimism.std())
-    assert found["image"]["num_runs"] == found["subject"]["num_runs"] == 5
+    assert found.image.optimism.mean == pytest.approx(optimism.mean())
+    assert found.image.optimism.std == pytest.approx(optimism.std())
+    assert found.image.num_runs == found.subject.num_runs == 5
 
 
 def test_without_the_variant_nothing_is_compared(tmp_path: Path) -> None:
     make_study(tmp_path, ("age8-d",), seeds=1)
-    assert compare_by_image(tmp_path, "age8", []) == []
+    assert compare_by_image(tmp_path, "age8", {}) == []
 
 
 def test_a_subject_in_test_and_training_is_found_in_a_study(tmp_path: Path) -> None:
@@ -204,7 +221,9 @@ def test_a_subject_in_test_and_training_is_found_in_a_study(tmp_path: Path) -> N
     columns["fold"] = (np.arange(300) % 5).astype(np.int8)
     columns["subject"] = np.array([f"{n % 7}" for n in range(300)])  # in every fold
     study = make_study(tmp_path, ("gender-d",), columns=columns, seeds=1)
-    shared = {tuple(one["splits"]): one for one in summarise(study)["results"][3]["shared"]}
-    assert shared["train", "test"]["subjects"] > 0
-    assert shared["train", "test"]["runs"] == 5
-    assert len(shared["train", "test"]["names"]) <= NUM_NAMED
+    result = summarise(study).results[3]
+    assert not isinstance(result, MissingResult)
+    shared = {one.splits: one for one in result.shared}
+    assert shared["train", "test"].subjects > 0
+    assert shared["train", "test"].runs == 5
+    assert len(shared["train", "test"].names) <= NUM_NAMED

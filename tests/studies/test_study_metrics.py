@@ -4,36 +4,20 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, brier_score_loss
-from study_folders import guess, identity, labels, make_columns
+from study_folders import face_info, hand_made, make_columns, make_predictions
 
 from model import metric as torch_metrics
-from studies.metrics import METRICS, score
+from studies.metrics import evaluate, metrics_of, score, subject_codes, subject_sums
 from studies.protocols import TASKS
-from studies.results import NUM_CLASSES, Predictions
-from studies.sums import Layout, columns_of, evaluate, subject_codes
+from studies.results import FaceInfo, Predictions
 
 
 def predictions(task: str, num_faces: int = 400, seed: int = 0) -> Predictions:
-    columns = make_columns(num_faces, seed=seed)
-    label = labels(columns, task)
-    chances = guess(label, NUM_CLASSES[task], skill=1.0, seed=seed)
-    del columns["fold"]
-    return Predictions(probabilities=chances, label=label, **columns)
+    return make_predictions(make_columns(num_faces, seed=seed), task, skill=1.0, seed=seed)
 
 
 def by_hand(chances: list[list[float]], label: list[int], task: str) -> dict[str, float]:
-    num_faces = len(label)
-    blank = np.array([""] * num_faces)
-    made = Predictions(
-        probabilities=np.array(chances, np.float32),
-        label=np.array(label),
-        age=np.zeros(num_faces, np.float32),
-        gender=np.full(num_faces, "m"),
-        subject=blank,
-        row=np.arange(num_faces),
-        source=blank,
-    )
-    return evaluate(score(made, task))
+    return evaluate(hand_made(task, chances, label))
 
 
 def one_hot(classes: list[int], num_classes: int) -> list[list[float]]:
@@ -54,7 +38,7 @@ def test_accuracies_and_brier_score_are_those_of_scikit_learn(task: str) -> None
         else np.mean([np.mean(guessed[made.label == c] == c) for c in np.unique(made.label)])
     )
     brier = brier_score_loss(
-        made.label, chances, labels=np.arange(NUM_CLASSES[task]), scale_by_half=False
+        made.label, chances, labels=np.arange(TASKS[task].num_classes), scale_by_half=False
     )
     assert found["brier"] == pytest.approx(brier, rel=1e-5)
 
@@ -142,21 +126,26 @@ def test_a_subject_drawn_twice_is_the_same_as_its_faces_twice(task: str) -> None
     (codes,), num_subjects = subject_codes([scores.faces])
     weights = np.ones(num_subjects)
     weights[3] = 2
-    twice = np.concatenate([np.arange(len(made)), np.flatnonzero(codes == 3)])
-    repeated = Predictions(**{name: value[twice] for name, value in vars(made).items()})
-    found = Layout(task).metrics(weights @ columns_of(scores, codes, num_subjects))
+    twice = np.concatenate([np.arange(len(made.label)), np.flatnonzero(codes == 3)])
+    faces = FaceInfo(**{name: value[twice] for name, value in vars(made.faces).items()})
+    repeated = Predictions(made.probabilities[twice], made.label[twice], faces)
+    found = metrics_of(task, weights @ subject_sums(scores, codes, num_subjects))
     expected = evaluate(score(repeated, task))
     assert {name: float(value) for name, value in found.items()} == pytest.approx(expected)
 
 
 def test_metrics_of_no_face_are_not_numbers() -> None:
-    found = Layout("age8").metrics(np.zeros(Layout("age8").width))
-    assert list(found) == list(METRICS["age8"])
+    sums = subject_sums(hand_made("age8", one_hot([0], 8), [0]), np.array([0]), 1)
+    found = metrics_of("age8", np.zeros(sums.shape[1]))
+    assert list(found) == list(TASKS["age8"].metrics)
     assert all(np.isnan(value) for value in found.values())
 
 
 def test_a_subject_has_one_number_in_all_runs_and_the_unknown_one_a_face() -> None:
-    runs = [identity([0, 1, 4], ["ann", "bob", ""]), identity([4, 5, 2, 1], ["", "", "ann", "bob"])]
+    runs = [
+        face_info([0, 1, 4], ["ann", "bob", ""]),
+        face_info([4, 5, 2, 1], ["", "", "ann", "bob"]),
+    ]
     (first, second), num_subjects = subject_codes(runs)
     assert num_subjects == 4
     assert first[0] == second[2]

@@ -8,9 +8,8 @@ import pytest
 from study_folders import make_study, read_columns
 
 from data_loader.faces import data_path
-from studies.model_card import model_card, write_model_card
-from studies.report import read_summary, write_report
-from utils.errors import DataError
+from studies.report import model_card, write_report
+from studies.summary import MissingResult, summarise
 
 SECTIONS = [
     *("Models", "Intended use", "Data", "Extractor of the embeddings", "Metrics", "Groups"),
@@ -36,13 +35,13 @@ def study(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     }
     columns = read_columns(folder / "data")
     make_study(folder, ("gender-d", "age8-c"), columns=columns, seeds=1, changes={"config": config})
-    write_report(folder)
+    write_report(summarise(folder), folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def card(study: Path) -> str:
-    return write_model_card(study).read_text(encoding="utf-8")
+    return (study / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 def test_every_section_is_there(card: str) -> None:
@@ -57,10 +56,10 @@ def test_models_their_recipe_and_what_was_not_run_are_told(card: str) -> None:
 
 
 def test_values_are_those_of_the_report(study: Path, card: str) -> None:
-    entry = next(one for one in read_summary(study)["results"] if one["is_run"])
-    found = entry["splits"]["test"]["metrics"]["accuracy"]
-    low, high = found["low"], found["high"]
-    assert f"| {found['mean']:.4f} ± {found['std']:.4f} [{low:.4f}, {high:.4f}] |" in card
+    results = summarise(study).results
+    entry = next(one for one in results if not isinstance(one, MissingResult))
+    found = entry.splits["test"].metrics["accuracy"]
+    assert f"| {found.mean:.4f} ± {found.std:.4f} [{found.low:.4f}, {found.high:.4f}] |" in card
 
 
 def test_data_and_groups_are_counted(card: str) -> None:
@@ -87,19 +86,6 @@ def test_no_value_is_missing(card: str) -> None:
     assert not re.search(r"\b(nan|None|undefined)\b", card)
 
 
-def test_without_a_summary_the_card_is_made_from_the_runs(study: Path, card: str) -> None:
-    (study / "summary.json").rename(study / "kept.json")
-    try:
-        assert write_model_card(study).read_text(encoding="utf-8") == card
-    finally:
-        (study / "kept.json").rename(study / "summary.json")
-
-
 def test_without_a_record_of_the_extractor_the_card_says_so(tmp_path: Path) -> None:
-    card = model_card(write_report(make_study(tmp_path, ("gender-a",), seeds=1)))
+    card = model_card(summarise(make_study(tmp_path, ("gender-a",), seeds=1)))
     assert "No record of what made the embeddings" in card
-
-
-def test_a_folder_that_is_no_study_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
-        write_model_card(tmp_path / "none")

@@ -13,10 +13,18 @@ import pytest
 from PIL import Image
 from study_folders import make_columns, make_result, make_study, read_columns
 
-from studies.report import read_summary, render, table, write_report
-from studies.results import Run
-from studies.summary import learning_curves, plain, summarise
-from utils.errors import ConfigError, DataError
+from studies.report import console_table, report, write_report
+from studies.results import StudyRun
+from studies.summary import (
+    MissingResult,
+    ResultSummary,
+    StudySummary,
+    learning_curves,
+    plain,
+    summarise,
+)
+from utils.errors import DataError
+from utils.files import read_json
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = ["results", "baselines", "leakage", "methods", "limits"]
@@ -64,8 +72,17 @@ def study(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     changes = {"config": {"data_loader": {"args": settings}}}
     names = ("gender-a", "age8-d", "age8-d-by-image", "age101-c")
     make_study(folder, names, columns=read_columns(data_dir), changes=changes)
-    write_report(folder)
+    write_report(summarise(folder), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def summary(study: Path) -> StudySummary:
+    return summarise(study)
+
+
+def results_of(summary: StudySummary) -> list[ResultSummary]:
+    return [one for one in summary.results if not isinstance(one, MissingResult)]
 
 
 @pytest.fixture(scope="module")
@@ -113,29 +130,30 @@ def test_a_missing_run_shows_as_missing(page: Page) -> None:
     assert page.text.count("not run") == 1 + 3 * 9
 
 
-def test_values_stand_with_interval_and_run_count(study: Path, page: Page) -> None:
-    summary = read_summary(study)
-    (entry,) = [one for one in summary["results"] if one["task"] == "age8" and one["is_run"]]
-    found = entry["splits"]["test"]["metrics"]["accuracy"]
-    mean, std, low, high = (f"{found[key]:.4f}" for key in ("mean", "std", "low", "high"))
+def test_values_stand_with_interval_and_run_count(summary: StudySummary, page: Page) -> None:
+    (result,) = [one for one in results_of(summary) if one.task == "age8"]
+    found = result.splits["test"].metrics["accuracy"]
+    mean, std, low, high = (f"{x:.4f}" for x in (found.mean, found.std, found.low, found.high))
     assert f"{mean} ± {std} [{low}, {high}], 10 runs" in page.text
     assert "0.5500 ± 0.0400" in page.text  # published
 
 
-def test_means_and_stds_are_those_of_the_runs(study: Path) -> None:
-    for entry in read_summary(study)["results"]:
-        for split in entry["splits"] if entry["is_run"] else ():
-            for metric, found in entry["splits"][split]["metrics"].items():
-                values = [run["splits"][split][metric] for run in entry["runs"]]
-                assert found["mean"] == pytest.approx(np.mean(values))
-                assert found["std"] == pytest.approx(np.std(values))
+def test_means_and_stds_are_those_of_the_runs(summary: StudySummary) -> None:
+    for result in results_of(summary):
+        for split, of_split in result.splits.items():
+            for metric, found in of_split.metrics.items():
+                values = [run.splits[split][metric] for run in result.runs]
+                assert found.mean == pytest.approx(np.mean(values))
+                assert found.std == pytest.approx(np.std(values))
 
 
-def test_intervals_hold_their_mean(study: Path) -> None:
-    for entry in read_summary(study)["results"]:
-        for split in entry["splits"].values() if entry["is_run"] else ():
-            for metric, found in split["metrics"].items():
-                assert found["low"] <= found["mean"] <= found["high"], metric
+def test_intervals_hold_their_mean(summary: StudySummary) -> None:
+    for result in results_of(summary):
+        for split in result.splits.values():
+            for metric, found in split.metrics.items():
+                assert found.low is not None
+                assert found.high is not None
+                assert found.low <= found.mean <= found.high, metric
 
 
 def test_leakage_and_comparisons_are_reported(page: Page) -> None:
@@ -146,13 +164,15 @@ def test_leakage_and_comparisons_are_reported(page: Page) -> None:
     assert "better" in page.text
 
 
-def test_the_worst_group_is_named(study: Path, tmp_path: Path) -> None:
+def test_the_worst_group_is_named(tmp_path: Path) -> None:
     make_study(tmp_path, ("gender-d",), columns=make_columns(1000, 200), seeds=1)
-    summary = write_report(tmp_path)
-    (entry,) = [one for one in summary["results"] if one["is_run"]]
-    worst = entry["fairness"]["groups"][entry["fairness"]["worst"]]
+    summary = summarise(tmp_path)
+    write_report(summary, tmp_path)
+    (result,) = results_of(summary)
+    assert result.fairness.worst is not None
+    worst = result.fairness.groups[result.fairness.worst]
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
-    assert f"the worst by Accuracy is {worst['gender']}, {worst['age']} years" in text
+    assert f"the worst by Accuracy is {worst.gender}, {worst.age} years" in text
 
 
 def test_strings_of_the_data_are_shown_and_not_obeyed(tmp_path: Path) -> None:
@@ -171,7 +191,7 @@ def test_strings_of_the_data_are_shown_and_not_obeyed(tmp_path: Path) -> None:
         run["predictions"]["train"] = run["predictions"]["test"]
     content["baselines"] = {evil: content["runs"]}
     result.write_text(json.dumps(content))
-    write_report(tmp_path)
+    write_report(summarise(tmp_path), tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in text
     page = Page(text)
@@ -180,20 +200,21 @@ def test_strings_of_the_data_are_shown_and_not_obeyed(tmp_path: Path) -> None:
 
 
 def test_a_study_of_nothing_has_a_report_too(tmp_path: Path) -> None:
-    write_report(tmp_path)
+    write_report(summarise(tmp_path), tmp_path)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "0 of 12 results were run" in page.text
     assert page.values("img", "src") == []
     assert "No result with baselines was run." in page.text
 
 
-def test_the_same_runs_give_the_same_report(study: Path, tmp_path: Path) -> None:
-    assert summarise(study) == read_summary(study)
-    assert render(read_summary(study)) == (study / "report.html").read_text(encoding="utf-8")
+def test_the_same_runs_give_the_same_report(study: Path) -> None:
+    again = summarise(study)
+    assert plain(again) == read_json(study / "summary.json")
+    assert report(again) == (study / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_console_shows_every_result(study: Path) -> None:
-    lines = table(read_summary(study)).splitlines()
+def test_the_console_shows_every_result(summary: StudySummary) -> None:
+    lines = console_table(summary).splitlines()
     heads = ["result", "metric", "runs", "split", "mean ± std", "95 % interval", "published"]
     assert re.split(r"\s{2,}", lines[0]) == heads
     assert sum("not run" in line for line in lines) == 9
@@ -205,20 +226,21 @@ def test_the_console_shows_every_result(study: Path) -> None:
 
 def test_one_run_has_no_spread(tmp_path: Path) -> None:
     make_study(tmp_path, ("gender-a",), seeds=1)
-    line = table(summarise(tmp_path)).splitlines()[1]
+    line = console_table(summarise(tmp_path)).splitlines()[1]
     assert "±" not in line
     assert "[0." in line
 
 
 def test_curves_of_unequal_length_average_what_is_there() -> None:
-    def run(losses: list[float]) -> Run:
-        return Run(0, None, {}, [{"epoch": n, "loss": loss} for n, loss in enumerate(losses)])
+    def run(losses: list[float]) -> StudyRun:
+        epochs: list[dict[str, float | None]] = [{"epoch": 1, "loss": loss} for loss in losses]
+        return StudyRun(seed=0, fold=None, checkpoint="", predictions={}, epochs=epochs, log={})
 
     found = learning_curves([run([4.0, 2.0, 1.0]), run([2.0])])
-    assert found["epochs"] == [1, 2, 3]
-    assert list(found["curves"]) == ["loss"]
-    assert plain(found["curves"]["loss"])["mean"] == [3.0, 2.0, 1.0]
-    assert plain(found["curves"]["loss"])["high"] == [4.0, 2.0, 1.0]
+    assert found.epochs == [1, 2, 3]
+    assert list(found.curves) == ["loss"]
+    assert found.curves["loss"].mean.tolist() == [3.0, 2.0, 1.0]
+    assert found.curves["loss"].high.tolist() == [4.0, 2.0, 1.0]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan")])
@@ -228,9 +250,4 @@ def test_what_is_no_number_is_none_in_the_summary(value: Any) -> None:
 
 def test_a_folder_that_is_no_study_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
-        write_report(tmp_path / "none")
-    with pytest.raises(ConfigError, match="no such file"):
-        read_summary(tmp_path)
-    (tmp_path / "summary.json").write_text("[]")
-    with pytest.raises(DataError, match="is no summary"):
-        read_summary(tmp_path)
+        summarise(tmp_path / "none")

@@ -7,24 +7,27 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from study_folders import make_columns, make_result, write_predictions
+from study_folders import make_columns, make_predictions, make_result
 
+from studies.protocols import StudyPart
 from studies.results import read_predictions, read_result, read_results
 from utils.errors import DataError
 from utils.files import read_json, write_json
+
+GENDER_D = StudyPart("gender", "d")
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "run.npz"
-    write_predictions(path, make_columns(30, 10), "age8", 1.0, 0)
+    make_predictions(make_columns(30, 10), "age8", 1.0, 0).write(path)
     return path
 
 
 def test_predictions_are_read_as_they_were_written(file: Path) -> None:
     found = read_predictions(file, 8)
     assert found.probabilities.shape == (30, 8)
-    np.testing.assert_array_equal(found.subject[:3], ["0000", "0001", "0002"])
+    np.testing.assert_array_equal(found.faces.subject[:3], ["0000", "0001", "0002"])
 
 
 Columns = dict[str, NDArray[Any]]
@@ -68,7 +71,7 @@ def test_a_file_that_is_cut_short_is_refused(file: Path) -> None:
 def test_results_that_were_not_run_are_none(tmp_path: Path) -> None:
     make_result(tmp_path, "gender", "d", seeds=1)
     found = read_results(tmp_path)
-    assert [key for key, result in found.items() if result] == [("gender", "d")]
+    assert [key for key, result in found.items() if result] == [GENDER_D]
     assert len(found) == 12
 
 
@@ -76,7 +79,7 @@ def test_results_that_were_not_run_are_none(tmp_path: Path) -> None:
 def test_a_file_that_is_no_result_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "age8-d.json").write_text(text)
     with pytest.raises(DataError, match=r"age8-d\.json is no result of a study"):
-        read_result(tmp_path, "age8", "d")
+        read_result(tmp_path, StudyPart("age8", "d"))
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
@@ -94,9 +97,9 @@ def test_runs_that_cannot_be_judged_are_refused(tmp_path: Path, kept: list[str],
         run["predictions"] = {split: run["predictions"][split] for split in kept}
     write_json(content, path)
     with pytest.raises(DataError, match=f"predictions of {told}, expected train and val or test"):
-        read_result(tmp_path, "gender", "d")
+        read_result(tmp_path, GENDER_D)
 
 
 def test_a_result_without_runs_was_not_run(tmp_path: Path) -> None:
     make_result(tmp_path, "gender", "d", seeds=1, changes={"runs": []})
-    assert read_result(tmp_path, "gender", "d") is None
+    assert read_result(tmp_path, GENDER_D) is None

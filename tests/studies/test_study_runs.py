@@ -15,15 +15,14 @@ from small_study import options, run_small, study_config, write_data
 
 from base.base_trainer import Log
 from data_loader.faces import read_faces
-from studies.protocols import Part, select
+from studies.protocols import TASKS, StudyPart, select
 from studies.runs import read_epochs
 from utils.errors import ConfigError, DataError
 from utils.labels import ages_to_classes
 
 SPLITS = ("train", "val", "test")
-NUM_CLASSES = {"gender": 2, "age8": 8, "age101": 101}
 DATASETS = {"a": "imdb_wiki", "b": "imdb_wiki_adience", "c": "adience", "d": "adience"}
-Record = dict[str, Any]
+Content = dict[str, Any]
 Columns = dict[str, NDArray[Any]]
 
 
@@ -34,12 +33,12 @@ def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(faces_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a whole small study."""
+    """Return the folder of a whole small study."""
     return run_small(study_config(faces_dir, tmp_path_factory.mktemp("saved")))
 
 
-def part_file(folder: Path, part: Part) -> Record:
-    content: Record = json.loads((folder / f"{part.name}.json").read_text(encoding="utf-8"))
+def part_file(folder: Path, part: StudyPart) -> Content:
+    content: Content = json.loads((folder / f"{part.name}.json").read_text(encoding="utf-8"))
     return content
 
 
@@ -57,7 +56,7 @@ def run_folders(save_dir: Path) -> list[Path]:
 
 @pytest.mark.parametrize("part", select([]), ids=lambda part: part.name)
 def test_a_part_has_its_runs_their_predictions_and_those_of_the_baselines(
-    part: Part, folder: Path
+    part: StudyPart, folder: Path
 ) -> None:
     content = part_file(folder, part)
     assert (content["task"], content["protocol"]) == (part.task, part.protocol)
@@ -78,7 +77,7 @@ def test_a_part_has_its_runs_their_predictions_and_those_of_the_baselines(
 
 @pytest.mark.parametrize("part", select([]), ids=lambda part: part.name)
 def test_predictions_tell_of_each_row_what_the_data_files_say(
-    part: Part, folder: Path, faces_dir: Path
+    part: StudyPart, folder: Path, faces_dir: Path
 ) -> None:
     whole = read_faces(faces_dir, DATASETS[part.protocol])
     names = {"a": ["imdb"] * 200 + ["wiki"] * 100, "c": ["Adience"] * 300}
@@ -90,7 +89,7 @@ def test_predictions_tell_of_each_row_what_the_data_files_say(
             rows = columns["row"]
             rows_of_splits += rows.tolist()
             assert columns["probabilities"].dtype == np.float32
-            assert columns["probabilities"].shape == (len(rows), NUM_CLASSES[part.task])
+            assert columns["probabilities"].shape == (len(rows), TASKS[part.task].num_classes)
             assert columns["probabilities"].sum(1) == pytest.approx(1, abs=1e-5)
             assert (columns["source"] == np.array(names[part.protocol])[rows]).all()
             for name in ("age", "gender", "subject"):
@@ -98,7 +97,7 @@ def test_predictions_tell_of_each_row_what_the_data_files_say(
             if part.task == "gender":
                 assert (columns["label"] == (columns["gender"] == "f")).all()
             else:
-                expected = ages_to_classes(columns["age"], NUM_CLASSES[part.task])
+                expected = ages_to_classes(columns["age"], TASKS[part.task].num_classes)
                 assert (columns["label"] == expected).all()
             if run["fold"] is not None:
                 assert ((whole.fold[rows] == run["fold"]) == (split == "test")).all()
@@ -106,13 +105,13 @@ def test_predictions_tell_of_each_row_what_the_data_files_say(
 
 
 def test_nobody_is_on_both_sides_but_in_the_part_that_shows_what_that_hides(folder: Path) -> None:
-    def shared(part: Part) -> int:
+    def shared(part: StudyPart) -> int:
         files = part_file(folder, part)["runs"][0]["predictions"]
         people = [set(columns_of(folder, files[split])["subject"]) for split in ("train", "val")]
         return len(people[0] & people[1])
 
     assert [shared(part) for part in select([]) if not part.variant] == [0] * 12
-    assert shared(Part("age8", "d", "by-image")) > 0
+    assert shared(StudyPart("age8", "d", "by-image")) > 0
 
 
 @pytest.mark.parametrize("name", ["gender-a", "age101-b", "age8-c", "age101-d"])
@@ -120,7 +119,7 @@ def test_predictions_give_the_very_numbers_of_test_py(
     name: str, folder: Path, run_script: RunScript, tmp_path: Path
 ) -> None:
     task, protocol = name.split("-")
-    run = part_file(folder, Part(task, protocol))["runs"][-1]
+    run = part_file(folder, StudyPart(task, protocol))["runs"][-1]
     for split, log in run["log"].items():
         saved = tmp_path / split
         outcome = run_script(
@@ -137,7 +136,7 @@ def test_predictions_give_the_very_numbers_of_test_py(
 
 
 def test_the_values_are_those_of_the_cross_validation_results(folder: Path) -> None:
-    content = part_file(folder, Part("gender", "d"))
+    content = part_file(folder, StudyPart("gender", "d"))
     results = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in folder.parent.parent.glob("*_cross-val-results.json")
@@ -150,12 +149,13 @@ def test_the_values_are_those_of_the_cross_validation_results(folder: Path) -> N
 
 
 def test_fine_tuning_starts_from_the_training_on_imdb_and_wiki(folder: Path) -> None:
-    for task in NUM_CLASSES:
-        (pretrained,) = part_file(folder, Part(task, "a"))["runs"]
+    for task in TASKS:
+        (pretrained,) = part_file(folder, StudyPart(task, "a"))["runs"]
         assert (
-            part_file(folder, Part(task, "c"))["config"]["checkpoint"] == pretrained["checkpoint"]
+            part_file(folder, StudyPart(task, "c"))["config"]["checkpoint"]
+            == pretrained["checkpoint"]
         )
-        assert part_file(folder, Part(task, "d"))["config"]["checkpoint"] is None
+        assert part_file(folder, StudyPart(task, "d"))["config"]["checkpoint"] is None
 
 
 # --- baselines ------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_fine_tuning_starts_from_the_training_on_imdb_and_wiki(folder: Path) -> 
 
 @pytest.mark.parametrize("part", [p for p in select([]) if not p.variant], ids=lambda p: p.name)
 def test_baselines_are_fitted_and_judged_on_the_very_rows_of_each_run(
-    part: Part, folder: Path, faces_dir: Path
+    part: StudyPart, folder: Path, faces_dir: Path
 ) -> None:
     content = part_file(folder, part)
     whole = read_faces(faces_dir, DATASETS[part.protocol])
@@ -191,7 +191,7 @@ def test_baselines_are_fitted_and_judged_on_the_very_rows_of_each_run(
 
 
 def test_protocols_with_the_same_rows_share_the_files_of_the_baselines(folder: Path) -> None:
-    c, d = (part_file(folder, Part("age8", protocol))["baselines"] for protocol in "cd")
+    c, d = (part_file(folder, StudyPart("age8", protocol))["baselines"] for protocol in "cd")
     assert c == d
 
 
@@ -206,7 +206,7 @@ def test_a_single_class_among_the_training_rows_is_what_both_baselines_give(
     np.save(path, faces)
     changes = {"seeds": [0], "num_cross_val": 1}
     folder = run_small(study_config(data_dir, tmp_path / "saved", "gender,d", **changes))
-    for records in part_file(folder, Part("gender", "d"))["baselines"].values():
+    for records in part_file(folder, StudyPart("gender", "d"))["baselines"].values():
         columns = columns_of(folder, records[0]["predictions"]["test"])
         assert (columns["probabilities"] == [0, 1]).all()
 
@@ -264,18 +264,18 @@ def test_another_config_or_other_data_begin_another_study(
 def test_a_lost_checkpoint_is_trained_again(faces_dir: Path, tmp_path: Path) -> None:
     config = study_config(faces_dir, tmp_path, "gender,a", pretraining_seeds=[3, 4])
     folder = run_small(config)
-    first = part_file(folder, Part("gender", "a"))
+    first = part_file(folder, StudyPart("gender", "a"))
     lost = first["runs"][0]
     Path(lost["checkpoint"]).unlink()
     run_small(config)
-    again = part_file(folder, Part("gender", "a"))
+    again = part_file(folder, StudyPart("gender", "a"))
     assert [run["seed"] for run in again["runs"]] == [3, 4]
     assert again["runs"][1]["checkpoint"] == first["runs"][1]["checkpoint"]
     assert again["runs"][0]["checkpoint"] != lost["checkpoint"]
     assert again["runs"][0]["log"] == lost["log"]
 
 
-def without_places(content: Record) -> list[tuple[int, int | None, dict[str, Log], list[Log]]]:
+def without_places(content: Content) -> list[tuple[int, int | None, dict[str, Log], list[Log]]]:
     return [(run["seed"], run["fold"], run["log"], run["epochs"]) for run in content["runs"]]
 
 
@@ -341,14 +341,14 @@ def test_damaged_files_of_a_study_are_made_again(
 ) -> None:
     config = study_config(faces_dir, tmp_path, "gender,a")
     folder = run_small(config)
-    expected = part_file(folder, Part("gender", "a"))
+    expected = part_file(folder, StudyPart("gender", "a"))
     other = folder.with_name("99990101_000000")
     other.mkdir()
     for path in (folder / "gender-a.json", folder / "trained" / "gender-a.json"):
         path.write_text(content)
     (other / "study.json").write_text(content)
     assert run_small(config) == folder
-    assert without_places(part_file(folder, Part("gender", "a"))) == without_places(expected)
+    assert without_places(part_file(folder, StudyPart("gender", "a"))) == without_places(expected)
 
 
 @pytest.mark.parametrize("line", ['{"epoch": 1, "lo', "[" * 100_000, "9" * 5000])

@@ -12,8 +12,8 @@ from study_folders import make_study
 from search.outcome import Outcome
 from search.run import _show
 from search.space import PARAMETERS, read_search
-from studies.model_card import write_model_card
 from studies.report import write_report
+from studies.summary import summarise
 from utils import figures as pictures
 from utils.figures import new_figure, optional_picture
 from utils.options import read_config
@@ -85,17 +85,16 @@ def test_a_cleaning_without_its_picture_has_all_its_results(
 def test_a_study_without_its_pictures_has_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program_log: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("studies.pictures.new_figure", fail)
+    monkeypatch.setattr("studies.figures.new_figure", fail)
     folder = make_study(tmp_path / os.fsdecode(b"st\xff"), ("gender-a",))
     content = json.loads((folder / "gender-a.json").read_text())
     content["config"]["name"] = "caf\udce9"
     (folder / "gender-a.json").write_text(json.dumps(content))
-    write_report(folder)
+    _, card = write_report(summarise(folder), folder)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<img" not in page
     assert "Logistic regression" in page
     assert [line for line in program_log.messages if "confusion of gender-a is left out" in line]
-    card = write_model_card(folder)
     assert card.read_text(encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from photo_client.client import parse_options
 from search.space import read_search
 from serving.settings import read_settings
 from studies.config import StudyConfig
-from studies.protocols import Part
+from studies.protocols import StudyPart
 from trainer.check import check
 from utils import scripts
 from utils.config import ConfigParser
@@ -127,7 +127,7 @@ def test_a_search_and_a_study_expand_their_paths(home: Path) -> None:
         read_search({**read_config(None, None, "hp-tuning.json"), "save_dir": ""})
     study = StudyConfig(
         read_config(None, None, "study.json"),
-        [Part("gender", "a")],
+        [StudyPart("gender", "a")],
         {"trainer.save_dir": "~/saved", "data_loader.args.data_dir": "~/data"},
     )
     assert study.save_dir == home / "saved"
