@@ -88,7 +88,7 @@ def test_options_change_all_parts_or_those_of_one_protocol() -> None:
         (["-o", "protocols=1"], "expected protocols.<a, b, c or d>"),
         (["-o", "data_loader.args.dataset=wiki"], "need the folds of Adience"),
         (["-o", "trainer.epochs=0"], "gender-a: config: trainer.epochs: 0, expected 1 or more"),
-        (["-o", "seeds=[0,0]"], "seeds: a seed occurs twice"),
+        (["-o", "seeds=[0,0]"], "seeds: [0, 0], one of them occurs twice"),
         (["--gpus", "1"], "--gpus is for --engine ray"),
         (["--engine", "sequential", "--stack_size", "2"], "--stack_size is for --engine stacked"),
     ],
