@@ -275,7 +275,7 @@ def test_mixed_up_files_and_wrong_settings_are_refused(folder: Path) -> None:
     swapped = {"age_model": settings["gender_model"], "gender_model": settings["age_model"]}
     with pytest.raises(CheckpointError, match="mixed up"):
         create_app({**settings, **swapped})
-    with pytest.raises(ConfigError, match="unknown setting 'color'"):
+    with pytest.raises(ConfigError, match="color: unknown key, known are age_model"):
         create_app({**settings, "color": "red"})
 
 

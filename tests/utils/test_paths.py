@@ -160,7 +160,7 @@ def test_config_and_checkpoint_are_found_at_home(
         ("cross-val.py", ["-c", ""], "-c"),
         ("client.py", ["--image-path", ""], "--image-path"),
         ("client.py", ["--image-path", "a.jpg", "--out-dir", ""], "--out-dir"),
-        ("app.py", ["--age-model", ""], "age_model"),
+        ("app.py", ["--age-model", ""], "settings of the server: --age-model:"),
     ],
 )
 def test_an_empty_path_on_the_command_line_is_refused(
@@ -222,7 +222,7 @@ def test_the_client_takes_paths_at_home(home: Path) -> None:
 def test_models_of_the_server_are_found_at_home(home: Path) -> None:
     settings = read_settings({"gender_model": Path("~/g.pth")}, {"AGE_MODEL": "~/a.pth"})
     assert (settings.age_model, settings.gender_model) == (f"{home}/a.pth", f"{home}/g.pth")
-    with pytest.raises(PathError, match="AGE_MODEL is empty"):
+    with pytest.raises(ConfigError, match="AGE_MODEL: is empty"):
         read_settings({}, {"AGE_MODEL": ""})
 
 
