@@ -17,6 +17,7 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,8 +28,7 @@ from benchmarks import measuring
 from benchmarks.fixed_face_server import CAPACITY
 from benchmarks.servers import running
 from extraction.extract import extract
-from extraction.options import Options
-from extraction.pipeline import Settings
+from extraction.options import ExtractionOptions
 from faces.squares import square_jpeg
 
 FACE_SERVER = ("-m", "benchmarks.fixed_face_server")
@@ -70,14 +70,14 @@ class Bench:
             (self.folder / path).write_bytes(content)
         return paths
 
-    def best_rate(self, paths: list[str], urls: Sequence[str], settings: Settings) -> float:
+    def best_rate(self, paths: list[str], urls: Sequence[str], **chosen: Any) -> float:
         """Return the best rate of several extractions, in images a second."""
-        return max(self.rate(paths, urls, settings) for _ in range(self.num_turns))
+        return max(self.rate(paths, urls, **chosen) for _ in range(self.num_turns))
 
-    def rate(self, paths: list[str], urls: Sequence[str], settings: Settings) -> float:
+    def rate(self, paths: list[str], urls: Sequence[str], **chosen: Any) -> float:
         """Extract from nothing, and return images a second."""
         with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-            tally = extract(self.folder, paths, Options(list(urls), settings))
+            tally = extract(self.folder, paths, ExtractionOptions(docker_port=list(urls), **chosen))
         if tally.num_now != len(paths):
             raise RuntimeError(f"expected {len(paths)} images extracted, got\n{tally.table()}")
         for answer in self.folder.glob("*/*/*.pkl"):
@@ -87,7 +87,7 @@ class Bench:
     def rate_of_squares(self, content: bytes) -> float:
         """Make squares on all cores with nothing else to do; return images a second."""
         num_images = self.num_images // 3
-        with ThreadPoolExecutor(Settings().num_workers) as executor:
+        with ThreadPoolExecutor(ExtractionOptions().num_workers) as executor:
             start = time.perf_counter()
             list(executor.map(lambda _: square_jpeg(content, RESIZE), range(num_images)))
             return num_images / (time.perf_counter() - start)
@@ -95,12 +95,11 @@ class Bench:
 
 def report_files_as_they_are(bench: Bench) -> None:
     """Print the rates with resize=None."""
-    paths, settings = bench.write("small", photo(SMALL_SIDE)), Settings(resize=None)
-    one_request = Settings(resize=None, in_flight=1)
+    paths = bench.write("small", photo(SMALL_SIDE))
     with running(*FACE_SERVER) as (url, _), running(*FACE_SERVER) as (other, _):
-        one = bench.best_rate(paths, [url], settings)
-        single = bench.best_rate(paths[: len(paths) // 4], [url], one_request)
-        two = bench.best_rate(paths, [url, other], settings)
+        one = bench.best_rate(paths, [url], resize=None)
+        single = bench.best_rate(paths[: len(paths) // 4], [url], resize=None, in_flight=1)
+        two = bench.best_rate(paths, [url, other], resize=None)
     print(f"\nresize=None, a server of {CAPACITY:.0f}/s")
     print(f"  one server           {one:6.1f}/s  {one / CAPACITY:5.1%} of it (goal: 95%)")
     print(f"  one request at once  {single:6.1f}/s  1 : {one / single:.2f} (goal: 3.5)")
@@ -116,7 +115,7 @@ def report_resized(bench: Bench) -> None:
     with running(*FACE_SERVER) as (url, _):
         turns = [
             (
-                bench.rate(paths, [url], Settings(resize=RESIZE)),
+                bench.rate(paths, [url], resize=RESIZE),
                 bench.rate_of_squares(content),
             )
             for _ in range(bench.num_turns)

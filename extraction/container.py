@@ -6,9 +6,9 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from base.interrupt import StopRequest
+from extraction.options import ExtractionOptions
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from utils.cli import Interrupted
 from utils.errors import UserError
@@ -17,7 +17,6 @@ from utils.log import get_logger
 IMAGE = "tae898/face-detection-recognition"
 CUDA_IMAGE = f"{IMAGE}-cuda"
 CONTAINER_PORT = 10002
-START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.5
 
@@ -45,35 +44,18 @@ class ContainerError(UserError):
     """The face server's container cannot be started."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerOptions:
-    """Which container to start.
-
-    Attributes:
-        cuda: give it the GPUs.
-        image: its name; None takes the known one.
-        start_timeout_s: seconds until it has to answer.
-        poll_s: seconds between two looks whether it does.
-    """
-
-    cuda: bool = False
-    image: str | None = None
-    start_timeout_s: float = START_TIMEOUT_S
-    poll_s: float = POLL_S
-
-    @property
-    def image_name(self) -> str:
-        """The image that is started."""
-        return self.image or (CUDA_IMAGE if self.cuda else IMAGE)
+def image_name(options: ExtractionOptions) -> str:
+    """Return the name of the image that is started."""
+    return options.docker_image or (CUDA_IMAGE if options.cuda else IMAGE)
 
 
 @contextmanager
 def containers(
-    servers: Sequence[FaceServer], options: ContainerOptions, stop: StopRequest
+    servers: Sequence[FaceServer], options: ExtractionOptions, stop: StopRequest
 ) -> Iterator[list[FaceAnswer]]:
     """Run a container for each server, all on this machine, while the block lasts.
 
-    Gives each one's first answer.
+    Yields each one's first answer.
 
     Raises:
         ContainerError: one cannot be started, or does not answer in time.
@@ -93,18 +75,18 @@ def containers(
 
 
 @contextmanager
-def _container(server: FaceServer, options: ContainerOptions, stop: StopRequest) -> Iterator[str]:
-    """Start a container for the port of `server`, and stop it in any case; gives its id."""
+def _container(server: FaceServer, options: ExtractionOptions, stop: StopRequest) -> Iterator[str]:
+    """Start a container for the port of `server`, and stop it in any case; yields its id."""
     name = f"age-gender-{server.port}-{os.getpid()}"
     command = ["docker", "run", "--detach", "--rm", "--name", name]
     command += ["-p", _published(server)]
     command += ["--gpus", "all"] if options.cuda else []
     logger.info(
-        f"no face server answers at {server.url}: starting the container {options.image_name} "
+        f"no face server answers at {server.url}: starting the container {image_name(options)} "
         "(docker downloads it first if it is not here, which takes minutes)"
     )
     try:
-        container = _start([*command, options.image_name], options, stop) or name
+        container = _start([*command, image_name(options)], options, stop) or name
     except KeyboardInterrupt:  # docker may have started it all the same
         _stop(name)
         raise
@@ -115,12 +97,12 @@ def _container(server: FaceServer, options: ContainerOptions, stop: StopRequest)
 
 
 def _published(server: FaceServer) -> str:
-    """Name the port for docker, of this machine alone: the image runs what a request names."""
+    """Return the port for docker, of this machine alone: the image runs what a request names."""
     return f"127.0.0.1:{server.port}:{CONTAINER_PORT}"
 
 
-def _start(command: list[str], options: ContainerOptions, stop: StopRequest) -> str:
-    """Run `docker run`, in a session of its own so that Ctrl-C is ours alone; gives the id."""
+def _start(command: list[str], options: ExtractionOptions, stop: StopRequest) -> str:
+    """Run `docker run`, in a session of its own so that Ctrl-C is ours alone; return the id."""
     with subprocess.Popen(  # noqa: S603 - docker, with arguments and no shell
         command,
         stdin=subprocess.DEVNULL,
@@ -148,19 +130,19 @@ def _communicate(process: "subprocess.Popen[str]", stop: StopRequest) -> tuple[s
             continue
 
 
-def _explain(output: str, options: ContainerOptions) -> str:
+def _explain(output: str, options: ExtractionOptions) -> str:
     """Make one line of what docker said, with what to do."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     said = next((line for line in lines if "rror" in line), lines[0] if lines else "nothing")
-    start = f"docker cannot start {options.image_name}"
+    start = f"docker cannot start {image_name(options)}"
     for signs, remedy in _REMEDIES:
         if any(sign in output.lower() for sign in signs):
-            return f"{start}: {remedy.format(image=options.image_name)} (docker said: {said})"
+            return f"{start}: {remedy.format(image=image_name(options))} (docker said: {said})"
     return f"{start} (docker said: {said})"
 
 
 def _first_answer(
-    server: FaceServer, container: str, options: ContainerOptions, stop: StopRequest
+    server: FaceServer, container: str, options: ExtractionOptions, stop: StopRequest
 ) -> FaceAnswer:
     """Wait until a container answers a small image."""
     deadline = time.monotonic() + options.start_timeout_s
@@ -172,19 +154,19 @@ def _first_answer(
             problem = error
         if _has_ended(container):
             raise ContainerError(
-                f"the container {options.image_name} ended before it answered; see why with "
-                f"`docker run --rm -p {_published(server)} {options.image_name}`"
+                f"the container {image_name(options)} ended before it answered; see why with "
+                f"`docker run --rm -p {_published(server)} {image_name(options)}`"
             )
         if time.monotonic() > deadline:
             raise ContainerError(
-                f"the container {options.image_name} did not answer at {server.url} within "
+                f"the container {image_name(options)} did not answer at {server.url} within "
                 f"{options.start_timeout_s:g} s ({problem})"
             )
-        time.sleep(options.poll_s)
+        time.sleep(options.start_poll_s)
 
 
 def _has_ended(container: str) -> bool:
-    """Tell whether a container is known to run no more."""
+    """Return whether a container is known to run no more."""
     done = _docker("inspect", "--format", "{{.State.Running}}", container)
     return done is not None and (done.stdout.strip() == "false" or "no such" in done.stderr.lower())
 

@@ -9,16 +9,16 @@ from tqdm import tqdm
 
 from base.interrupt import StopRequest
 from extraction import adience, imdb_wiki
+from extraction.answer_files import Inventory, only_extraction, take_inventory
 from extraction.embeddings import EmbeddingStore, MissingError, UnusableError
 from extraction.extraction_report import ExtractionCounts, write_reasons
 from extraction.extractor import new_extractor, read_extractors, update_extractor
 from extraction.image_labels import ImageLabels
-from extraction.options import Options
-from extraction.pipeline import Pipeline, Settings, request_for
+from extraction.options import ExtractionOptions
+from extraction.pipeline import Pipeline, request_for
 from extraction.pool import ServerPool
 from extraction.same_network import ReferenceImage
 from extraction.servers import ReadyServers, addresses_of, ready_servers
-from extraction.store import Inventory, only_extraction, take_inventory
 from faces.client import FaceServer
 from faces.errors import ImageError
 from utils.cli import Interrupted
@@ -34,7 +34,7 @@ UNREADABLE = "cannot be read"
 logger = get_logger("extraction")
 
 
-def extract_adience(image_type: str, options: Options) -> ExtractionCounts:
+def extract_adience(image_type: str, options: ExtractionOptions) -> ExtractionCounts:
     """Extract the embeddings of Adience's 'aligned' or 'raw' images; see `extract`."""
     dataset_dir = Path(options.data_dir) / "Adience"
     image_paths = _paths(adience.read_labels(dataset_dir, image_type))
@@ -43,7 +43,7 @@ def extract_adience(image_type: str, options: Options) -> ExtractionCounts:
     return _some_stored(extract(dataset_dir, image_paths, options, related_paths))
 
 
-def extract_imdb_wiki(dataset: str, options: Options) -> ExtractionCounts:
+def extract_imdb_wiki(dataset: str, options: ExtractionOptions) -> ExtractionCounts:
     """Extract the embeddings of the images of 'imdb' or 'wiki'; see `extract`."""
     dataset_dir = Path(options.data_dir) / f"{dataset}_crop"
     image_paths = _paths(imdb_wiki.read_labels(dataset_dir, dataset))
@@ -71,7 +71,7 @@ def _some_stored(counts: ExtractionCounts) -> ExtractionCounts:
 def extract(
     dataset_dir: Path,
     image_paths: Sequence[str],
-    options: Options,
+    options: ExtractionOptions,
     related_paths: Sequence[str] = (),
 ) -> ExtractionCounts:
     """Send the images that have no answer yet, and store the answers beside them.
@@ -86,7 +86,7 @@ def extract(
         what became of every image.
 
     Raises:
-        DataError: there are no images, or what is there was made with other settings.
+        DataError: there are no images, or what is there was made with other options.
         PathError: a folder with images that have no answer cannot be written.
         ContainerError: no face server answers, and none can be started.
         ServersAwayError, OtherNetworkError: see `ServerPool`; what was done stays.
@@ -94,22 +94,21 @@ def extract(
         Interrupted: Ctrl-C, SIGTERM or SIGHUP came; what was done stays.
     """
     addresses = addresses_of(options.docker_port)
-    servers = [FaceServer(address, options.settings.timeout_s) for address in addresses]
+    servers = [FaceServer(address, options.timeout_s) for address in addresses]
     with only_extraction(dataset_dir), StopRequest() as stop:
-        settings = options.settings
         remove_leftovers(dataset_dir)
-        inventory = take_inventory(dataset_dir, image_paths, settings.resize)
+        inventory = take_inventory(dataset_dir, image_paths, options.resize)
         counts = _begin(dataset_dir, inventory)
         if not inventory.missing:
             _report(counts, dataset_dir)
             return counts
         read_extractors(dataset_dir)  # a damaged one shows before a server is started
         refuse_unwritable(dataset_dir, *_folders(dataset_dir, inventory.missing))
-        done = inventory.done or take_inventory(dataset_dir, related_paths, settings.resize).done
-        with ready_servers(servers, options.container, settings.waits, stop) as ready:
-            pool = _checked_pool(dataset_dir, done, ready, settings)
+        done = inventory.done or take_inventory(dataset_dir, related_paths, options.resize).done
+        with ready_servers(servers, options, stop) as ready:
+            pool = _checked_pool(dataset_dir, done, ready, options)
             try:
-                _send(Pipeline(dataset_dir, pool, settings), inventory.missing, counts, stop)
+                _send(Pipeline(dataset_dir, pool, options), inventory.missing, counts, stop)
             except OSError:
                 logger.warning("what was stored stays; the same command goes on from there")
                 raise
@@ -147,28 +146,28 @@ def _begin(dataset_dir: Path, inventory: Inventory) -> ExtractionCounts:
 
 
 def _checked_pool(
-    dataset_dir: Path, done: Sequence[str], ready: ReadyServers, settings: Settings
+    dataset_dir: Path, done: Sequence[str], ready: ReadyServers, options: ExtractionOptions
 ) -> ServerPool:
     """Note what makes the embeddings; the pool lets in only the network of those that are done."""
-    new = new_extractor(ready.description, ready.model, settings.resize, settings.jpeg_quality)
+    new = new_extractor(ready.description, ready.model, options.resize, options.jpeg_quality)
     extractor = update_extractor(dataset_dir, new, len(done))
-    reference = find_reference_image(dataset_dir, done, settings)
-    return ServerPool(ready.servers, settings.waits, reference, extractor.get("model"))
+    reference = find_reference_image(dataset_dir, done, options)
+    return ServerPool(ready.servers, options, reference, extractor.get("model"))
 
 
 def find_reference_image(
-    dataset_dir: Path, done: Sequence[str], settings: Settings
+    dataset_dir: Path, done: Sequence[str], options: ExtractionOptions
 ) -> ReferenceImage | None:
     """Look among the images that are done for one with a face, to send again.
 
     Returns:
         None, with a warning if images are done, when no answer shows a face whose image is there.
     """
-    answers = EmbeddingStore(dataset_dir, settings.resize or 0)
+    answers = EmbeddingStore(dataset_dir, options.resize or 0)
     for path in done:
         with suppress(MissingError, UnusableError, ImageError):
             if faces := answers.read(path):
-                body = request_for(dataset_dir / path, settings)
+                body = request_for(dataset_dir / path, options)
                 return ReferenceImage(body, faces[0].embedding, path)
     if done:
         logger.warning(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extraction.pipeline import Outcome
+from extraction.pipeline import ImageOutcome
 from utils.files import atomic_write
 
 
@@ -41,7 +41,7 @@ class ExtractionCounts:
         self._start = time.monotonic()
         self._num_at_start = len(self.failed)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: ImageOutcome) -> None:
         """Count an image that was sent, or could not be."""
         self.seconds = time.monotonic() - self._start
         self._num_tried += 1

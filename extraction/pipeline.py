@@ -1,4 +1,4 @@
-"""The flow of images: some threads decode, others send and store, the caller keeps count.
+"""The flow of images: threads read, send and store them, the caller keeps count.
 
 Threads are enough: Pillow decodes and resizes without the interpreter's lock.
 """
@@ -8,59 +8,33 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from extraction.pool import RequestError, ServerPool, StoppedError, Waits
-from extraction.store import answer_path, is_of_one_path, write_answer
-from faces.client import DEFAULT_TIMEOUT_S, FaceServer, ServerAwayError
+from extraction.answer_files import answer_path, is_of_one_path, write_answer
+from extraction.options import ExtractionOptions
+from extraction.pool import RequestError, ServerPool, StoppedError
+from faces.client import FaceAnswer, FaceServer, ServerAwayError
 from faces.errors import ImageError, one_picture
-from faces.squares import DEFAULT_RESIZE, JPEG_QUALITY, picture_to_send
+from faces.squares import picture_to_send
 from faces.wire import encode_request
-from utils.runtime import available_cores
+from http_client.retry import RetryPolicy
 
 POLL_S = 0.2
 ABORT_S = 2.0
 """Seconds that a request may take to end whose connection was shut down."""
 
 NOT_STORED = "answer cannot be stored"
-READY_PER_REQUEST = 2
-"""Pictures that are decoded ahead, for each request in flight: this bounds the memory."""
+QUEUED_PER_THREAD = 2
+"""Images that are handed in ahead, for each thread."""
 
-WAITING_PER_ROOM = 8
-"""Pictures that may wait for another try, for each one that is decoded ahead or in flight."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How images are sent.
-
-    Attributes:
-        resize: side of the square in pixels; None or 0 sends the files as they are.
-        jpeg_quality: of what is sent when it is resized.
-        in_flight: requests at once, to all servers together.
-        workers: threads that decode; None takes one for each processor.
-        timeout_s: seconds that an answer may take.
-        waits: how long to wait, where.
-    """
-
-    resize: int | None = DEFAULT_RESIZE
-    jpeg_quality: int = JPEG_QUALITY
-    in_flight: int = 16
-    workers: int | None = None
-    timeout_s: float = DEFAULT_TIMEOUT_S
-    waits: Waits = field(default_factory=Waits)
-
-    @property
-    def num_workers(self) -> int:
-        """Threads that decode."""
-        return self.workers or available_cores()
+WAITING_PER_THREAD = 16
+"""Images that may wait for another try: then a server that is overloaded is sent no more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ImageOutcome:
     """What became of an image.
 
     Attributes:
@@ -78,10 +52,10 @@ class Outcome:
     is_unread: bool = False
 
 
-def request_for(path: Path, settings: Settings) -> bytes:
+def request_for(path: Path, options: ExtractionOptions) -> bytes:
     """Read an image and make the request for it; raises `ImageError`."""
     with one_picture():
-        return encode_request(picture_to_send(path, settings.resize, settings.jpeg_quality))
+        return encode_request(picture_to_send(path, options.resize, options.jpeg_quality))
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +63,6 @@ class _Job:
     """An image on its way; `server` is where it failed last."""
 
     path: str
-    request: Future[bytes]
     num_failures: int = 0
     server: FaceServer | None = None
 
@@ -108,64 +81,67 @@ class Pipeline:
     Args:
         dataset_dir: folder that the paths are relative to.
         pool: answers the requests; is stopped at the end.
-        settings: how images are sent.
+        options: how images are sent.
     """
 
-    def __init__(self, dataset_dir: Path, pool: ServerPool, settings: Settings) -> None:
+    def __init__(self, dataset_dir: Path, pool: ServerPool, options: ExtractionOptions) -> None:
         self.name = dataset_dir.name
-        self._dataset_dir, self._pool, self._settings = dataset_dir, pool, settings
-        self._ready: SimpleQueue[_Job | None] = SimpleQueue()
-        self._events: SimpleQueue[Outcome | _Later | BaseException] = SimpleQueue()
+        self._dataset_dir, self._pool, self._options = dataset_dir, pool, options
+        self._retry = RetryPolicy(options.retry_waits_s)
+        self._num_threads = options.num_workers + options.in_flight
+        self._decoding = threading.Semaphore(options.num_workers)
+        self._sending = threading.Semaphore(options.in_flight)
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._events: SimpleQueue[ImageOutcome | _Later | BaseException] = SimpleQueue()
         self._waiting: list[tuple[float, int, _Job]] = []
         self._numbers = itertools.count()
         self._num_pending = 0
+        self._is_stopped = False
         self._error: BaseException | None = None
 
     def outcomes(
         self, paths: Iterable[str], should_stop: Callable[[], bool]
-    ) -> Generator[Outcome, None, None]:
-        """Give the outcome of every image, in the order in which they come.
+    ) -> Generator[ImageOutcome, None, None]:
+        """Yield the outcome of every image, in the order in which they come.
 
         Ends early when `should_stop` says so; the requests under way are waited for, for
-        `waits.stop_s` at most.
+        `stop_s` at most.
 
         Raises:
             ServersAwayError, OtherNetworkError, OSError: what ends the extraction; every outcome
                 was given before.
         """
-        senders = [
-            threading.Thread(target=self._send_all, daemon=True)
-            for _ in range(self._settings.in_flight)
+        threads = [
+            threading.Thread(target=self._work, daemon=True) for _ in range(self._num_threads)
         ]
-        executor = ThreadPoolExecutor(self._settings.num_workers, "decode")
-        for sender in senders:
-            sender.start()
+        for thread in threads:
+            thread.start()
         try:
-            yield from self._feed(paths, executor, should_stop)
+            yield from self._feed(paths, should_stop)
         finally:
+            self._is_stopped = True
             self._pool.stop()
-            executor.shutdown(wait=False, cancel_futures=True)
-            for _ in senders:
-                self._ready.put(None)
-        self._join(senders)
+            for _ in threads:
+                self._jobs.put(None)
+        self._join(threads)
         while not self._events.empty():
             yield from self._next()
         if self._error is not None:
             raise self._error
 
-    def _join(self, senders: Sequence[threading.Thread]) -> None:
+    def _join(self, threads: Sequence[threading.Thread]) -> None:
         """Wait for the requests under way, and after a while no longer."""
-        for wait_s, then in ((self._settings.waits.stop_s, self._pool.abort), (ABORT_S, None)):
+        for wait_s, then in ((self._options.stop_s, self._pool.abort), (ABORT_S, None)):
             deadline = time.monotonic() + wait_s
-            for sender in senders:
-                sender.join(max(0.0, deadline - time.monotonic()))
-            if then is not None and any(sender.is_alive() for sender in senders):
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            if then is not None and any(thread.is_alive() for thread in threads):
                 then()
 
     def _feed(
-        self, paths: Iterable[str], executor: ThreadPoolExecutor, should_stop: Callable[[], bool]
-    ) -> Iterator[Outcome]:
-        """Hand in images as others are done with, so that a bounded number is in memory."""
+        self, paths: Iterable[str], should_stop: Callable[[], bool]
+    ) -> Iterator[ImageOutcome]:
+        """Hand in images as others are done with, until all are."""
 
         def goes_on() -> bool:
             return self._error is None and not should_stop()
@@ -175,23 +151,21 @@ class Pipeline:
                 yield from self._next()
             if not goes_on():
                 return
-            self._submit(path, executor)
+            self._num_pending += 1
+            self._jobs.put(_Job(path))
         while self._num_pending and goes_on():
             yield from self._next()
 
     def _is_full(self) -> bool:
-        """Tell whether no image is to be added; those that wait for another try count little."""
-        room = READY_PER_REQUEST * self._settings.in_flight + self._settings.num_workers
+        """Return whether no image is to be added; those that wait for another try count little."""
         num_waiting = len(self._waiting)
-        return self._num_pending - num_waiting >= room or num_waiting >= WAITING_PER_ROOM * room
+        return (
+            self._num_pending - num_waiting >= QUEUED_PER_THREAD * self._num_threads
+            or num_waiting >= WAITING_PER_THREAD * self._num_threads
+        )
 
-    def _submit(self, path: str, executor: ThreadPoolExecutor) -> None:
-        self._num_pending += 1
-        request = executor.submit(request_for, self._dataset_dir / path, self._settings)
-        request.add_done_callback(lambda done: self._ready.put(_Job(path, done)))
-
-    def _next(self) -> Iterator[Outcome]:
-        """Give the next outcome, or none if none comes for a moment."""
+    def _next(self) -> Iterator[ImageOutcome]:
+        """Yield the next outcome, or none if none comes for a moment."""
         wait_s = self._put_back()
         try:
             event = self._events.get(timeout=wait_s)
@@ -202,52 +176,61 @@ class Pipeline:
             heapq.heappush(self._waiting, (due, next(self._numbers), event.job))
             return
         self._num_pending -= 1
-        if isinstance(event, Outcome):
+        if isinstance(event, ImageOutcome):
             yield event
         else:
             self._error = self._error or event
 
     def _put_back(self) -> float:
-        """Hand in again the jobs whose time has come; give the seconds to wait for events."""
+        """Hand in again the jobs whose time has come; return the seconds to wait for events."""
         now = time.monotonic()
         while self._waiting and self._waiting[0][0] <= now:
-            self._ready.put(heapq.heappop(self._waiting)[2])
+            self._jobs.put(heapq.heappop(self._waiting)[2])
         return min(POLL_S, self._waiting[0][0] - now) if self._waiting else POLL_S
 
-    def _send_all(self) -> None:
-        while (job := self._ready.get()) is not None:
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._is_stopped:
+                continue
             try:
-                self._events.put(self._send(job))
-            except (StoppedError, CancelledError):
+                self._events.put(self._extract(job))
+            except StoppedError:
                 continue
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 self._events.put(error)
 
-    def _send(self, job: _Job) -> Outcome | _Later:
+    def _extract(self, job: _Job) -> ImageOutcome | _Later:
+        """Read an image, send it, and store the answer."""
         try:
-            answer = self._pool.ask(job.request.result(), avoid=job.server)
+            with self._decoding:
+                request = request_for(self._dataset_dir / job.path, self._options)
+            with self._sending:
+                answer = self._pool.ask(request, avoid=job.server)
         except ImageError as error:
-            return Outcome(job.path, error.reason, str(error), is_unread=True)
+            return ImageOutcome(job.path, error.reason, str(error), is_unread=True)
         except RequestError as error:
             return self._failed(job, error)
-        path = answer_path(self._dataset_dir / job.path, self._settings.resize)
+        return self._store(job.path, answer)
+
+    def _failed(self, job: _Job, error: RequestError) -> ImageOutcome | _Later:
+        """Have a request tried again after a wait that grows, or count it."""
+        problem = error.problem
+        wait_s = self._retry.next_wait_s(problem, job.num_failures)
+        if isinstance(problem, ServerAwayError) and job.num_failures < len(self._retry.waits_s):
+            wait_s = 0.0  # another server may answer, and the pool waits for one
+        if wait_s is None:
+            return ImageOutcome(job.path, problem.reason, str(problem))
+        job.num_failures += 1
+        job.server = error.server
+        return _Later(job, wait_s)
+
+    def _store(self, image_path: str, answer: FaceAnswer) -> ImageOutcome:
+        path = answer_path(self._dataset_dir / image_path, self._options.resize)
         try:
             write_answer(path, answer.faces)
         except OSError as error:
             if not is_of_one_path(error):
-                raise OSError(error.errno, error.strerror, str(path)) from error
-            return Outcome(job.path, NOT_STORED, f"{NOT_STORED}: {error.strerror or error}")
-        return Outcome(job.path, is_unusable=answer.faces is None)
-
-    def _failed(self, job: _Job, error: RequestError) -> Outcome | _Later:
-        """Have a request tried again after a wait that grows, or count it."""
-        problem, waits_s = error.problem, self._settings.waits.retries_s
-        if not problem.is_temporary or job.num_failures >= len(waits_s):
-            return Outcome(job.path, problem.reason, str(problem))
-        if isinstance(problem, ServerAwayError):
-            wait_s = 0.0  # the pool does the waiting
-        else:
-            wait_s = max(waits_s[job.num_failures], problem.wait_s)
-        job.num_failures += 1
-        job.server = error.server
-        return _Later(job, wait_s)
+                raise
+            reason = f"{NOT_STORED}: {error.strerror or error}"
+            return ImageOutcome(image_path, NOT_STORED, reason)
+        return ImageOutcome(image_path, is_unusable=answer.faces is None)

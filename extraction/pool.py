@@ -3,32 +3,16 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from extraction.options import ExtractionOptions
 from extraction.same_network import OtherNetworkError, ReferenceImage
-from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError, probe_body
+from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from utils.errors import UserError
 from utils.log import get_logger
 
 logger = get_logger("extraction")
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """Seconds to wait, where; tests take milliseconds.
-
-    Attributes:
-        retries_s: before each new try of a request that failed.
-        probes_s: before each look at a server that is away; the last one repeats.
-        give_up_s: how long every server may be away.
-        stop_s: after a stop, for the answers in flight.
-    """
-
-    retries_s: tuple[float, ...] = (0.2, 0.8, 3.0)
-    probes_s: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-    give_up_s: float = 60.0
-    stop_s: float = 3.0
 
 
 class ServersAwayError(UserError):
@@ -55,7 +39,7 @@ class RequestError(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """A server of the pool; `problem` is why it is not up."""
+    """A server of the pool; `problem` is why it is not in use."""
 
     server: FaceServer
     is_up: bool = False
@@ -73,7 +57,7 @@ class ServerPool:
 
     Args:
         servers: none of them has to be up.
-        waits: how long to wait, where.
+        options: how long to wait, where.
         reference: a picture of this extraction and its embedding, when there is one.
         model: name of the network, when it is known.
     """
@@ -81,12 +65,12 @@ class ServerPool:
     def __init__(
         self,
         servers: Sequence[FaceServer],
-        waits: Waits,
+        options: ExtractionOptions,
         reference: ReferenceImage | None = None,
         model: str | None = None,
     ) -> None:
         self._members = [_Member(server) for server in servers]
-        self._waits = waits
+        self._options = options
         self._reference, self._model = reference, model
         self._error: BaseException | None = None
         self._away_since = time.monotonic()
@@ -171,7 +155,7 @@ class ServerPool:
             raise StoppedError
         if self._error is not None:
             raise self._error
-        if not any(member.is_up for member in self._members) and self._patience_left_s() <= 0:
+        if not self._is_any_up() and self._patience_left_s() <= 0:
             states = "; ".join(f"{member.server.url} {member.problem}" for member in self._members)
             raise ServersAwayError(
                 f"no face server is left ({states}); start one again and repeat the command, what "
@@ -179,7 +163,7 @@ class ServerPool:
             )
 
     def _patience_left_s(self) -> float:
-        return self._away_since + self._waits.give_up_s - time.monotonic()
+        return self._away_since + self._options.give_up_s - time.monotonic()
 
     def _compare(self, member: _Member, body: bytes, answer: FaceAnswer) -> None:
         """Count an answer, keep the first face to compare others with, refuse another network."""
@@ -201,53 +185,57 @@ class ServerPool:
             if not member.is_up:
                 return
             member.is_up, member.problem = False, str(problem)
-            if not any(other.is_up for other in self._members):
+            if not self._is_any_up():
                 self._away_since = time.monotonic()
             self._changed.notify_all()
         logger.warning(f"{member.server.url} is away ({problem}); looking for it again")
         self._watch(member)
 
     def _watch(self, member: _Member) -> None:
-        """Wait for a server in a thread of its own, until it is up."""
-        threading.Thread(target=self._wait_for, args=(member,), daemon=True).start()
+        """Look for a server in a thread of its own, until it is in use."""
+        threading.Thread(target=self._look_for, args=(member,), daemon=True).start()
 
-    def _wait_for(self, member: _Member) -> None:
-        for wait_s in self._probe_waits():
+    def _look_for(self, member: _Member) -> None:
+        waits_s = self._options.probe_waits_s
+        for wait_s in itertools.chain(waits_s, itertools.repeat(waits_s[-1])):
             if self._stopped.wait(wait_s):
                 return
-            if self._admit(member):
+            try:
+                self._admit(member)
+                return
+            except (AnswerError, ServerAwayError) as problem:
+                member.problem = str(problem)
+            except Exception as error:  # noqa: BLE001 - `ask` raises it; OtherNetworkError for one
+                self._end(error)
                 return
 
-    def _probe_waits(self) -> Iterator[float]:
-        return itertools.chain(self._waits.probes_s, itertools.repeat(self._waits.probes_s[-1]))
+    def _admit(self, member: _Member) -> None:
+        """Use a server if it answers, and as the same network as the others.
 
-    def _admit(self, member: _Member) -> bool:
-        """Use a server if it answers, and as the same network as the others; tell whether."""
-        try:
-            if self._reference is None:
-                member.server.ask_body(probe_body())
-                if self._admit_unchecked(member):
-                    return True
-            if self._reference is not None:
-                answer = member.server.ask_body(self._reference.body)
-                self._reference.check(answer, member.server.url)
-        except (AnswerError, ServerAwayError) as problem:
-            member.problem = str(problem)
-            return False
-        except Exception as error:  # noqa: BLE001 - `ask` raises it; OtherNetworkError for one
+        While no face is known to compare with, it waits for the server in use to find one.
+        """
+        if self._reference is None:
+            member.server.probe()
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._reference or self._stopped.is_set() or not self._is_any_up()
+                )
+                if self._reference is None:
+                    self._use(member)
+                    return
+        self._reference.check(member.server.ask_body(self._reference.body), member.server.url)
+        with self._changed:
+            self._use(member)
+
+    def _use(self, member: _Member) -> None:
+        member.is_up = not self._stopped.is_set()
+        self._changed.notify_all()
+
+    def _is_any_up(self) -> bool:
+        return any(member.is_up for member in self._members)
+
+    def _end(self, error: Exception) -> None:
+        """Let every request raise an error."""
+        with self._changed:
             self._error = error
-        with self._changed:
-            member.is_up = self._error is None
             self._changed.notify_all()
-        return True
-
-    def _admit_unchecked(self, member: _Member) -> bool:
-        """Use a server without a face to compare with, if no other is in use that may find one."""
-        with self._changed:
-            while self._reference is None and not self._stopped.is_set():
-                if not any(other.is_up for other in self._members):
-                    member.is_up = True
-                    self._changed.notify_all()
-                    return True
-                self._changed.wait()
-            return False

@@ -1,21 +1,17 @@
 """The face servers of an extraction: those that answer, or else containers."""
 
-import itertools
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from base.interrupt import StopRequest
-from extraction.container import ContainerError, ContainerOptions, containers
-from extraction.pool import Waits
+from extraction.container import ContainerError, containers, image_name
+from extraction.options import ExtractionOptions
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
+from http_client.retry import RetryPolicy
 from utils.addresses import same_server, server_url
 from utils.errors import DataError
 from utils.log import get_logger
-
-NUM_LOOKS = 4
-"""Times that something on a port is asked before it counts as no face server."""
 
 logger = get_logger("extraction")
 
@@ -51,7 +47,7 @@ def addresses_of(docker_port: int | str | Sequence[int | str]) -> list[int | str
 
 @contextmanager
 def ready_servers(
-    servers: Sequence[FaceServer], options: ContainerOptions, waits: Waits, stop: StopRequest
+    servers: Sequence[FaceServer], options: ExtractionOptions, stop: StopRequest
 ) -> Iterator[ReadyServers]:
     """Find the servers that answer; if there is none, run containers while the block lasts.
 
@@ -63,7 +59,7 @@ def ready_servers(
         Interrupted: a stop was asked for meanwhile.
     """
     try:
-        with _found_or_started(servers, options, waits, stop) as ready:
+        with _found_or_started(servers, options, stop) as ready:
             yield ready
     finally:
         for server in servers:
@@ -72,9 +68,9 @@ def ready_servers(
 
 @contextmanager
 def _found_or_started(
-    servers: Sequence[FaceServer], options: ContainerOptions, waits: Waits, stop: StopRequest
+    servers: Sequence[FaceServer], options: ExtractionOptions, stop: StopRequest
 ) -> Iterator[ReadyServers]:
-    looks = [_look(server, waits) for server in servers]
+    looks = [_look(server, RetryPolicy(options.retry_waits_s)) for server in servers]
     answers = [look for look in looks if isinstance(look, FaceAnswer)]
     if answers:
         for server, look in zip(servers, looks, strict=True):
@@ -95,7 +91,7 @@ def _found_or_started(
         reasons = ", ".join(f"{url} ({reason})" for url, reason in away)
         raise ContainerError(f"no face server answers at {reasons}; start it, or correct the URL")
     with containers(local, options, stop) as answers:
-        yield _ready(servers, options.image_name, answers)
+        yield _ready(servers, image_name(options), answers)
 
 
 def _ready(
@@ -105,26 +101,18 @@ def _ready(
     return ReadyServers(servers, description, models[0] if models else None)
 
 
-def _look(server: FaceServer, waits: Waits) -> FaceAnswer | ServerAwayError:
-    """Ask a server a small picture; gives why there is no server when there is none.
+def _look(server: FaceServer, retry: RetryPolicy) -> FaceAnswer | ServerAwayError:
+    """Ask a server a small picture; return why there is no server when there is none.
 
     Raises:
         ContainerError: what answers there is no face server.
     """
-    problem: Exception | None = None
-    for wait_s in itertools.islice((0.0, *waits.retries_s), NUM_LOOKS):
-        time.sleep(wait_s)
-        try:
-            return server.probe()
-        except ServerAwayError as error:
-            if error.is_final:
-                return error
-            problem = error
-        except AnswerError as error:
-            problem = error
-    if isinstance(problem, ServerAwayError):
-        return problem
-    raise ContainerError(
-        f"what answers at {server.url} is no face server ({problem}); stop it, or take another "
-        "port with docker_port="
-    )
+    try:
+        return retry.run(server.probe)
+    except ServerAwayError as error:
+        return error
+    except AnswerError as error:
+        raise ContainerError(
+            f"what answers at {server.url} is no face server ({error}); stop it, or take another "
+            "port with docker_port="
+        ) from None

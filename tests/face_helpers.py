@@ -10,16 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from extraction.container import ContainerOptions
-from extraction.options import Options
-from extraction.pipeline import Settings
-from extraction.pool import Waits
+from extraction.options import ExtractionOptions
 from faces.client import Face, FaceAnswer, FaceServer
 from sample.grid_faces import GRID_SIZE, GridFace, draw_picture, encode_picture, unit
 
-QUICK = Waits(
-    retries_s=(0.001, 0.002, 0.004, 0.008), probes_s=(0, 0.002, 0.01), give_up_s=0.5
-)  # fmt: skip
+QUICK: dict[str, Any] = {
+    "retry_waits_s": (0.001, 0.002, 0.004),
+    "probe_waits_s": (0, 0.002, 0.01),
+    "give_up_s": 0.5,
+    "timeout_s": 10,
+    "start_timeout_s": 5,
+    "start_poll_s": 0.01,
+    "workers": 1,
+}
 SIZE = (GRID_SIZE[0] + 16, GRID_SIZE[1] + 32)
 
 PATIENCE_S = 60
@@ -48,11 +51,9 @@ def write_images(folder: Path, num_images: int) -> list[str]:
     return paths
 
 
-def options(
-    *addresses: int | str, resize: int | None = None, waits: Waits = QUICK, **settings: Any
-) -> Options:
-    quick = Settings(resize=resize, waits=waits, timeout_s=10, workers=1, **settings)
-    return Options(list(addresses), quick, ContainerOptions(start_timeout_s=5, poll_s=0.02))
+def options(*addresses: int | str, **changes: Any) -> ExtractionOptions:
+    """Make options with waits of milliseconds, and files sent as they are, if not changed."""
+    return ExtractionOptions(docker_port=list(addresses), **{"resize": None, **QUICK, **changes})
 
 
 def stored(path: Path) -> Any:

@@ -124,7 +124,7 @@ def extract_Adience_arcface(
         resize: side in pixels of the square that is sent; None or 0 sends the files as they are.
         data_dir: folder that holds `Adience`.
         more: docker_image, in_flight, workers, jpeg_quality, timeout_s, give_up_s,
-            start_timeout_s: see `extraction.options.Finer`.
+            start_timeout_s: see `extraction.options.ExtractionOptions`.
 
     Returns:
         the counts that are printed.
@@ -134,10 +134,16 @@ def extract_Adience_arcface(
             be stored.
     """
     from extraction.extract import extract_adience
-    from extraction.options import extraction_options
+    from extraction.options import ExtractionOptions
+    from utils.problems import read_object
 
-    options = extraction_options(docker_port, cuda, resize, _data_dir(data_dir), **more)
-    return extract_adience(image_type, options)
+    asked = {
+        "docker_port": docker_port,
+        "cuda": cuda,
+        "resize": resize,
+        "data_dir": _data_dir(data_dir),
+    }
+    return extract_adience(image_type, read_object(ExtractionOptions, asked | more, "arguments"))
 
 
 @command
@@ -167,10 +173,16 @@ def extract_imdb_wiki_arcface(
             be stored.
     """
     from extraction.extract import extract_imdb_wiki
-    from extraction.options import extraction_options
+    from extraction.options import ExtractionOptions
+    from utils.problems import read_object
 
-    options = extraction_options(docker_port, cuda, resize, _data_dir(data_dir), **more)
-    return extract_imdb_wiki(dataset, options)
+    asked = {
+        "docker_port": docker_port,
+        "cuda": cuda,
+        "resize": resize,
+        "data_dir": _data_dir(data_dir),
+    }
+    return extract_imdb_wiki(dataset, read_object(ExtractionOptions, asked | more, "arguments"))
 
 
 @command
@@ -194,13 +206,19 @@ def get_Adience_clean(
         the data file, `Adience/data-<image_type>.npy`.
 
     Raises:
-        DataError: an argument, a label file or the embeddings are wrong or missing.
+        UserError: an argument, a label file or the embeddings are wrong or missing.
     """
     from extraction.cleaning import clean_adience
     from extraction.options import CleaningOptions
+    from utils.problems import read_object
 
-    options = CleaningOptions(resize, det_score, _data_dir(data_dir), remove_corrupt)
-    return clean_adience(image_type, options)
+    asked = {
+        "resize": resize,
+        "det_score": det_score,
+        "data_dir": _data_dir(data_dir),
+        "remove_corrupt": remove_corrupt,
+    }
+    return clean_adience(image_type, read_object(CleaningOptions, asked, "arguments"))
 
 
 @command
@@ -224,13 +242,19 @@ def get_imdb_wiki_clean(
         the data file, `<dataset>_crop/data.npy`.
 
     Raises:
-        DataError: an argument, the .mat file or the embeddings are wrong or missing.
+        UserError: an argument, the .mat file or the embeddings are wrong or missing.
     """
     from extraction.cleaning import clean_imdb_wiki
     from extraction.options import CleaningOptions
+    from utils.problems import read_object
 
-    options = CleaningOptions(resize, det_score, _data_dir(data_dir), remove_corrupt)
-    return clean_imdb_wiki(dataset, options)
+    asked = {
+        "resize": resize,
+        "det_score": det_score,
+        "data_dir": _data_dir(data_dir),
+        "remove_corrupt": remove_corrupt,
+    }
+    return clean_imdb_wiki(dataset, read_object(CleaningOptions, asked, "arguments"))
 
 
 @command

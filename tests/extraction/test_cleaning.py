@@ -516,14 +516,25 @@ def short_line(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("resize", "640", "resize: '640', expected a whole number or null"),
+        ("resize", -1, "resize: -1, expected 0 or more"),
+        ("det_score", 2, "det_score: 2, expected 1.0 or less"),
+        ("det_score", float("nan"), "det_score: nan is not finite, expected a number"),
+        ("det_score", True, "det_score: True, expected a number"),
+    ],
+)
+def test_a_bad_argument_is_named(tmp_path: Path, name: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^arguments: {message}$"):
+        clean_wiki(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda _: get_imdb_wiki_clean("Wiki"), "dataset is 'Wiki', expected one of imdb, wiki"),
         (lambda _: get_Adience_clean("faces"), "image_type is 'faces', expected one of aligned, r"),
-        (lambda path: clean_wiki(path, resize="640"), "resize is '640', expected pixels"),
-        (lambda path: clean_wiki(path, resize=-1, det_score=2), "resize is -1.*; det_score is 2"),
-        (lambda path: clean_wiki(path, det_score=float("nan")), "det_score is nan"),
-        (lambda path: clean_wiki(path, det_score=True), "det_score is True"),
         (clean_wiki, "wiki.mat: no such file"),
         (clean_adience, "fold_0_data.txt: no such file"),
         (missing_fold, "fold_3_data.txt: no such file"),

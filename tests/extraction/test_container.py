@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from face_helpers import QUICK, options, write_images, write_wiki
+from face_helpers import options, write_images, write_wiki
 from helpers import ROOT
 
 from base.interrupt import StopRequest
-from extraction.container import CUDA_IMAGE, IMAGE, ContainerError, ContainerOptions
+from extraction.container import CUDA_IMAGE, IMAGE, ContainerError
 from extraction.extract import extract
 from extraction.servers import ReadyServers, addresses_of, ready_servers
 from faces.client import FaceServer
@@ -34,7 +34,6 @@ inspect) cat "$FAKE_DOCKER_DIR/state" 2>/dev/null || echo true ;;
 stop) touch "$FAKE_DOCKER_DIR/stopped" ;;
 esac
 """
-QUICK_START = ContainerOptions(start_timeout_s=5, poll_s=0.01)
 
 
 class FakeDocker:
@@ -96,13 +95,9 @@ def port() -> int:
         return number
 
 
-def ready(
-    *addresses: int | str,
-    container: ContainerOptions = QUICK_START,
-    stop: StopRequest | None = None,
-) -> Any:
+def ready(*addresses: int | str, stop: StopRequest | None = None, **changes: Any) -> Any:
     servers = [FaceServer(address, 5) for address in addresses]
-    return ready_servers(servers, container, QUICK, stop or StopRequest())
+    return ready_servers(servers, options(*addresses, **changes), stop or StopRequest())
 
 
 def test_a_server_that_answers_is_used_and_no_container_started(docker: FakeDocker) -> None:
@@ -147,8 +142,7 @@ def test_a_container_is_started_awaited_and_stopped(docker: FakeDocker, port: in
 def test_the_image_and_the_gpus_can_be_chosen(
     docker: FakeDocker, port: int, cuda: bool, image: str | None, end: str
 ) -> None:
-    container = ContainerOptions(cuda, image, 5, 0.01)
-    with docker.serving(port), ready(port, container=container):
+    with docker.serving(port), ready(port, cuda=cuda, docker_image=image):
         pass
     assert docker.calls[0].endswith(end)
 
@@ -163,10 +157,9 @@ def test_the_container_is_stopped_after_an_error(docker: FakeDocker, port: int) 
 
 
 def test_the_container_is_stopped_when_it_does_not_answer(docker: FakeDocker, port: int) -> None:
-    container = ContainerOptions(start_timeout_s=0.03, poll_s=0.01)
     with (
         pytest.raises(ContainerError, match=rf"did not answer at http://127.0.0.1:{port}/ within"),
-        ready(port, container=container),
+        ready(port, start_timeout_s=0.03),
     ):
         pass
     assert docker.calls[-1] == "stop 0123abcd"
@@ -182,8 +175,7 @@ def test_a_container_that_ended_is_not_waited_for(
         program.write_text(FAKE_DOCKER.replace("|| echo true", ">&2; exit 1"))
         docker.container_is(state)
         program.write_text(FAKE_DOCKER.replace("2>/dev/null || echo true", ">&2"))
-    container = ContainerOptions(start_timeout_s=60, poll_s=0.01)
-    with pytest.raises(ContainerError) as caught, ready(port, container=container):
+    with pytest.raises(ContainerError) as caught, ready(port, start_timeout_s=60):
         pass
     assert "ended before" in str(caught.value)
     assert f"docker run --rm -p 127.0.0.1:{port}:10002 {IMAGE}" in str(caught.value)
@@ -274,7 +266,7 @@ def test_a_server_that_is_too_busy_to_answer_is_no_reason_for_a_container(
         servers = [FaceServer(port, 0.05)]
         with (
             pytest.raises(ContainerError, match=words),
-            ready_servers(servers, QUICK_START, QUICK, StopRequest()),
+            ready_servers(servers, options(port), StopRequest()),
         ):
             pass
     assert docker.calls == []

@@ -32,9 +32,8 @@ from base.interrupt import StopRequest
 from extraction import extractor, pipeline
 from extraction.extract import extract, extract_imdb_wiki
 from extraction.extraction_report import ExtractionCounts
-from extraction.options import Options
-from extraction.pipeline import Pipeline, Settings
-from extraction.pool import ServerPool, ServersAwayError, Waits
+from extraction.pipeline import Pipeline
+from extraction.pool import ServerPool, ServersAwayError
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from faces.squares import picture_to_send
 from sample.stand_in_server import Behaviour, StandInServer
@@ -177,12 +176,16 @@ def test_every_image_is_answered_although_the_server_stumbles(
 
 
 def test_a_server_that_dies_ends_it_and_the_next_call_does_the_rest(folder: Path) -> None:
-    waits = Waits(retries_s=(0.001,) * 3, probes_s=(0, 0.01), give_up_s=0.05)
+    waits: dict[str, Any] = {
+        "retry_waits_s": (0.001,) * 3,
+        "probe_waits_s": (0, 0.01),
+        "give_up_s": 0.05,
+    }
     with (
         StandInServer(behaviour=Behaviour(exit_after=40)) as server,
         pytest.raises(ServersAwayError, match="nothing listens there"),
     ):
-        extract(folder, PATHS, options(server.url, waits=waits))
+        extract(folder, PATHS, options(server.url, **waits))
     num_done = len(list(folder.glob("*/*.pkl")))
     assert 20 < num_done < 40
     with StandInServer() as server:
@@ -203,9 +206,13 @@ def test_a_request_that_fails_is_tried_again_with_growing_waits_and_then_counted
             raise AnswerError("HTTP 500", "a page")
         return FaceAnswer([])
 
-    waits = Waits(retries_s=(0.02, 0.04, 0.08), probes_s=(0,), give_up_s=1)
+    waits: dict[str, Any] = {
+        "retry_waits_s": (0.02, 0.04, 0.08),
+        "probe_waits_s": (0,),
+        "give_up_s": 1,
+    }
     with answering(monkeypatch, answer):
-        tally = extract(folder, PATHS[:1], options("http://a/", waits=waits))
+        tally = extract(folder, PATHS[:1], options("http://a/", **waits))
     gaps = np.diff(times)
     assert len(times) == 4
     assert (gaps >= [0.02, 0.04, 0.08]).all()
@@ -226,9 +233,9 @@ def test_a_server_that_says_how_long_to_wait_is_given_that_time(
                 raise AnswerError("HTTP 503", wait_s=0.1)
         return FaceAnswer([])
 
-    waits = Waits(retries_s=(0.001,), probes_s=(0,), give_up_s=1)
+    waits: dict[str, Any] = {"retry_waits_s": (0.001,), "probe_waits_s": (0,), "give_up_s": 1}
     with answering(monkeypatch, answer):
-        tally = extract(folder, PATHS[:1], options("http://a/", waits=waits))
+        tally = extract(folder, PATHS[:1], options("http://a/", **waits))
     assert tally.num_now == 1
     assert times[1] - times[0] >= 0.1
 
@@ -246,9 +253,9 @@ def test_images_that_wait_for_another_try_do_not_hold_up_the_others(
         order.append(body in failed)
         return FaceAnswer([face(1)])
 
-    waits = Waits(retries_s=(0.2,), probes_s=(0,), give_up_s=1)
+    waits: dict[str, Any] = {"retry_waits_s": (0.2,), "probe_waits_s": (0,), "give_up_s": 1}
     with answering(monkeypatch, answer):
-        tally = extract(folder, PATHS, options("http://a/", waits=waits, in_flight=4))
+        tally = extract(folder, PATHS, options("http://a/", **waits, in_flight=4))
     assert tally.num_now == NUM_IMAGES
     assert order[-20:] == [True] * 20
 
@@ -434,13 +441,14 @@ def test_a_path_that_cannot_be_written_is_counted_and_the_others_are_done(folder
 
 
 def test_a_stop_does_not_wait_long_for_a_server_that_hangs(folder: Path) -> None:
-    waits = Waits(retries_s=(0.001,), probes_s=(0,), stop_s=0.05)
+    waits: dict[str, Any] = {"retry_waits_s": (0.001,), "probe_waits_s": (0,), "stop_s": 0.05}
     with socket.create_server(("127.0.0.1", 0)) as silent, StopRequest() as stop:
-        pool = ServerPool([FaceServer(silent.getsockname()[1], 10 * PATIENCE_S)], waits)
+        made = options(in_flight=2, **waits)
+        pool = ServerPool([FaceServer(silent.getsockname()[1], 10 * PATIENCE_S)], made)
         pool._members[0].is_up = True
-        made = Pipeline(folder, pool, Settings(resize=None, in_flight=2, workers=1, waits=waits))
+        pipeline = Pipeline(folder, pool, made)
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-        assert list(made.outcomes(PATHS, lambda: stop.is_set)) == []
+        assert list(pipeline.outcomes(PATHS, lambda: stop.is_set)) == []
         pool.close()
 
 
@@ -501,10 +509,7 @@ def test_the_images_are_those_that_the_labels_name(
     write_wiki(tmp_path / "wiki_crop", 3)
     (tmp_path / "wiki_crop" / "00" / "unnamed.jpg").write_bytes(picture_file(0))
     with answering(monkeypatch, lambda *_: FaceAnswer([face(1)])):
-        made = options("http://a/")
-        tally = extract_imdb_wiki(
-            "wiki", Options(made.docker_port, made.settings, data_dir=tmp_path)
-        )
+        tally = extract_imdb_wiki("wiki", options("http://a/", data_dir=tmp_path))
     assert tally.num_total == 3
     assert len(list(tmp_path.glob("wiki_crop/*/*.pkl"))) == 3
 
@@ -552,9 +557,9 @@ def test_a_call_that_stored_nothing_although_it_tried_is_told_apart(
     tally.fail("absent.jpg", "no such file")
     tally.start()
     for outcome in (
-        *[pipeline.Outcome("a.jpg")] * now,
-        *[pipeline.Outcome("b.jpg", "HTTP 500")] * refused,
-        *[pipeline.Outcome("c.jpg", "not an image", is_unread=True)] * unread,
+        *[pipeline.ImageOutcome("a.jpg")] * now,
+        *[pipeline.ImageOutcome("b.jpg", "HTTP 500")] * refused,
+        *[pipeline.ImageOutcome("c.jpg", "not an image", is_unread=True)] * unread,
     ):
         tally.add(outcome)
     assert tally.num_tried_in_vain == in_vain

@@ -53,7 +53,7 @@ def test_after_kill_9_the_next_call_does_only_what_is_missing(tmp_path: Path) ->
 ERRORS = [
     ("extract_imdb_wiki_arcface('imdb', data_dir='/nowhere')", "imdb.mat: no such file"),
     ("extract_imdb_wiki_arcface('faces')", "dataset is 'faces', expected one of imdb, wiki"),
-    ("extract_Adience_arcface('aligned', resize=-1)", "resize is -1"),
+    ("extract_Adience_arcface('aligned', resize=-1)", "arguments: resize: -1, expected 0 or more"),
     ("get_Adience_clean('aligned', data_dir='/nowhere')", "fold_0_data.txt"),
     ("export_model('/nowhere/a.pth', 'b.pth')", "/nowhere/a.pth"),
 ]

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +6,15 @@ import pytest
 from face_helpers import answering, face, options, picture_file, stored, vector, write_images
 
 from extraction import adience
+from extraction.answer_files import answer_path, write_answer
 from extraction.extract import extract, extract_adience, find_reference_image
 from extraction.extractor import new_extractor, read_extractors, update_extractor
-from extraction.pipeline import Settings
 from extraction.same_network import OtherNetworkError
-from extraction.store import answer_path, write_answer
 from faces.client import FaceAnswer
 from sample.stand_in_server import Behaviour, StandInServer
 from utils.errors import ConfigError, DataError
 
-AS_IT_IS = Settings(resize=None)
+AS_IT_IS = options()
 
 
 def record_of(folder: Path) -> Any:
@@ -186,13 +184,13 @@ def write_adience(folder: Path) -> None:
 def test_both_kinds_of_adiences_images_are_of_one_network(tmp_path: Path) -> None:
     write_adience(tmp_path / "Adience")
     with StandInServer() as server:
-        made = options(server.url, resize=256)
-        tally = extract_adience("aligned", replace(made, data_dir=tmp_path))
+        made = options(server.url, resize=256, data_dir=tmp_path)
+        tally = extract_adience("aligned", made)
         assert (tally.num_total, tally.num_now) == (2, 2)
-        other = options(server.url, resize=320)
+        other = options(server.url, resize=320, data_dir=tmp_path)
         with pytest.raises(DataError, match="were sent with resize=256, asked for is resize=320"):
-            extract_adience("raw", replace(other, data_dir=tmp_path))
+            extract_adience("raw", other)
         num_requests = server.num_requests
-        assert extract_adience("raw", replace(made, data_dir=tmp_path)).num_now == 2
+        assert extract_adience("raw", made).num_now == 2
         assert server.num_requests == num_requests + 2 + 2  # the looks, one of an 'aligned' image
     assert len(list(tmp_path.glob("Adience/faces/me/*.RESIZED.pkl"))) == 2

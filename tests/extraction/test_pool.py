@@ -5,9 +5,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from face_helpers import PATIENCE_S, QUICK, answering, face
+from face_helpers import PATIENCE_S, answering, face, options
 
-from extraction.pool import RequestError, ServerPool, ServersAwayError, StoppedError, Waits
+from extraction.pool import RequestError, ServerPool, ServersAwayError, StoppedError
 from extraction.same_network import OtherNetworkError, ReferenceImage
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError, probe_body
 
@@ -15,8 +15,11 @@ A, B = "http://a/", "http://b/"
 BODY = b"a picture"
 
 
-def pool_of(*urls: str, waits: Waits = QUICK, **more: Any) -> "closing[ServerPool]":
-    return closing(ServerPool([FaceServer(url) for url in urls], waits, **more))
+def pool_of(
+    *urls: str, reference: ReferenceImage | None = None, model: str | None = None, **waits: Any
+) -> "closing[ServerPool]":
+    servers = [FaceServer(url) for url in urls]
+    return closing(ServerPool(servers, options(*urls, **waits), reference, model))
 
 
 def test_a_request_is_answered_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,10 +102,10 @@ def test_when_every_server_stays_away_it_ends_with_a_message(
     def answer(*_: Any) -> FaceAnswer:
         raise ServerAwayError("nothing listens there")
 
-    waits = Waits(probes_s=(0, 0.001), give_up_s=0.02)
+    waits: dict[str, Any] = {"probe_waits_s": (0, 0.001), "give_up_s": 0.02}
     with (
         answering(monkeypatch, answer),
-        pool_of(A, B, waits=waits) as pool,
+        pool_of(A, B, **waits) as pool,
         pytest.raises(ServersAwayError, match=f"{A} nothing listens there; {B} nothing"),
     ):
         pool.ask(BODY)
@@ -114,8 +117,8 @@ def test_the_looks_at_a_server_that_is_away_go_on_with_the_last_wait(
     def answer(*_: Any) -> FaceAnswer:
         raise ServerAwayError("nothing listens there")
 
-    waits = Waits(probes_s=(0, 0.001), give_up_s=30)
-    with answering(monkeypatch, answer) as asked, pool_of(A, waits=waits) as pool:
+    waits: dict[str, Any] = {"probe_waits_s": (0, 0.001), "give_up_s": 30}
+    with answering(monkeypatch, answer) as asked, pool_of(A, **waits) as pool:
         wait_until(lambda: len(asked) > 6)
         pool.stop()
         with pytest.raises(StoppedError):

@@ -1,10 +1,9 @@
-"""The files of answers beside the images: named, written whole or not at all, read, listed."""
+"""The files of answers beside the images: written whole or not at all, and looked for."""
 
 import errno
 import os
-import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -12,9 +11,8 @@ from extraction.embeddings import AS_IT_WAS_SUFFIX, RESIZED_SUFFIX
 from extraction.face_pickle import pickle_faces
 from faces.client import Face
 from utils.errors import DataError
-from utils.locks import only_one
-
-_TEMPORARY_SUFFIX = ".pkl-part"
+from utils.files import atomic_write
+from utils.locks import only_one, remove_leftovers
 
 _OF_THE_WHOLE_DISK = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EFBIG),
@@ -23,12 +21,12 @@ _OF_THE_WHOLE_DISK = {
 
 
 def is_of_one_path(error: OSError) -> bool:
-    """Tell whether other files may well be written although this one cannot."""
+    """Return whether other files may well be written although this one cannot."""
     return error.errno not in _OF_THE_WHOLE_DISK
 
 
 def answer_suffix(resize: int | None) -> str:
-    """Give what the name of an image's answer ends in.
+    """Return what the name of an image's answer ends in.
 
     >>> answer_suffix(640), answer_suffix(None)
     ('.RESIZED.pkl', '.pkl')
@@ -37,25 +35,14 @@ def answer_suffix(resize: int | None) -> str:
 
 
 def answer_path(image_path: Path, resize: int | None) -> Path:
-    """Name the file of an image's answer, which lies beside the image."""
+    """Return the file of an image's answer, which lies beside the image."""
     return image_path.with_name(image_path.name + answer_suffix(resize))
 
 
 def write_answer(path: Path, faces: Sequence[Face] | None) -> None:
-    """Write the faces, or that the server could not use the image (None), whole or not at all.
-
-    Threads may call this at once. What a kill leaves behind, `take_inventory` removes.
-    """
-    part = path.parent / f".{path.name[:50]}.{threading.get_ident()}{_TEMPORARY_SUFFIX}"
-    try:
-        with part.open("wb") as file:  # buffered: a raw file may write less than it is given
-            file.write(pickle_faces(faces))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    """Write the faces, or that the server could not use the image (None), whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(pickle_faces(faces))
 
 
 @dataclass(slots=True)
@@ -82,8 +69,7 @@ def take_inventory(dataset_dir: Path, paths: Sequence[str], resize: int | None) 
     """
     suffix = answer_suffix(resize)
     inventory = Inventory()
-    for folder, names in _by_folder(paths).items():
-        paths_by_name = {name: f"{folder}/{name}" if folder else name for name in names}
+    for folder, paths_by_name in _by_folder(paths).items():
         try:
             present = _names_in(dataset_dir / folder, suffix) if _is_inside(folder) else set()
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -102,35 +88,33 @@ def take_inventory(dataset_dir: Path, paths: Sequence[str], resize: int | None) 
     return inventory
 
 
-def _by_folder(paths: Sequence[str]) -> dict[str, list[str]]:
-    folders: dict[str, list[str]] = {}
-    for path in dict.fromkeys(paths):
+def _by_folder(paths: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Map each folder to its images, by name."""
+    folders: dict[str, dict[str, str]] = {}
+    for path in paths:
         folder, _, name = path.rpartition("/")
-        folders.setdefault(folder, []).append(name)
+        folders.setdefault(folder, {})[name] = f"{folder}/{name}" if folder else name
     return folders
 
 
 def _is_inside(folder: str) -> bool:
-    """Tell whether a folder of the labels stays inside the data set."""
+    """Return whether a folder of the labels stays inside the data set."""
     path = PurePosixPath(folder)
     return not path.is_absolute() and ".." not in path.parts
 
 
 def _names_in(folder: Path, suffix: str) -> set[str]:
     """List a folder, without what is named like an answer and is none."""
+    remove_leftovers(folder)
     try:
         with os.scandir(folder) as entries:
-            names = {
+            return {
                 entry.name
                 for entry in entries
                 if not entry.name.endswith(suffix) or _is_filled(entry)
             }
     except (FileNotFoundError, NotADirectoryError):
         return set()
-    for name in [name for name in names if name.endswith(_TEMPORARY_SUFFIX)]:
-        with suppress(OSError):
-            (folder / name).unlink()
-    return names
 
 
 def _is_filled(entry: os.DirEntry[str]) -> bool:

@@ -11,11 +11,12 @@ import pytest
 from face_helpers import face, stored
 from helpers import ROOT
 
+from extraction.answer_files import answer_path, only_extraction, take_inventory, write_answer
 from extraction.embeddings import EmbeddingStore
 from extraction.face_pickle import pickle_faces
-from extraction.store import answer_path, only_extraction, take_inventory, write_answer
 from utils.errors import DataError
 from utils.legacy import load_pickle
+from utils.locks import this_boot
 
 
 def test_an_answer_comes_back_from_a_plain_unpickler() -> None:
@@ -128,7 +129,7 @@ import resource, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from face_helpers import face
-from extraction.store import write_answer
+from extraction.answer_files import write_answer
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -173,7 +174,7 @@ def test_a_path_that_leaves_the_data_set_or_names_no_image_is_absent(
 
 
 def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
-    touch(tmp_path, "0/a.jpg", "0/.a.jpg.pkl.123.pkl-part")
+    touch(tmp_path, "0/a.jpg", f"0/.a.jpg.pkl.{this_boot()}{'0f' * 12}.tmp")
     assert take_inventory(tmp_path, ["0/a.jpg"], None).missing == ["0/a.jpg"]
     assert [path.name for path in (tmp_path / "0").iterdir()] == ["a.jpg"]
 
