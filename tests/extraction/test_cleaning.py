@@ -520,7 +520,7 @@ def short_line(data_dir: Path) -> None:
     [
         ("resize", "640", "resize: '640', expected a whole number or null"),
         ("resize", -1, "resize: -1, expected 0 or more"),
-        ("det_score", 2, "det_score: 2, expected 1.0 or less"),
+        ("det_score", 2, "det_score: 2, expected 1 or less"),
         ("det_score", float("nan"), "det_score: nan is not finite, expected a number"),
         ("det_score", True, "det_score: True, expected a number"),
     ],
