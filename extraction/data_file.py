@@ -17,9 +17,6 @@ from utils.errors import DataError
 from utils.files import atomic_write, json_bytes
 from utils.labels import EMBEDDING_SIZE
 
-CHUNK_ROWS = 2048
-"""Rows that are gathered before they are written: about 5 MB."""
-
 _LABELS = ("image_path", "subject", "age", "gender", "fold")
 
 
@@ -210,40 +207,29 @@ class RowWriter:
 
     def __init__(self, file: IO[bytes], dtype: np.dtype[np.void]) -> None:
         self._file = file
-        self._chunk: npt.NDArray[np.void] = np.zeros(CHUNK_ROWS, dtype)
-        self._images: list[ImageLabels] = []
-        self._num_written = 0
+        self._row: npt.NDArray[np.void] = np.zeros((), dtype)
+        self._num_rows = 0
         self._write_header()
 
     def add(self, image: ImageLabels, face: KeptFace) -> None:
-        """Add a row; the embedding is copied."""
-        row = len(self._images)
-        self._chunk["embedding"][row] = face.embedding
-        self._chunk["det_score"][row] = face.det_score
-        self._images.append(image)
-        if len(self._images) == CHUNK_ROWS:
-            self._flush()
+        """Write a row."""
+        for name in _LABELS:
+            self._row[name] = getattr(image, name)
+        self._row["det_score"], self._row["embedding"] = face.det_score, face.embedding
+        self._file.write(self._row.tobytes())
+        self._num_rows += 1
 
     def finish(self) -> None:
-        """Write the rows that are left, and how many there are."""
-        self._flush()
+        """Write how many rows there are."""
         self._file.seek(0)
         self._write_header()
         self._file.seek(0, 2)
 
-    def _flush(self) -> None:
-        rows = self._chunk[: len(self._images)]
-        for name in _LABELS:
-            rows[name] = [getattr(image, name) for image in self._images]
-        self._file.write(rows.tobytes())
-        self._num_written += len(rows)
-        self._images.clear()
-
     def _write_header(self) -> None:
         """Write the npy header, in which numpy leaves room for a number of rows of any length."""
         header = {
-            "descr": np.lib.format.dtype_to_descr(self._chunk.dtype),
+            "descr": np.lib.format.dtype_to_descr(self._row.dtype),
             "fortran_order": False,
-            "shape": (self._num_written,),
+            "shape": (self._num_rows,),
         }
         np.lib.format.write_array_header_1_0(self._file, header)

@@ -155,7 +155,7 @@ class ServerPool:
             raise StoppedError
         if self._error is not None:
             raise self._error
-        if not self._is_any_up() and self._patience_left_s() <= 0:
+        if not self.num_up and self._patience_left_s() <= 0:
             states = "; ".join(f"{member.server.url} {member.problem}" for member in self._members)
             raise ServersAwayError(
                 f"no face server is left ({states}); start one again and repeat the command, what "
@@ -185,7 +185,7 @@ class ServerPool:
             if not member.is_up:
                 return
             member.is_up, member.problem = False, str(problem)
-            if not self._is_any_up():
+            if not self.num_up:
                 self._away_since = time.monotonic()
             self._changed.notify_all()
         logger.warning(f"{member.server.url} is away ({problem}); looking for it again")
@@ -218,7 +218,7 @@ class ServerPool:
             member.server.probe()
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._reference or self._stopped.is_set() or not self._is_any_up()
+                    lambda: self._reference or self._stopped.is_set() or not self.num_up
                 )
                 if self._reference is None:
                     self._use(member)
@@ -230,9 +230,6 @@ class ServerPool:
     def _use(self, member: _Member) -> None:
         member.is_up = not self._stopped.is_set()
         self._changed.notify_all()
-
-    def _is_any_up(self) -> bool:
-        return any(member.is_up for member in self._members)
 
     def _end(self, error: Exception) -> None:
         """Let every request raise an error."""
