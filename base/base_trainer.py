@@ -1,14 +1,11 @@
 """Epochs: train, validate, log, keep the best, stop early, and go on after an interruption."""
 
-import copy
-import json
 import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,31 +14,18 @@ from torch.optim import Optimizer
 
 from base.base_data_loader import BaseDataLoader
 from base.curves import Curves
+from base.epoch_files import EpochFiles, Log
 from base.interrupt import StopRequest
 from base.monitor import Monitor
-from base.resume import (
-    BEST_NAME,
-    EPOCHS_NAME,
-    INTERRUPTED_NAME,
-    Progress,
-    random_state,
-    resume,
-)
+from base.resume_state import Progress
 from faces.out_of_distribution import OutOfDistributionDetector
-from utils.checkpoint import (
-    Checkpoint,
-    copy_checkpoint,
-    environment,
-    own_storage,
-    save_checkpoint,
-)
+from utils.checkpoint import environment, own_storage
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import DivergedError
 from utils.runtime import Precision
 
 PER_BATCH_SCHEDULERS = ("OneCycleLR", "CyclicLR")
-Log = dict[str, float]
 
 
 @dataclass
@@ -73,7 +57,10 @@ class BaseTrainer(ABC):
         on_epoch: called after every epoch with its log, what it saves already written.
 
     Attributes:
-        keeps_best: hold the best epoch in memory, and write it when the training ends.
+        progress: how far the training is.
+        monitor: the best so far.
+        best_log: losses and metrics of the best epoch.
+        files: what the epochs leave.
     """
 
     def __init__(
@@ -85,13 +72,10 @@ class BaseTrainer(ABC):
         self.logger: logging.Logger = config.get_logger("trainer")
         trainer = config["trainer"]
         self.epochs: int = trainer["epochs"]
-        self.save_period: int = trainer["save_period"]
         self.monitor = self._monitor(trainer["monitor"], trainer["early_stop"])
         self.progress = Progress()
         self.best_log: Log = {}
-        self.keeps_best = False
-        self._best_state: dict[str, Any] | None = None
-        self.earlier_best: Path | None = None
+        self.files = EpochFiles(config)
         self.base_lr = self.lr
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision.needs_scaler)
         scheduler = type(setup.lr_scheduler).__name__
@@ -104,19 +88,6 @@ class BaseTrainer(ABC):
     @abstractmethod
     def evaluate(self, loader: BaseDataLoader) -> Log:
         """Give the loss and the metrics over a loader's rows, in eval mode."""
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on where a checkpoint was written: on the same CPU and threads, to the bit.
-
-        Raises:
-            CheckpointError: the original project wrote it, it was exported, or it does not fit.
-        """
-        resume(self, checkpoint)
-        place = f"epoch {self.progress.epoch} of {self.epochs}"
-        batches = f" and {self.progress.batch} batches" if self.progress.batch else ""
-        self.logger.info(f"Resumed {checkpoint.path} after {place}{batches}")
-        if self.progress.epoch >= self.epochs:
-            self.logger.warning(f"Nothing is left to train after {place}: raise -o trainer.epochs")
 
     def train(self) -> Log:
         """Run all epochs that are left; give the log of the best one.
@@ -136,14 +107,11 @@ class BaseTrainer(ABC):
     @contextmanager
     def running(self) -> Iterator[None]:
         """Hold open what the epochs write to; in the end write and say what is left to."""
-        if self.earlier_best is not None:
-            copy_checkpoint(self.earlier_best, self.config.save_dir / BEST_NAME)
+        self.files.begin()
         with closing(Curves(self.config.log_dir, self.config["trainer"]["tensorboard"])) as curves:
             self.curves = curves
             yield
-        if self._best_state is not None:
-            save_checkpoint(self._best_state, self.config.save_dir / BEST_NAME)
-            self._best_state = None
+        self.files.end()
         if self.monitor.should_stop:
             self.logger.info(
                 f"Stopped early: {self.monitor.metric} did not improve for "
@@ -188,11 +156,13 @@ class BaseTrainer(ABC):
         self._refuse_nan_weights(epoch)
         log = {"epoch": epoch, **training, **self._validation_log(epoch)}
         self._step_scheduler_after_epoch(log)
-        self.progress = Progress(epoch)
+        self.progress = Progress(epoch=epoch)
         is_best = self.monitor.update(epoch, log)
         self._report(log, rate, is_best)
         self.curves.add(log, lr)
-        self._save_epoch(epoch, log, is_best)
+        if is_best:
+            self.best_log = log
+        self.files.add(log, is_best, self._state)
         if self.on_epoch is not None:
             self.on_epoch(log)
 
@@ -212,8 +182,7 @@ class BaseTrainer(ABC):
             raise DivergedError(f"validation after epoch {epoch}: {error}") from None
 
     def _leave(self, stop: StopRequest) -> None:
-        path = self.config.save_dir / INTERRUPTED_NAME
-        save_checkpoint(self._state(), path)
+        path = self.files.interrupt(self._state())
         raise Interrupted(f"interrupted; go on with -r {path}", stop.exit_code)
 
     def _monitor(self, text: str, patience: int) -> Monitor:
@@ -240,22 +209,6 @@ class BaseTrainer(ABC):
         epoch = int(log["epoch"])
         self.logger.info(f"epoch {epoch}/{self.epochs}  {values}  ({rate:,.0f} samples/s){mark}")
 
-    def _save_epoch(self, epoch: int, log: Log, is_best: bool) -> None:
-        with (self.config.save_dir / EPOCHS_NAME).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(log) + "\n")
-        is_period = self.save_period > 0 and epoch % self.save_period == 0
-        if not is_best and not is_period:
-            return
-        if is_best:
-            self.best_log = log
-        state = self._state()
-        if is_period:
-            save_checkpoint(state, self.config.save_dir / f"checkpoint-epoch{epoch}.pth")
-        if is_best and self.keeps_best:
-            self._best_state = copy.deepcopy(state)
-        elif is_best:
-            save_checkpoint(state, self.config.save_dir / BEST_NAME)
-
     def _state(self) -> dict[str, Any]:
         scheduler, check = self.setup.lr_scheduler, self.setup.network_check
         return {
@@ -266,15 +219,23 @@ class BaseTrainer(ABC):
             "monitor_best": self.monitor.best,
             "config": self.config.config,
             "resume": {
-                "position": asdict(self.progress),
-                "monitor": asdict(self.monitor),
+                "position": self.progress.model_dump(),
+                "monitor": self.monitor.model_dump(),
                 "best_log": self.best_log,
                 "base_lr": self.base_lr,
                 "lr_scheduler": None if scheduler is None else scheduler.state_dict(),
                 "scaler": self.scaler.state_dict(),
-                "random": random_state(self.setup.device),
+                "random": _random_state(self.setup.device),
             },
             "environment": environment(self.setup.precision),
             "embeddings": None if check is None else check.to_plain(),
             "extractor": getattr(self.setup.train_loader, "extractors", {}),
         }
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's generators."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states

@@ -1,15 +1,21 @@
 """Which epoch is the best, and when to stop."""
 
 import math
-from dataclasses import dataclass
+from typing import Annotated, Literal, cast
+
+from pydantic import AllowInfNan, ConfigDict, Field
+
+from utils.problems import JsonObject
+
+Count = Annotated[int, Field(ge=0)]
+Mode = Literal["min", "max", "off"]
 
 
-@dataclass
-class Monitor:
+class Monitor(JsonObject):
     """Follows one value over the epochs.
 
     Attributes:
-        mode: "min", "max", or "off": then the last epoch counts as the best.
+        mode: "off": the last epoch counts as the best.
         metric: key of the epoch's log, such as "val_loss".
         patience: epochs without improvement after which to stop; 0 never stops.
         best: best value so far.
@@ -17,21 +23,23 @@ class Monitor:
         num_not_improved: epochs since.
     """
 
-    mode: str
+    model_config = ConfigDict(frozen=False, extra="ignore")
+
+    mode: Mode
     metric: str = ""
-    patience: int = 0
-    best: float = math.nan
-    best_epoch: int = 0
-    num_not_improved: int = 0
+    patience: Count = 0
+    best: Annotated[float, AllowInfNan()] = math.nan
+    best_epoch: Count = 0
+    num_not_improved: Count = 0
 
     @classmethod
     def from_config(cls, monitor: str, patience: int) -> "Monitor":
         """Read "min val_loss", "max val_accuracy", or "off"."""
         mode, _, metric = monitor.partition(" ")
-        return cls(mode, metric.strip(), patience)
+        return cls(mode=cast("Mode", mode), metric=metric.strip(), patience=patience)
 
     def update(self, epoch: int, log: dict[str, float]) -> bool:
-        """Take in an epoch's log; tell whether it is the best so far."""
+        """Take in an epoch's log; return whether it is the best so far."""
         if self.mode == "off":
             self.best_epoch = epoch
             return True

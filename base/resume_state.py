@@ -3,158 +3,190 @@
 import copy
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import AllowInfNan, ConfigDict, Field, SkipValidation
 from torch import Tensor
 from torch.optim import Optimizer
 
+from base.monitor import Count, Monitor
 from utils.checkpoint import Checkpoint
-from utils.checkpoint_fields import MAX_EPOCH, is_count, is_number, shown
+from utils.checkpoint_fields import MAX_EPOCH, is_count, is_number
 from utils.errors import CheckpointError
+from utils.problems import JsonObject, Problem, problems_in
+from utils.text import shown
 
-if TYPE_CHECKING:
-    from base.base_trainer import BaseTrainer
-
-MODES = ("min", "max", "off")
-PLATEAU_COUNTS = ("num_bad_epochs", "cooldown_counter", "last_epoch")
-SCALER_NUMBERS = ("scale", "growth_factor", "backoff_factor")
-SCALER_COUNTS = ("growth_interval", "_growth_tracker")
-Problem = tuple[str, Any, str]
-"""A field, what it holds, and what was expected."""
+SavedState = TypeVar("SavedState", bound=JsonObject)
 
 
-def refuse_state(trainer: "BaseTrainer", checkpoint: Checkpoint) -> None:
-    """Check the state of a training that is to go on.
+class Progress(JsonObject):
+    """How far a training is: so many epochs done, and so many batches of the next one.
+
+    Attributes:
+        scores: (batches, 1 + metrics) float64, loss and metrics summed over each of these batches.
+    """
+
+    epoch: Annotated[int, Field(ge=0, le=MAX_EPOCH)] = 0
+    batch: Count = 0
+    scores: SkipValidation[Tensor | None] = None
+
+
+class PlateauState(JsonObject):
+    """What a ReduceLROnPlateau counted."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    best: Annotated[float, AllowInfNan()]
+    num_bad_epochs: Count
+    cooldown_counter: Count
+    last_epoch: Count
+
+
+class ParameterGroup(JsonObject):
+    """The settings of an optimizer; a straight cycle that is prolonged ends with a rate below 0."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    lr: float
+
+
+class OptimizerState(JsonObject):
+    """The state of an optimizer with one group of weights, by weight and name."""
+
+    param_groups: list[ParameterGroup] = Field(min_length=1, max_length=1)
+    state: dict[int, dict[str, Any]]
+
+
+class ResumeState(JsonObject):
+    """How a training goes on.
+
+    Attributes:
+        position: how far it is.
+        monitor: the best so far.
+        best_log: losses and metrics of the best epoch; empty before the first.
+        base_lr: learning rate of the config.
+        lr_scheduler: the schedule's state.
+        scaler: the gradient scaler's state; empty where none was needed.
+        random: states of torch's generators: "cpu", and "cuda" where a GPU was used.
+    """
+
+    position: Progress
+    monitor: Monitor
+    best_log: dict[str, int | float]
+    base_lr: float = Field(ge=0)
+    lr_scheduler: dict[str, Any] | None = None
+    scaler: dict[str, Annotated[int | float, Field(ge=0)]]
+    random: dict[str, Any]
+
+
+def read_resume_state(checkpoint: Checkpoint) -> ResumeState:
+    """Read how to go on from a checkpoint.
 
     Raises:
         CheckpointError: a field cannot be what training wrote; names it.
     """
-    for field, got, expected in _problems(trainer, checkpoint):
-        raise CheckpointError(
-            f"{checkpoint.path} cannot be resumed: {field} is {_shown(got)}, expected {expected}; "
-            "resume from another checkpoint, or start from its weights with "
-            f"-o checkpoint={checkpoint.path}"
-        )
+    state = read_state(ResumeState, checkpoint, checkpoint.content["resume"], "resume.")
+    for problem in _contradictions(state, checkpoint):
+        raise _refusal(checkpoint, problem)
+    return state
+
+
+def read_state(
+    model: type[SavedState], checkpoint: Checkpoint, content: Any, prefix: str
+) -> SavedState:
+    """Read a part of a checkpoint's state, whose path is the prefix.
+
+    Raises:
+        CheckpointError: a field cannot be what training wrote; names it.
+    """
+    for problem in problems_in(model, content, prefix):
+        raise _refusal(checkpoint, problem)
+    return model.model_validate(content)
+
+
+def _refusal(checkpoint: Checkpoint, problem: Problem) -> CheckpointError:
+    return CheckpointError(
+        f"{checkpoint.path} cannot be resumed: {problem}; resume from another checkpoint, or start "
+        f"from its weights with -o checkpoint={checkpoint.path}"
+    )
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.dim() > 0:
         return f"{str(value.dtype)[6:]} of shape {tuple(value.shape)}"
     return shown(value)
 
 
-def _problems(trainer: "BaseTrainer", checkpoint: Checkpoint) -> Iterator[Problem]:
-    """Yield problems; what comes later may rely on there being none before."""
-    state = checkpoint.content["resume"]
-    for name in ("position", "monitor", "best_log", "scaler", "random"):
-        if not isinstance(state.get(name), dict):
-            yield f"resume.{name}", state.get(name), "a dict"
-    yield from _position(checkpoint)
-    yield from _monitor(state["monitor"], state["position"]["epoch"])
-    yield from _best_log(state["best_log"], state["monitor"])
-    if not is_number(state.get("base_lr")) or state["base_lr"] < 0:
-        yield "resume.base_lr", state.get("base_lr"), "a learning rate, 0 or more"
-    yield from _schedule(state.get("lr_scheduler"))
-    yield from _scaler(state["scaler"])
-    yield from _random(state["random"])
-    yield from _optimizer(trainer, checkpoint)
-
-
-def _position(checkpoint: Checkpoint) -> Iterator[Problem]:
-    position = checkpoint.content["resume"]["position"]
-    epoch, batch = position.get("epoch"), position.get("batch")
-    planned = checkpoint.config["trainer"]["epochs"]
-    most = min(planned, MAX_EPOCH) if is_count(planned) else MAX_EPOCH
-    if not is_count(epoch, most):
-        yield "resume.position.epoch", epoch, f"a whole number from 0 to {most:,}"
+def _contradictions(state: ResumeState, checkpoint: Checkpoint) -> Iterator[Problem]:
+    """Yield what is wrong among fields that are right by themselves."""
+    progress, monitor, config = state.position, state.monitor, checkpoint.config
+    epoch, batch = progress.epoch, progress.batch
+    planned = config["trainer"]["epochs"]
+    if is_count(planned) and epoch > planned:
+        yield Problem("resume.position.epoch", f"{epoch}, expected at most {planned:,}")
     if checkpoint.content.get("epoch") != epoch:
-        yield "epoch", checkpoint.content.get("epoch"), f"{epoch}, as resume.position.epoch is"
-    if not is_count(batch):
-        yield "resume.position.batch", batch, "a whole number, 0 or more"
-    scores, shape = position.get("scores"), (batch, 1 + len(checkpoint.config["metrics"]))
-    if batch == 0 and scores is not None:
-        yield "resume.position.scores", scores, "none at the end of an epoch"
-    if batch > 0 and not _is_tensor(scores, torch.float64, shape):
-        yield "resume.position.scores", scores, f"finite float64 of shape {shape}"
-
-
-def _is_tensor(value: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
-    if not isinstance(value, Tensor) or value.dtype != dtype or tuple(value.shape) != shape:
-        return False
-    return bool(value.isfinite().all())
-
-
-def _monitor(monitor: dict[str, Any], epoch: int) -> Iterator[Problem]:
-    mode, best_epoch = monitor.get("mode"), monitor.get("best_epoch")
-    if mode not in MODES:
-        yield "resume.monitor.mode", mode, f"one of {', '.join(MODES)}"
-    if not isinstance(monitor.get("metric"), str):
-        yield "resume.monitor.metric", monitor.get("metric"), "the name of a metric"
-    if not is_count(monitor.get("patience")):
-        yield "resume.monitor.patience", monitor.get("patience"), "a whole number, 0 or more"
+        got = checkpoint.content.get("epoch")
+        yield Problem("epoch", f"{shown(got)}, expected {epoch}, as resume.position.epoch is")
+    shape = (batch, 1 + len(config["metrics"]))
+    is_right = _is_finite(progress.scores, shape) if batch else progress.scores is None
+    if not is_right:
+        expected = f"finite float64 of shape {shape}" if batch else "none at the end of an epoch"
+        yield Problem("resume.position.scores", f"{_shown(progress.scores)}, expected {expected}")
     for name in ("best_epoch", "num_not_improved"):
-        if not is_count(monitor.get(name), epoch):
-            yield f"resume.monitor.{name}", monitor.get(name), f"a whole number from 0 to {epoch}"
-    best, may_be_nan = monitor.get("best"), best_epoch == 0 or mode == "off"
-    if not is_number(best) and not (may_be_nan and isinstance(best, float) and math.isnan(best)):
-        yield "resume.monitor.best", best, "a finite number"
+        if (got := getattr(monitor, name)) > epoch:
+            yield Problem(f"resume.monitor.{name}", f"{got}, expected at most {epoch}")
+    has_best = monitor.best_epoch > 0 and monitor.mode != "off"
+    if math.isinf(monitor.best) or (has_best and math.isnan(monitor.best)):
+        yield Problem("resume.monitor.best", f"{monitor.best}, expected a finite number")
+    best = monitor.best_epoch
+    if state.best_log and best not in (0, state.best_log.get("epoch")):
+        got = state.best_log.get("epoch")
+        yield Problem("resume.best_log.epoch", f"{shown(got)}, expected {best}, the best epoch")
+    yield from _random_problems(state.random)
 
 
-def _best_log(log: dict[str, Any], monitor: dict[str, Any]) -> Iterator[Problem]:
-    for name, value in log.items():
-        if not is_number(value):
-            yield f"resume.best_log.{name}", value, "a finite number"
-    if log and monitor["best_epoch"] not in (0, log.get("epoch")):
-        yield "resume.best_log.epoch", log.get("epoch"), f"{monitor['best_epoch']}, the best epoch"
-
-
-def _schedule(state: Any) -> Iterator[Problem]:
-    if state is not None and not isinstance(state, dict):
-        yield "resume.lr_scheduler", state, "a dict or none"
-    is_plateau = isinstance(state, dict) and PLATEAU_COUNTS[0] in state
-    if is_plateau and not isinstance(state.get("best"), int | float):
-        yield "resume.lr_scheduler.best", state.get("best"), "a number"
-    for name in PLATEAU_COUNTS if is_plateau else ():
-        if not is_count(state.get(name)):
-            yield f"resume.lr_scheduler.{name}", state.get(name), "a whole number, 0 or more"
-
-
-def _scaler(state: dict[str, Any]) -> Iterator[Problem]:
-    for name in SCALER_NUMBERS if state else ():
-        if not is_number(state.get(name)) or state[name] <= 0:
-            yield f"resume.scaler.{name}", state.get(name), "a number above 0"
-    for name in SCALER_COUNTS if state else ():
-        if not is_count(state.get(name)):
-            yield f"resume.scaler.{name}", state.get(name), "a whole number, 0 or more"
-
-
-def _random(states: dict[str, Any]) -> Iterator[Problem]:
-    cpu = torch.get_rng_state()
-    if not _is_tensor(states.get("cpu"), torch.uint8, tuple(cpu.shape)):
-        yield "resume.random.cpu", states.get("cpu"), f"uint8 of shape {tuple(cpu.shape)}"
+def _random_problems(states: dict[str, Any]) -> Iterator[Problem]:
+    cpu, cuda = states.get("cpu"), states.get("cuda")
     try:
-        torch.Generator().set_state(states["cpu"])
-    except RuntimeError:
-        yield "resume.random.cpu", states["cpu"], "the state of a generator of torch"
-    cuda = states.get("cuda")
+        torch.Generator().set_state(cpu)  # type: ignore[arg-type]
+    except (TypeError, RuntimeError):
+        text = f"{_shown(cpu)}, expected the state of a generator of torch"
+        yield Problem("resume.random.cpu", text)
     if cuda is not None and not (isinstance(cuda, Tensor) and cuda.dtype == torch.uint8):
-        yield "resume.random.cuda", cuda, "uint8, the state of a generator of torch"
+        text = f"{_shown(cuda)}, expected uint8, the state of a generator of torch"
+        yield Problem("resume.random.cuda", text)
 
 
-def _optimizer(trainer: "BaseTrainer", checkpoint: Checkpoint) -> Iterator[Problem]:
-    content = checkpoint.content.get("optimizer") or {}
-    groups, states = content.get("param_groups"), content.get("state")
-    if not isinstance(groups, list) or len(groups) != 1 or not isinstance(groups[0], dict):
-        yield "optimizer.param_groups", groups, "a list of one dict"
-        return
-    if not is_number(groups[0].get("lr")):  # a straight cycle that is prolonged ends below 0
-        yield "optimizer.param_groups.lr", groups[0].get("lr"), "a finite number"
-    if not isinstance(states, dict):
-        yield "optimizer.state", states, "a dict"
-        return
-    if checkpoint.config["optimizer"]["type"] == trainer.config["optimizer"]["type"]:
-        yield from _moments(states, _state_after_a_step(trainer.setup.optimizer))
+def _is_finite(scores: Any, shape: tuple[int, ...]) -> bool:
+    is_tensor = isinstance(scores, Tensor) and scores.dtype == torch.float64
+    return is_tensor and tuple(scores.shape) == shape and bool(scores.isfinite().all())
+
+
+def refuse_moments(
+    checkpoint: Checkpoint, states: dict[int, dict[str, Any]], optimizer: Optimizer
+) -> None:
+    """Check the saved moments of an optimizer of the same type.
+
+    Names that the settings of now do not use may be there, as of a momentum that is off now.
+
+    Raises:
+        CheckpointError: they are not such as this optimizer could have.
+    """
+    expected = _state_after_a_step(optimizer)
+    if states and expected and states.keys() != expected.keys():
+        text = f"{sorted(states)[:3]}, expected {len(expected)} weights' states"
+        raise _refusal(checkpoint, Problem("optimizer.state", text))
+    for index, state in states.items():
+        for name, like in expected.get(index, {}).items():
+            value = state.get(name)
+            is_optional = name == "momentum_buffer" and value is None
+            if not is_optional and not _is_like(value, like, name == "step"):
+                expected_text = f"finite numbers like {_shown(like)}"
+                if name == "step":
+                    expected_text = "a whole number, 0 or more"
+                text = f"{_shown(value)}, expected {expected_text}"
+                raise _refusal(checkpoint, Problem(f"optimizer.state.{index}.{name}", text))
 
 
 def _state_after_a_step(optimizer: Optimizer) -> dict[int, dict[str, Any]]:
@@ -168,40 +200,12 @@ def _state_after_a_step(optimizer: Optimizer) -> dict[int, dict[str, Any]]:
     return states
 
 
-def _moments(states: dict[Any, Any], expected: dict[int, dict[str, Any]]) -> Iterator[Problem]:
-    """Compare an optimizer's state with one of the same optimizer; before any step there is none.
-
-    Names that the settings of now do not use may be there, as of a momentum that is off now.
-    """
-    if states and expected and states.keys() != expected.keys():
-        yield "optimizer.state", sorted(map(str, states))[:3], f"{len(expected)} weights' states"
-        return
-    for index, state in states.items():
-        if not isinstance(state, dict):
-            yield f"optimizer.state.{index}", state, "a dict"
-            return
-        for name, like in expected.get(index, {}).items():
-            value = state.get(name)
-            is_optional = name == "momentum_buffer" and value is None
-            if not is_optional and not _is_moment(value, like):
-                yield (
-                    f"optimizer.state.{index}.{name}",
-                    value,
-                    f"finite numbers like {_shown(like)}",
-                )
-        if "step" in state and not _is_step(state["step"]):
-            yield f"optimizer.state.{index}.step", state["step"], "a whole number, 0 or more"
-
-
-def _is_moment(value: Any, like: Any) -> bool:
-    """Tell whether a value can stand where an optimizer of this kind has `like`."""
+def _is_like(value: Any, like: Any, is_count: bool) -> bool:
+    """Return whether a value can stand where an optimizer of this kind has `like`."""
     if isinstance(like, Tensor) and isinstance(value, Tensor):
         is_real = value.is_floating_point() or not (like.is_floating_point() or value.is_complex())
-        return is_real and value.shape == like.shape and bool(value.isfinite().all())
-    is_scalar = not isinstance(like, Tensor) or like.dim() == 0
-    return is_scalar and is_number(value)
-
-
-def _is_step(value: Any) -> bool:
-    number = float(value) if isinstance(value, Tensor) and value.numel() == 1 else value
-    return is_number(number) and number >= 0 and float(number).is_integer()
+        if not is_real or value.shape != like.shape or not value.isfinite().all():
+            return False
+    elif (isinstance(like, Tensor) and like.dim() > 0) or not is_number(value):
+        return False
+    return not is_count or (value >= 0 and float(value).is_integer())

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from base.base_trainer import Log
-from base.resume import BEST_NAME
+from base.epoch_files import BEST_NAME, Log
 from benchmarks import recipes
 from benchmarks.stock import stock_training
 from trainer.fit import prepare, training_loader

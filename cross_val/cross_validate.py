@@ -15,7 +15,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from base.base_trainer import Log, Setup
+from base.base_trainer import Setup
+from base.epoch_files import Log
 from base.interrupt import StopRequest
 from cross_val.results import (
     Plan,

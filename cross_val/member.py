@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from base.base_trainer import Log
+from base.epoch_files import Log
 from data_loader.dataset import FaceDataset
 from model.dropout import BitSource, bit_source
 from trainer.trainer import Trainer
@@ -37,7 +37,7 @@ class StackMember:
     open_files: ExitStack = field(default_factory=ExitStack, init=False)
 
     def __post_init__(self) -> None:
-        self.trainer.keeps_best = True
+        self.trainer.files.keeps_best = True
         self.bits = bit_source(self.trainer.config["seed"], self.trainer.setup.device)
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from base.base_trainer import Log
+from base.epoch_files import Log
 from cluster.code import code_version
 from cluster.folders import Files, pack
 from cross_val.cross_validate import run_one

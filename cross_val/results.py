@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base.base_trainer import Log
+from base.epoch_files import Log
 from data_loader.faces import data_path
 from utils.config import ConfigParser
 from utils.errors import ConfigError

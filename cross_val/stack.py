@@ -18,7 +18,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from base.base_trainer import Log
+from base.epoch_files import Log
 from base.interrupt import StopRequest
 from cross_val.member import StackMember
 from cross_val.stacked_steps import StackedSteps, step_alone

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from base.base_trainer import Log
-from base.resume import BEST_NAME
+from base.epoch_files import BEST_NAME, Log
 from cross_val.cross_validate import Engine, evaluate_best, run_config
 from cross_val.member import StackMember
 from cross_val.results import RunKey, RunResult

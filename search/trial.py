@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from base.base_trainer import Log
+from base.epoch_files import Log
 from cluster.code import code_version
 from search.space import Search
 from trainer.check import check

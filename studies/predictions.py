@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from base.base_data_loader import BaseDataLoader
-from base.base_trainer import Log
+from base.epoch_files import Log
 from cross_val.results import SPLITS
 from data_loader.faces import count_faces
 from data_loader.source import FaceSource, read_source

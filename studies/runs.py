@@ -15,9 +15,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from base.base_trainer import Log
+from base.epoch_files import EPOCHS_NAME, Log
 from base.interrupt import StopRequest
-from base.resume import EPOCHS_NAME
 from cross_val.cross_validate import Engine, cross_validate
 from cross_val.results import Plan
 from studies.baselines import write_baselines

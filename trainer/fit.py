@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch.optim import Optimizer
 
 from base.base_data_loader import BaseDataLoader
-from base.base_trainer import Log, Setup
-from base.resume import BEST_NAME
+from base.base_trainer import Setup
+from base.epoch_files import BEST_NAME, Log
+from base.resume import resume
 from data_loader import data_loaders
 from data_loader.dataset import FaceDataset
 from faces.out_of_distribution import MIN_ROWS, OutOfDistributionDetector, draw_rows
@@ -90,7 +91,7 @@ def begin(config: ConfigParser, log: RunLog, inputs: SharedInputs = NO_INPUTS) -
         check_fit(resumed, expected_weights(config["arch"]["args"]))
     trainer = Trainer(prepare(config, inputs), config)
     if resumed is not None:
-        trainer.resume(resumed)
+        resume(trainer, resumed)
     config.create_run()
     log.write_to(config.log_dir / "info.log")
     config.get_logger("train").info(f"Run: {config.save_dir}")

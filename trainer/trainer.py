@@ -8,9 +8,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
-from base.base_trainer import BaseTrainer, Log, Setup
+from base.base_trainer import BaseTrainer, Setup
+from base.epoch_files import Log
 from base.interrupt import StopRequest
-from base.resume import Progress
+from base.resume_state import Progress
 from trainer.evaluate import evaluate, means, score
 from utils.config import ConfigParser
 from utils.errors import DivergedError
@@ -45,7 +46,9 @@ class Trainer(BaseTrainer):
                 bar.update(len(labels))
                 if stop.is_set and batch + 1 < len(order):
                     self._refuse_nan(epoch, scores)
-                    self.progress = Progress(epoch - 1, batch + 1, scores[: batch + 1].cpu())
+                    self.progress = Progress(
+                        epoch=epoch - 1, batch=batch + 1, scores=scores[: batch + 1].cpu()
+                    )
                     return None
                 if time.perf_counter() > next_look:
                     bar.set_postfix(

@@ -8,6 +8,7 @@ from conftest import MakeConfig
 from helpers import Config, read, run_dirs, train
 from resuming import RECIPES, interrupt, resumable, with_epochs
 
+from base.resume import resume
 from trainer.check import check
 from trainer.components import COMPONENTS
 from trainer.fit import prepare
@@ -63,15 +64,15 @@ def moment(make: Callable[[torch.Tensor], torch.Tensor]) -> Change:
 
 
 CHANGES: dict[str, tuple[str, Change]] = {
-    "epoch text": ("resume.position.epoch is 'two'", set_to("resume/position/epoch", "two")),
+    "epoch text": ("resume.position.epoch: 'two'", set_to("resume/position/epoch", "two")),
     "both epochs text": ("epoch is 'two'", both_epochs("two")),
     "epoch 1e12": ("epoch is 1000000000000", both_epochs(10**12)),
     "epochs 1e12 of as many": ("epoch is 1000000000000", longer(10**12)),
-    "epoch beyond the plan": ("resume.position.epoch is 9", both_epochs(9)),
+    "epoch beyond the plan": ("resume.position.epoch: 9", both_epochs(9)),
     "epoch negative": ("epoch is -1", both_epochs(-1)),
     "epoch true": ("epoch is True", both_epochs(True)),
     "epoch a fraction": ("epoch is 1.5", both_epochs(1.5)),
-    "two epochs": ("epoch is 1, expected 2", set_to("epoch", 1)),
+    "two epochs": ("epoch: 1, expected 2", set_to("epoch", 1)),
     "no epoch": ("epoch is None", set_to("epoch", None)),
     "batch text": ("resume.position.batch", set_to("resume/position/batch", "3")),
     "batch negative": ("resume.position.batch", set_to("resume/position/batch", -1)),
@@ -79,13 +80,13 @@ CHANGES: dict[str, tuple[str, Change]] = {
         "resume.position.scores",
         set_to("resume/position/scores", torch.zeros(2, 2)),
     ),
-    "position a list": ("resume.position is a list", set_to("resume/position", [1])),
-    "mode": ("resume.monitor.mode is 'best'", set_to("resume/monitor/mode", "best")),
+    "position a list": ("resume.position: [1], expected an object", set_to("resume/position", [1])),
+    "mode": ("resume.monitor.mode: 'best'", set_to("resume/monitor/mode", "best")),
     "metric": ("resume.monitor.metric", set_to("resume/monitor/metric", 3)),
     "patience": ("resume.monitor.patience", set_to("resume/monitor/patience", -1)),
-    "best text": ("resume.monitor.best is 'low'", set_to("resume/monitor/best", "low")),
+    "best text": ("resume.monitor.best: 'low'", set_to("resume/monitor/best", "low")),
     "best infinite": ("resume.monitor.best", set_to("resume/monitor/best", float("-inf"))),
-    "best nan": ("resume.monitor.best is nan", set_to("resume/monitor/best", float("nan"))),
+    "best nan": ("resume.monitor.best: nan", set_to("resume/monitor/best", float("nan"))),
     "best epoch later": ("resume.monitor.best_epoch", set_to("resume/monitor/best_epoch", 7)),
     "not improved": ("num_not_improved", set_to("resume/monitor/num_not_improved", 10**9)),
     "best log text": ("resume.best_log.loss", set_to("resume/best_log/loss", "low")),
@@ -97,7 +98,7 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "schedule a list": ("resume.lr_scheduler", set_to("resume/lr_scheduler", [1])),
     "scaler": ("resume.scaler.scale", set_to("resume/scaler", {"scale": "x"})),
     "random short": ("resume.random.cpu", set_to("resume/random/cpu", torch.zeros(3).byte())),
-    "random text": ("resume.random.cpu is 'x'", set_to("resume/random/cpu", "x")),
+    "random text": ("resume.random.cpu: 'x'", set_to("resume/random/cpu", "x")),
     "random of another kind": (
         "resume.random.cpu",
         set_to("resume/random/cpu", torch.zeros(5056, dtype=torch.int32)),
@@ -108,14 +109,14 @@ CHANGES: dict[str, tuple[str, Change]] = {
     ),
     "random of a GPU": ("resume.random.cuda", set_to("resume/random/cuda", [1])),
     "no groups": ("optimizer.param_groups", set_to("optimizer/param_groups", [])),
-    "group's rate": ("param_groups.lr", set_to("optimizer/param_groups", [{"lr": "x"}])),
-    "states a list": ("optimizer.state is a list", set_to("optimizer/state", [1])),
+    "group's rate": ("param_groups.0.lr", set_to("optimizer/param_groups", [{"lr": "x"}])),
+    "states a list": ("optimizer.state: [1], expected an object", set_to("optimizer/state", [1])),
     "states of other weights": (
         "optimizer.state",
         set_to("optimizer/state", {77: {"step": torch.tensor(1.0)}}),
     ),
     "a state that is text": (
-        "optimizer.state.0 is 'x'",
+        "optimizer.state.0: 'x'",
         lambda content: content["optimizer"]["state"].update({0: "x"}),
     ),
     "moment of another shape": (MOMENT, set_to(MOMENT, torch.zeros(3))),
@@ -127,7 +128,10 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "step negative": ("state.0.step", set_to("optimizer/state/0/step", torch.tensor(-1.0))),
     "step a fraction": ("state.0.step", set_to("optimizer/state/0/step", torch.tensor(1.5))),
     "step text": ("state.0.step", set_to("optimizer/state/0/step", "x")),
-    "no random numbers": ("resume.random is None", lambda content: content["resume"].pop("random")),
+    "no random numbers": (
+        "resume.random: missing",
+        lambda content: content["resume"].pop("random"),
+    ),
     "resume a list": ("resume is a list", set_to("resume", [1])),
 }
 """What is changed in a checkpoint of the end of epoch 2, and what the refusal says."""
@@ -176,7 +180,7 @@ def test_a_batch_beyond_the_epoch_and_sums_of_another_shape_are_refused(
             width = content["resume"]["position"]["scores"].shape[1]
             content["resume"]["position"]["scores"] = torch.zeros(value, width).double()
         save_checkpoint(content, tmp_path / "damaged.pth")
-        with pytest.raises(CheckpointError, match=rf"resume\.position\.{field} is"):
+        with pytest.raises(CheckpointError, match=rf"resume\.position\.{field}: "):
             train(config, tmp_path / "damaged.pth")
 
 
@@ -186,7 +190,7 @@ def test_what_a_plateau_counts_is_checked(small_config: MakeConfig, tmp_path: Pa
         content = read(path)
         content["resume"]["lr_scheduler"][field] = value
         save_checkpoint(content, tmp_path / "damaged.pth")
-        with pytest.raises(CheckpointError, match=rf"resume\.lr_scheduler\.{field} is"):
+        with pytest.raises(CheckpointError, match=rf"resume\.lr_scheduler\.{field}: "):
             train(config, tmp_path / "damaged.pth")
 
 
@@ -195,7 +199,7 @@ def test_the_state_of_every_optimizer_is_taken(name: str, small_config: MakeConf
     optimizer = {"type": name, "args": {"lr": 0.001}}
     config, path = ended(small_config, optimizer=optimizer, lr_scheduler=None)
     trainer = Trainer(prepare(ConfigParser(config, path, check=check)), ConfigParser(config, path))
-    trainer.resume(load_checkpoint(path))
+    resume(trainer, load_checkpoint(path))
     assert trainer.progress.epoch == 2
 
 

@@ -353,7 +353,7 @@ def test_a_full_disk_of_a_worker_comes_back_as_an_error(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("base.base_trainer.save_checkpoint", full)
+    monkeypatch.setattr("base.epoch_files.save_checkpoint", full)
     error = remote(cross_val_config)
     assert isinstance(error, OSError)
     assert "No space left" in str(error)

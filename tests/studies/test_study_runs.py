@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from small_study import options, run_small, study_config, write_data
 
-from base.base_trainer import Log
+from base.epoch_files import Log
 from data_loader.faces import read_faces
 from studies.protocols import TASKS, StudyPart, select
 from studies.runs import read_epochs

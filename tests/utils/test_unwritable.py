@@ -114,7 +114,7 @@ def test_a_full_disk_says_what_stays(
     monkeypatch: pytest.MonkeyPatch,
     program_log: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("base.base_trainer.save_checkpoint", lambda _, path: full_disk_at(path))
+    monkeypatch.setattr("base.epoch_files.save_checkpoint", lambda _, path: full_disk_at(path))
     with pytest.raises(OSError, match="No space left"):
         cross_validate(ConfigParser(cross_val_config))
     assert "What was written before stays in" in program_log.text
