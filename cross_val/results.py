@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.epoch_files import Log
-from data_loader.faces import data_path
+from data_loader.data_files import data_path
 from utils.config import ConfigParser
 from utils.errors import ConfigError
 from utils.files import file_stamps, read_json_or_none

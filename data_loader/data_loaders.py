@@ -1,7 +1,6 @@
 """The loaders that configs name: gender, and age in 8 or 101 classes."""
 
-import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,16 +8,10 @@ from pydantic import Field
 
 from base.base_data_loader import BaseDataLoader, Split
 from data_loader.dataset import FaceDataset, number_subjects
-from data_loader.faces import Faces, Selection
-from data_loader.source import FaceSource, read_source
+from data_loader.faces import Faces, FaceSource, Selection, read_source
 from utils.errors import DataError
 from utils.labels import GENDERS, NUM_AGE_CLASSES, NUM_FOLDS, ages_to_classes, genders_to_classes
 from utils.paths import PathText
-
-
-def dataset_title(dataset: str, extractors: dict[str, Any]) -> str:
-    """Name a data set in output; a synthetic one is called so wherever it shows."""
-    return f"{dataset} (synthetic)" if "synthetic" in json.dumps(extractors) else dataset
 
 
 class FaceDataLoader(BaseDataLoader):

@@ -39,15 +39,15 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         return len(self.labels if self.part is None else self.part)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        place = index if self.part is None else int(self.part[index])
-        return self.embeddings[place], self.labels[place]
+        face = index if self.part is None else int(self.part[index])
+        return self.embeddings[face], self.labels[face]
 
     def __getitems__(self, indices: Tensor | Sequence[int]) -> tuple[Tensor, Tensor]:
         """Fetch a batch: embeddings (B, D) and labels (B,), where `move` put them."""
-        places = self.face_indices(torch.as_tensor(indices)).to(
+        faces = self.face_indices(torch.as_tensor(indices)).to(
             self.labels.device, non_blocking=True
         )
-        return self.embeddings.index_select(0, places), self.labels.index_select(0, places)
+        return self.embeddings.index_select(0, faces), self.labels.index_select(0, faces)
 
     def face_indices(self, rows: Tensor) -> Tensor:
         """Tell where rows (B,) of this data set are among the faces."""
@@ -59,7 +59,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 def _as_tensor(array: NDArray[Any]) -> Tensor:
-    """Give a tensor over the same memory, which may be read-only: nobody here writes to it."""
+    """Make a tensor over the same memory, which may be read-only: nobody here writes to it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(array)

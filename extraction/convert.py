@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from data_loader.faces import holds_objects
+import numpy as np
+
+from data_loader.data_files import holds_objects, open_original, refuse_lengths
+from data_loader.original_data import OriginalFace
 from extraction import adience, imdb_wiki
 from extraction.cleaning_rules import KeptFace
 from extraction.data_file import DataFiles, RowWriter, row_dtype, to_disk, writing
@@ -10,7 +13,6 @@ from extraction.image_labels import ImageLabels
 from extraction.originals import backup_of_original, keep
 from utils.errors import DataError
 from utils.files import atomic_write, refuse_unwritable
-from utils.legacy import OriginalRecords, read_original_records
 from utils.locks import remove_leftovers
 from utils.log import get_logger
 
@@ -50,33 +52,29 @@ def convert(dataset: str, data_dir: Path | str) -> list[Path]:
         refuse_unwritable(folder)
         remove_leftovers(folder)
     for path in originals:
-        _convert(path, folder.name)
+        _convert(path, is_adience)
     return originals
 
 
-def _convert(path: Path, folder_name: str) -> None:
+def _convert(path: Path, is_adience: bool) -> None:
     backup = backup_of_original(path)
-    original = read_original_records(path)
-    records = [_record(original, row, folder_name) for row in range(len(original.image_path))]
+    faces, columns = open_original(path, is_adience)
+    refuse_lengths(path, np.arange(len(faces)), columns["embedding"])
+    rows = [_labels(face, path.parent.name) for face in faces]
     with writing(path), atomic_write(path) as file:
-        writer = RowWriter(file, row_dtype(records))
-        for row, record in enumerate(records):
-            writer.add(record, KeptFace(original.embedding[row], float(original.det_score[row])))
+        writer = RowWriter(file, row_dtype(rows))
+        for labels, face in zip(rows, faces, strict=True):
+            writer.add(labels, KeptFace(face.embedding, face.det_score))
         writer.finish()
         to_disk(file)
         if backup is not None:
             keep(path, backup)
-    _logger.info(f"{path}: {len(records):,} faces; the original file is kept as {backup}")
+    _logger.info(f"{path}: {len(rows):,} faces; the original file is kept as {backup}")
 
 
-def _record(original: OriginalRecords, row: int, folder_name: str) -> ImageLabels:
-    return ImageLabels(
-        image_path=relative_path(original.image_path[row], folder_name),
-        subject=str(original.subject[row]),
-        age=float(original.age[row]),
-        gender=str(original.gender[row]),
-        fold=int(original.fold[row]),
-    )
+def _labels(face: OriginalFace, folder_name: str) -> ImageLabels:
+    image_path = relative_path(face.image_path, folder_name)
+    return ImageLabels(image_path, face.subject, face.age, face.gender, face.fold)
 
 
 def relative_path(image_path: str, folder_name: str) -> str:

@@ -15,7 +15,7 @@ from faces.errors import ImageError
 from faces.pictures import Limits, opened, read_file
 from utils.errors import DataError
 from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
-from utils.legacy import load_pickle
+from utils.legacy.pickles import load_pickle
 
 RESIZED_SUFFIX, AS_IT_WAS_SUFFIX = ".RESIZED.pkl", ".pkl"
 MAX_BYTES = 16 << 20

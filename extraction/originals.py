@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from data_loader.faces import holds_objects
+from data_loader.data_files import holds_objects
 from utils.errors import DataError
 from utils.files import atomic_write
 

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from serving.requests import BodyError
 from utils.errors import UserError
 from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
-from utils.legacy import load_pickle
+from utils.legacy.pickles import load_pickle
 
 JSON_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
 
-MAX_PICKLE_BYTES = 64 << 20
 MAX_OPCODES = 1000
 """Of a pickled array, which takes about fifty, whatever its size."""
 
@@ -146,7 +145,7 @@ def _from_original(text: str) -> Embeddings:
             f"the JSON string in the body is not as in 2021 and 2022: {expected}"
         ) from None
     try:
-        array = load_pickle(pickled, MAX_PICKLE_BYTES, MAX_OPCODES)
+        array = load_pickle(pickled, MAX_OPCODES)
     except UserError as error:
         raise BodyError(f"the pickle in the body is refused: {error}") from None
     if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):

@@ -18,7 +18,7 @@ from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
 from utils.files import read_json
 from utils.labels import EMBEDDING_SIZE, NUM_AGE_CLASSES, NUM_GENDERS, class_years
-from utils.original import from_original
+from utils.legacy.configs import from_original
 from utils.runtime import choose_device, choose_precision
 from utils.weights import check_fit
 

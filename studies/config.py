@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from data_loader.faces import DATASETS, data_path, read_faces
+from data_loader.data_files import DATASETS, data_path
+from data_loader.faces import read_faces
 from studies.protocols import BY_IMAGE, PROTOCOLS, StudyPart, select
 from trainer.check import check
 from utils.config import ConfigParser

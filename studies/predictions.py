@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from base.base_data_loader import BaseDataLoader
 from base.epoch_files import Log
 from cross_val.results import SPLITS
-from data_loader.faces import count_faces
-from data_loader.source import FaceSource, read_source
+from data_loader.data_files import count_faces
+from data_loader.faces import FaceSource, read_source
 from model import loss
 from model import model as arch
 from studies.results import FaceInfo, PredictionFiles, Predictions

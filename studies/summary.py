@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loader.faces import read_extractors
+from data_loader.extractors import read_extractors
 from studies.calibration import (
     AgeBand,
     ReliabilityBin,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from data_loader.faces import DATASETS
+from data_loader.data_files import DATASETS
 from model.model import ResMLP
 from trainer.components import COMPONENTS, build_lr_scheduler, build_optimizer
 from utils.labels import EMBEDDING_SIZE

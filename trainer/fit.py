@@ -16,6 +16,7 @@ from base.epoch_files import BEST_NAME, Log
 from base.resume import resume
 from data_loader import data_loaders
 from data_loader.dataset import FaceDataset
+from data_loader.extractors import dataset_title
 from faces.out_of_distribution import MIN_ROWS, OutOfDistributionDetector, draw_rows
 from model import loss
 from model import model as arch
@@ -224,7 +225,7 @@ def metrics_of(config: ConfigParser) -> list[Metric]:
 
 def _describe(config: ConfigParser, train: BaseDataLoader, valid: BaseDataLoader | None) -> str:
     arguments: dict[str, Any] = config["data_loader"]["args"]
-    title = data_loaders.dataset_title(arguments["dataset"], getattr(train, "extractors", {}))
+    title = dataset_title(arguments["dataset"], getattr(train, "extractors", {}))
     num_valid = 0 if valid is None else valid.n_samples
     line = f"Data: {title}, {train.n_samples:,} to train on, {num_valid:,} to validate"
     if valid is not None:

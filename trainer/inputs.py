@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from data_loader.data_loaders import folds_to_read
-from data_loader.faces import ALL_ROWS, Selection
-from data_loader.source import FaceSource, read_source
+from data_loader.faces import ALL_ROWS, FaceSource, Selection, read_source
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
 

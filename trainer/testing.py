@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from base.base_data_loader import BaseDataLoader
-from data_loader.data_loaders import dataset_title
-from data_loader.faces import read_extractors
+from data_loader.extractors import dataset_title, read_extractors
 from faces.out_of_distribution import OutOfDistributionDetector
 from model import loss
 from model import model as arch

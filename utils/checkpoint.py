@@ -18,12 +18,9 @@ from torch import Tensor
 from utils.checkpoint_fields import refuse_fields
 from utils.errors import CheckpointError
 from utils.files import atomic_write
-from utils.legacy_machine import Allowed, Machine, Names
-from utils.legacy_names import data_names
-from utils.legacy_pth import load_pth
-from utils.original import from_original
+from utils.legacy.configs import from_original
+from utils.legacy.torch_zip import read_torch_zip
 from utils.runtime import Precision
-from utils.torch_zip import ALL_STORAGES, read_torch_zip, tensor_names
 
 MEMBERS = "members"
 """Key of an ensemble's models."""
@@ -144,58 +141,32 @@ def load_members(path: Path | str) -> list[Checkpoint]:
 
 def _read(path: Path) -> tuple[dict[str, Any], bool]:
     """Return the dict in a file, and whether the original project wrote it."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    try:
-        content, is_original = read_torch_zip(path, _NAMES), False
-    except _OriginalError:
-        content, is_original = load_pth(path), True
-    if _is_weights_alone(content):
+    content, is_original = read_torch_zip(path)
+    if not isinstance(content, dict):
+        content = {}
+    if content and all(isinstance(value, Tensor) for value in content.values()):
         content = {"state_dict": content}
-    return (content if isinstance(content, dict) else {}), is_original
+    return content, is_original
 
 
-class _OriginalError(Exception):
-    """A name was met that the original project's checkpoints hold, and ours do not."""
-
-
-def _original(machine: Machine, args: tuple[Any, ...]) -> Any:
-    raise _OriginalError
-
-
-def _parameter(machine: Machine, args: tuple[Any, ...]) -> Any:
-    """Take the tensor out of a parameter, as a state_dict that somebody else wrote may hold."""
-    return args[0] if args else None
-
-
-def _counter(machine: Machine, args: tuple[Any, ...]) -> Any:
-    """Take the milestones of a MultiStepLR, which are a Counter, as a dict."""
-    return args[0] if args else {}
-
-
-def _names() -> Names:
-    """Return the names that plain values and tensors need, and those that tell the original's."""
-    foreign = {("parse_config", "ConfigParser"), *data_names(writable=True)}
-    plain = {name: data_names(writable=True)[name] for name in foreign if name[0] == "_codecs"}
-    return {
-        **{name: Allowed(".".join(name), _original, _original) for name in foreign},
-        **plain,
-        **tensor_names(*ALL_STORAGES),
-        ("torch._utils", "_rebuild_parameter"): Allowed("_rebuild_parameter", _parameter),
-        ("collections", "Counter"): Allowed("collections.Counter", _counter),
-    }
-
-
-_NAMES = _names()
+def _without_prefix(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Strip what DataParallel puts before every name."""
+    stripped = {name.removeprefix("module."): weight for name, weight in weights.items()}
+    if len(stripped) != len(weights):
+        raise CheckpointError(f"{path} is damaged: it holds a weight with and without 'module.'")
+    return stripped
 
 
 def _checkpoint(path: Path, content: dict[str, Any], is_original: bool) -> Checkpoint:
     refuse_fields(path, content)
-    checkpoint = Checkpoint(path, content, is_original)
-    if not all(isinstance(weight, Tensor) for weight in checkpoint.state_dict.values()):
+    weights = content["state_dict"]
+    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()):
         raise CheckpointError(
-            f"{path} is damaged: its state_dict holds something else than tensors"
+            f"{path} is damaged: its state_dict holds something else than named tensors"
         )
+    if is_original:
+        content = {**content, "state_dict": _without_prefix(path, weights)}
+    checkpoint = Checkpoint(path, content, is_original)
     _refuse_shared(path, [checkpoint])
     return checkpoint
 
@@ -214,12 +185,6 @@ def _refuse_shared(path: Path, checkpoints: list[Checkpoint]) -> None:
             f"{path} is damaged: its weights are {num_bytes:,} bytes, the file has "
             f"{path.stat().st_size:,}"
         )
-
-
-def _is_weights_alone(content: Any) -> bool:
-    """Tell whether a file holds a state_dict and nothing else."""
-    is_dict = isinstance(content, dict) and len(content) > 0
-    return is_dict and all(isinstance(value, Tensor) for value in content.values())
 
 
 def _cpu() -> str:

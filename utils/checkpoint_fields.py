@@ -87,6 +87,7 @@ def _is_extractor(value: Any) -> bool:
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "arch": (lambda value: isinstance(value, str), "the name of a network"),
     "epoch": (_is_epoch, f"a whole number from 0 to {MAX_EPOCH:,}"),
+    "config": (_is_dict_or_none, "a dict of what it was trained with"),
     "optimizer": (_is_dict_or_none, "a dict of an optimizer's state"),
     "resume": (lambda value: isinstance(value, dict), "a dict of what it takes to go on"),
     "environment": (_is_dict_or_none, "a dict of what trained it"),

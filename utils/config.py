@@ -16,10 +16,10 @@ from typing import Any
 from utils import options as command_line
 from utils.errors import ConfigError
 from utils.files import refuse_unwritable, write_json
+from utils.legacy.configs import from_original
 from utils.locks import Held
 from utils.log import get_logger
 from utils.options import Config, CustomArg, set_by_path
-from utils.original import from_original
 from utils.paths import expand_paths, user_path
 from utils.problems import refusal
 from utils.run_folders import claim_folder, claim_named_folder, discard, remove_killed_runs

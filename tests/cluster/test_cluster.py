@@ -22,8 +22,7 @@ from cross_val.options import add_arguments, engine_of
 from cross_val.ray_engine import ray_engine
 from cross_val.ray_runs import TaskSettings, run_remotely
 from data_loader.data_loaders import AgeDataLoader
-from data_loader.faces import Selection
-from data_loader.source import FaceSource, read_source
+from data_loader.faces import FaceSource, Selection, read_source
 from trainer.inputs import NO_INPUTS, read_inputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError

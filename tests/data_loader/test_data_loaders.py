@@ -16,9 +16,10 @@ from conftest import make_faces, save_faces
 from numpy.typing import NDArray
 
 from base.base_data_loader import BaseDataLoader, BatchOrder, Split
+from data_loader.data_files import data_path
 from data_loader.data_loaders import AgeDataLoader, GenderDataLoader
 from data_loader.dataset import FaceDataset, number_subjects
-from data_loader.faces import CHUNK_ROWS, Selection, data_path, read_faces
+from data_loader.faces import CHUNK_ROWS, Selection, read_faces
 from utils.errors import DataError
 
 Rows = NDArray[np.int64]

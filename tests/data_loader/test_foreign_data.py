@@ -9,8 +9,9 @@ from conftest import MakeConfig
 from helpers import TINY, Config, read, train
 from networks import embed, write_faces
 
-from data_loader.faces import data_path, read_faces
-from data_loader.joining import refuse_foreign
+from data_loader.data_files import data_path
+from data_loader.extractors import refuse_foreign
+from data_loader.faces import read_faces
 from faces.out_of_distribution import OutOfDistributionDetector
 from trainer.check import check
 from trainer.testing import evaluate_checkpoint

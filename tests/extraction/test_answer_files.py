@@ -15,7 +15,7 @@ from extraction.answer_files import answer_path, only_extraction, take_inventory
 from extraction.embeddings import EmbeddingStore
 from extraction.face_pickle import pickle_faces
 from utils.errors import DataError
-from utils.legacy import load_pickle
+from utils.legacy.pickles import load_pickle
 from utils.locks import this_boot
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from model.inference import FoldedNet, layers_of, scale_and_shift
 from model.model import ResMLP
-from utils.original import from_original
+from utils.legacy.configs import from_original
 
 ARCHS: list[dict[str, Any]] = [
     {"num_residuals_per_block": residuals, "num_blocks": blocks, "add_residual": skip, "add_IC": ic}

@@ -183,7 +183,7 @@ def test_a_record_of_zeros_is_refused_without_being_inflated(
 
 
 def test_a_giant_pickle_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("utils.torch_zip._MAX_PICKLE_BYTES", 100)
+    monkeypatch.setattr("utils.legacy.torch_zip.MAX_PICKLE_BYTES", 100)
     path = save_model(tmp_path / "age.pth", 101)
     assert "at most 100 are read" in refusal_of(lambda: load_checkpoint(path), path)
 

@@ -12,8 +12,8 @@ from model import model
 from trainer.check import check
 from utils.config import ConfigParser
 from utils.errors import ConfigError
+from utils.legacy.configs import from_original
 from utils.options import script_parser
-from utils.original import from_original
 
 Config = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""The original project's files, and checkpoints of anybody, read without running what they name."""
