@@ -9,7 +9,8 @@ when all photos were annotated, 1 when some failed, 2 when nothing could be done
 
 import sys
 
-from photo_client.client import parse_options, run_client
+from photo_client.client import run_client
+from photo_client.options import parse_options
 from utils.cli import run
 
 

@@ -21,9 +21,11 @@ GROUND, INK, WARNING = (18, 18, 18), (255, 255, 255), "#ff6b5e"
 FOREIGN = "not to be trusted"
 _COVERS_A_LABEL, _COVERS_A_FACE = 10.0, 1.0
 
-Box = tuple[int, int, int, int]
+PixelBox = tuple[int, int, int, int]
+"""x1 y1 x2 y2 in pixels of the drawn picture."""
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-Boxes = npt.NDArray[np.float64]
+BoxArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Label:
     """Lines to write, and where: the box of their ground."""
 
     lines: tuple[str, ...]
-    box: Box
+    box: PixelBox
 
 
 def annotated(photo: Image.Image, guesses: Sequence[SeenFace]) -> Image.Image:
@@ -50,7 +52,7 @@ def annotated(photo: Image.Image, guesses: Sequence[SeenFace]) -> Image.Image:
 
 
 def words(guess: SeenFace, number: int | None = None) -> tuple[str, ...]:
-    """Word a guess in two lines, three for one that is not to be trusted; `number` goes first."""
+    """Return a guess in two lines, three for one that is not to be trusted; `number` goes first."""
     known = guess.uncertainty
     age, gender = f"age {guess.age:.0f}", guess.gender_words
     if number is not None:
@@ -62,7 +64,7 @@ def words(guess: SeenFace, number: int | None = None) -> tuple[str, ...]:
 
 
 def place_labels(
-    guesses: Sequence[SeenFace], faces: Sequence[Box], size: tuple[int, int]
+    guesses: Sequence[SeenFace], faces: Sequence[PixelBox], size: tuple[int, int]
 ) -> tuple[int, list[Label]]:
     """Find a size of font, in pixels, and places inside the picture.
 
@@ -71,7 +73,7 @@ def place_labels(
     """
     numbers = range(1, len(guesses) + 1) if len(guesses) > 1 else (None,)
     texts = [words(guess, number) for guess, number in zip(guesses, numbers, strict=False)]
-    tried: list[tuple[float, int, list[Box]]] = []
+    tried: list[tuple[float, int, list[PixelBox]]] = []
     for share in FONT_SHARES:
         font_size = _fitting(texts, max(1, round(max(size) * share)), size[0])
         cost, boxes = _places([_extent(lines, font_size) for lines in texts], faces, size)
@@ -89,11 +91,11 @@ def _fitting(texts: Sequence[Sequence[str]], font_size: int, width: int) -> int:
 
 
 def _places(
-    extents: Sequence[tuple[int, int]], faces: Sequence[Box], size: tuple[int, int]
-) -> tuple[float, list[Box]]:
+    extents: Sequence[tuple[int, int]], faces: Sequence[PixelBox], size: tuple[int, int]
+) -> tuple[float, list[PixelBox]]:
     """Place labels of these extents, each where it covers least; 0 is the cost of none covered."""
     all_faces = np.array(faces, np.float64).reshape(-1, 4)
-    placed: list[Box] = []
+    placed: list[PixelBox] = []
     total = 0.0
     for extent, face in zip(extents, faces, strict=True):
         choices = [_inside(corner, extent, size) for corner in _corners(extent, face)]
@@ -109,7 +111,7 @@ def _places(
     return total, placed
 
 
-def _corners(extent: tuple[int, int], face: Box) -> list[tuple[int, int]]:
+def _corners(extent: tuple[int, int], face: PixelBox) -> list[tuple[int, int]]:
     """List where the upper left corner of a label may lie, the best first."""
     (width, height), (left, top, right, bottom) = extent, face
     above, below = top - height, bottom
@@ -124,7 +126,7 @@ def _corners(extent: tuple[int, int], face: Box) -> list[tuple[int, int]]:
     return [*around, *within]
 
 
-def _inside(corner: tuple[int, int], extent: tuple[int, int], size: tuple[int, int]) -> Box:
+def _inside(corner: tuple[int, int], extent: tuple[int, int], size: tuple[int, int]) -> PixelBox:
     """Move a box into the picture."""
     left, top = (
         max(0, min(start, length - width))
@@ -133,7 +135,7 @@ def _inside(corner: tuple[int, int], extent: tuple[int, int], size: tuple[int, i
     return left, top, left + extent[0], top + extent[1]
 
 
-def _covered(box: Box, others: Boxes) -> float:
+def _covered(box: PixelBox, others: BoxArray) -> float:
     """Add up how much of a box lies on others, in areas of the box."""
     across = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
     down = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
@@ -141,7 +143,7 @@ def _covered(box: Box, others: Boxes) -> float:
     return float((across.clip(0) * down.clip(0)).sum() / area)
 
 
-def _scaled(bbox: Sequence[float], scale: float, size: tuple[int, int]) -> Box:
+def _scaled(bbox: Sequence[float], scale: float, size: tuple[int, int]) -> PixelBox:
     """Map a box to whole pixels of the drawn picture, inside it and with its corners in order."""
     left, top, right, bottom = (
         min(max(round(value * scale), 0), limit - 1)
@@ -169,13 +171,13 @@ def _margin(font_size: int) -> int:
 
 
 def _extent(lines: Sequence[str], font_size: int) -> tuple[int, int]:
-    """Give width and height of a label; its coloured edge is half a margin wide."""
+    """Return width and height of a label; its coloured edge is half a margin wide."""
     margin = _margin(font_size)
     width = max(_font(font_size).getlength(line) for line in lines)
     return int(width) + 3 * margin, _line_height(font_size) * len(lines) + margin
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: str, width: int) -> None:
+def _draw_box(draw: ImageDraw.ImageDraw, box: PixelBox, colour: str, width: int) -> None:
     """Draw a frame with a dark one on either side, so that it is seen on any ground."""
     dark = max(1, width // 2)
     left, top, right, bottom = box

@@ -1,10 +1,11 @@
-"""What the client knows about a face, and how it words it."""
+"""A face of a photo: what the servers say of it, in numbers and in words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from photo_client.answers import Entropies
 from utils.labels import NUM_GENDERS
 
 
@@ -28,7 +29,7 @@ class SeenFace:
         in_distribution: False for a vector of a foreign network; None when nobody can tell.
     """
 
-    bbox: tuple[float, float, float, float]
+    bbox: Sequence[float]
     det_score: float
     age: float
     male: float
@@ -37,7 +38,7 @@ class SeenFace:
 
     @property
     def gender_words(self) -> str:
-        """Name the likelier gender and its probability.
+        """Return the likelier gender and its probability in words.
 
         >>> SeenFace((0, 0, 1, 1), 0.9, 31.4, 0.07, None, True).gender_words
         'female 93 %'
@@ -46,7 +47,7 @@ class SeenFace:
         return f"{word} {percent(probability)}"
 
     def as_json(self) -> dict[str, Any]:
-        """Give what the server's POST /image says of a face."""
+        """Return what the server's POST /image says of a face."""
         known = self.uncertainty
         return {
             "bbox": [round(value, 2) for value in self.bbox],
@@ -59,14 +60,15 @@ class SeenFace:
 
 
 def max_uncertainty(num_ages: int) -> dict[str, float]:
-    """Give the entropy of a uniform guess, in nats, of age and of gender."""
+    """Return the entropy of a uniform guess, in nats, of age and of gender."""
     return {"age": math.log(num_ages), "gender": math.log(NUM_GENDERS)}
 
 
-def uncertainty_of(nats: Mapping[str, float], largest: Mapping[str, float]) -> Uncertainty:
-    """Put entropies beside their shares of the largest, at most 1."""
-    age, gender = (min(nats[name] / largest[name], 1.0) for name in ("age", "gender"))
-    return Uncertainty(nats["age"], nats["gender"], age, gender)
+def uncertainty_of(entropies: Entropies, largest: Mapping[str, float]) -> Uncertainty:
+    """Return entropies beside their shares of the largest, at most 1."""
+    age_share = min(entropies.age / largest["age"], 1.0)
+    gender_share = min(entropies.gender / largest["gender"], 1.0)
+    return Uncertainty(entropies.age, entropies.gender, age_share, gender_share)
 
 
 def percent(share: float) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from photo_client.answers import Health
 from photo_client.face import SeenFace, max_uncertainty, percent
-from photo_client.inputs import Photo
-from photo_client.server import Models
+from photo_client.photos import PhotoFile
 from utils.text import in_columns
 
 COLUMNS = ("photo", "face", "age", "gender", "unsure of age", "of gender", "box")
@@ -17,10 +17,10 @@ NOTHING = "-"
 
 
 @dataclass(slots=True)
-class Result:
+class PhotoResult:
     """What became of a photo: its faces, or why it failed; `reason` is why in few words."""
 
-    photo: Photo
+    photo: PhotoFile
     size: tuple[int, int] = (0, 0)
     guesses: list[SeenFace] = field(default_factory=list)
     face_model: str | None = None
@@ -28,7 +28,7 @@ class Result:
     reason: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Give what --json prints of a photo."""
+        """Return what --json prints of a photo."""
         image_path = str(self.photo.path)
         if self.error is not None:
             return {"image_path": image_path, "error": self.error}
@@ -42,10 +42,10 @@ class Result:
         }
 
 
-def report(results: Sequence[Result], models: Models, as_json: bool) -> None:
+def report(results: Sequence[PhotoResult], health: Health, as_json: bool) -> None:
     """Print a table, or JSON, on standard output, and on standard error what to beware of."""
     if as_json:
-        print(json.dumps(_document(results, models), indent=2))
+        print(json.dumps(_document(results, health), indent=2))
     else:
         for line in table(results):
             print(line)
@@ -53,20 +53,20 @@ def report(results: Sequence[Result], models: Models, as_json: bool) -> None:
         print(line, file=sys.stderr)
 
 
-def _document(results: Sequence[Result], models: Models) -> dict[str, Any]:
+def _document(results: Sequence[PhotoResult], health: Health) -> dict[str, Any]:
     return {
         "photos": [result.as_json() for result in results],
-        "max_uncertainty": max_uncertainty(models.num_ages),
-        "models": {"age": models.age, "gender": models.gender},
+        "max_uncertainty": max_uncertainty(health.num_ages),
+        "models": {"age": health.age_model, "gender": health.gender_model},
     }
 
 
-def table(results: Sequence[Result]) -> list[str]:
+def table(results: Sequence[PhotoResult]) -> list[str]:
     """Lay out one line a face, one for a photo without."""
     return in_columns([COLUMNS, *(row for result in results for row in _rows(result))])
 
 
-def _rows(result: Result) -> list[tuple[str, ...]]:
+def _rows(result: PhotoResult) -> list[tuple[str, ...]]:
     name = printable(str(result.photo.path))
     if result.error is not None:
         return [(name, "failed", *[NOTHING] * (len(COLUMNS) - 2))]
@@ -83,7 +83,7 @@ def _cells(number: int, guess: SeenFace) -> tuple[str, ...]:
     return (f"{number}{mark}", f"{guess.age:.1f}", guess.gender_words, *unsure, box)
 
 
-def _remarks(results: Sequence[Result]) -> list[str]:
+def _remarks(results: Sequence[PhotoResult]) -> list[str]:
     guesses = [guess for result in results for guess in result.guesses]
     num_foreign = sum(guess.in_distribution is False for guess in guesses)
     num_failed = sum(result.error is not None for result in results)
@@ -101,7 +101,7 @@ def _remarks(results: Sequence[Result]) -> list[str]:
 
 
 def _number_of(character: str) -> str:
-    r"""Write the number of a letter, or the byte that stands in a name that is not UTF-8.
+    r"""Return the number of a letter, or the byte that stands in a name that is not UTF-8.
 
     >>> print(_number_of("\n"), _number_of("\udcff"))
     \x0a \xff

@@ -43,8 +43,8 @@ def ask_for_faces(url: str) -> None:
 def ask_for_models(url: str) -> None:
     server = AgeGenderServer(url, timeout_s=5)
     try:
-        server.models()
-        server.models()
+        server.health()
+        server.health()
     finally:
         server.close()
 

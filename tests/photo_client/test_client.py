@@ -23,9 +23,10 @@ from http_client.reply import LONGEST_WAIT_S
 from http_client.retry import RetryPolicy
 from photo_client import annotate
 from photo_client import server as client_server
-from photo_client.client import Options, run_client
+from photo_client.client import run_client
 from photo_client.face import SeenFace
-from photo_client.server import AgeGenderServer, RefusedError
+from photo_client.options import ClientOptions
+from photo_client.server import AgeGenderServer, RequestRefusedError
 from sample.stand_in_server import Behaviour, StandInServer
 from utils.errors import DataError, UserError
 
@@ -126,12 +127,12 @@ def test_json_says_what_the_server_says_of_the_same_photo(
     assert photo["annotated_path"] == str(tmp_path / "photo.ANNOTATED.jpg")
     assert photo["model"] == "made up"
     server = AgeGenderServer(url)
-    expected = server.guess(np.stack([vector(0), vector(1)]), 0)
+    expected = server.estimate(np.stack([vector(0), vector(1)]), 0)
     server.close()
     for number, face in enumerate(photo["faces"]):
         assert face["bbox"] == pytest.approx(place_of(number), abs=2)
         assert face["age"] == pytest.approx(expected.ages[number], abs=1)
-        assert face["gender"]["m"] == pytest.approx(expected.males[number], abs=0.1)
+        assert face["gender"]["m"] == pytest.approx(expected.genders[number].m, abs=0.1)
         assert face["gender"]["m"] + face["gender"]["f"] == pytest.approx(1)
         assert 0 < face["uncertainty"]["age"] <= np.log(101)
         assert face["det_score"] == pytest.approx(0.9, abs=0.02)
@@ -370,7 +371,7 @@ def test_a_busy_server_is_waited_for_as_long_as_it_says(serve: Callable[[Any], s
     waits: list[float] = []
     busy = [(429, {"error": "busy"}, {"Retry-After": text}) for text in ("2", "500", "soon")]
     server = AgeGenderServer(serve(answering(*busy, (200, GOOD, {}))), wait=waits.append)
-    assert server.guess(ONE, 8).ages == [30.0]
+    assert server.estimate(ONE, 8).ages == [30.0]
     server.close()
     assert waits == [2, LONGEST_WAIT_S, 1.0]
 
@@ -382,15 +383,15 @@ def test_a_server_that_is_busy_from_the_start_is_not_taken_for_another(
     application.add_url_rule("/health", "health", lambda: ({"error": "busy"}, 429))
     server = AgeGenderServer(serve(application), wait=lambda _: None)
     with pytest.raises(UserError, match=r"stays busy \(HTTP 429: busy\)"):
-        server.models()
+        server.health()
     server.close()
 
 
 def test_a_server_that_stays_busy_fails_the_photo(serve: Callable[[Any], str]) -> None:
     waits: list[float] = []
     server = AgeGenderServer(serve(answering((429, {"error": "busy"}, {}))), wait=waits.append)
-    with pytest.raises(RefusedError, match="HTTP 429: busy"):
-        server.guess(ONE, 8)
+    with pytest.raises(RequestRefusedError, match="HTTP 429: busy"):
+        server.estimate(ONE, 8)
     server.close()
     assert waits == [1.0] * 4
 
@@ -402,8 +403,8 @@ def test_the_reason_of_a_refusal_is_shown(serve: Callable[[Any], str]) -> None:
         {},
     )
     server = AgeGenderServer(serve(answering(refusal)))
-    with pytest.raises(RefusedError, match="HTTP 422: the vectors are of another network"):
-        server.guess(ONE, 0)
+    with pytest.raises(RequestRefusedError, match="HTTP 422: the vectors are of another network"):
+        server.estimate(ONE, 0)
     server.close()
 
 
@@ -427,7 +428,7 @@ FOREIGN = [
 def test_an_answer_of_another_form_is_no_answer(serve: Callable[[Any], str], content: Any) -> None:
     server = AgeGenderServer(serve(answering((200, content, {}))))
     with pytest.raises(UserError, match="is no age-gender server"):
-        server.guess(ONE, 8)
+        server.estimate(ONE, 8)
     server.close()
 
 
@@ -437,7 +438,7 @@ def test_the_proxy_of_the_shell_is_not_asked(
     monkeypatch.setenv("http_proxy", NOWHERE)
     monkeypatch.setenv("no_proxy", "")
     server = AgeGenderServer(serve(answering((200, GOOD, {}))))
-    assert server.guess(ONE, 8).ages == [30.0]
+    assert server.estimate(ONE, 8).ages == [30.0]
     server.close()
 
 
@@ -461,7 +462,7 @@ def test_any_other_status_is_named_and_no_redirect_is_followed(
     url = serve(answering((status, content, headers)))
     server = AgeGenderServer(url)
     with pytest.raises(UserError) as caught:
-        server.guess(ONE, 0)
+        server.estimate(ONE, 0)
     server.close()
     assert str(caught.value).startswith(message.replace("http://127.0.0.1:PORT/", url))
     assert "--url-age-gender" in str(caught.value)
@@ -476,7 +477,7 @@ def test_a_server_or_proxy_that_is_busy_for_now_is_asked_again(
     waits: list[float] = []
     busy: tuple[int, Any, dict[str, str]] = (status, "<html>Bad Gateway</html>", {})
     server = AgeGenderServer(serve(answering(busy, busy, (200, GOOD, {}))), wait=waits.append)
-    assert server.guess(ONE, 8).ages == [30.0]
+    assert server.estimate(ONE, 8).ages == [30.0]
     server.close()
     assert waits == [1.0] * 2
 
@@ -504,15 +505,15 @@ def test_the_face_server_is_waited_for_as_long_as_it_says(
     waits: list[float] = []
     busy: tuple[int, Any, dict[str, str]] = (503, "", {"Retry-After": "7"})
     face_url = serve(answering(busy, (200, encode_faces([]), {})))
-    options = Options([str(save_photo(tmp_path / "photo.jpg", 1))], face_url, url)
+    options = ClientOptions([str(save_photo(tmp_path / "photo.jpg", 1))], face_url, url)
     assert run_client(options, waits.append) == 0
     assert waits == [7]
 
 
 def test_a_proxy_whose_server_stays_away_is_named(serve: Callable[[Any], str]) -> None:
     server = AgeGenderServer(serve(answering((502, "<html>", {}))), wait=lambda _: None)
-    with pytest.raises(RefusedError, match="HTTP 502: Bad Gateway"):
-        server.guess(ONE, 8)
+    with pytest.raises(RequestRefusedError, match="HTTP 502: Bad Gateway"):
+        server.estimate(ONE, 8)
     server.close()
 
 
@@ -522,7 +523,7 @@ def test_an_endless_answer_is_cut(
     monkeypatch.setattr(client_server, "MAX_ANSWER_BYTES", 2**17)
     server = AgeGenderServer(serve(answering((200, " " * 2**20, {}))))
     with pytest.raises(UserError, match="more than 131072 bytes"):
-        server.guess(ONE, 0)
+        server.estimate(ONE, 0)
     server.close()
 
 
@@ -532,8 +533,8 @@ def test_an_address_below_a_path_works(serve: Callable[[Any], str]) -> None:
     view = inner.view_functions["faces"]
     application.add_url_rule("/faces/", "faces", view, methods=["POST"])
     server = AgeGenderServer(serve(application) + "faces")
-    assert server.models().num_ages == 101
-    assert server.guess(ONE, 8).males == [0.25]
+    assert server.health().num_ages == 101
+    assert server.estimate(ONE, 8).genders[0].m == 0.25
     server.close()
 
 
@@ -557,7 +558,7 @@ def test_an_address_may_lack_its_scheme_and_have_a_path(
     application = Flask("below")
     application.add_url_rule("/faces/health", "health", lambda: HEALTH)
     server = AgeGenderServer(serve(application).removeprefix("http://") + path)
-    assert server.models().num_ages == 101
+    assert server.health().num_ages == 101
     server.close()
 
 
@@ -567,8 +568,8 @@ def test_servers_on_ipv6_are_asked(form: str, monkeypatch: pytest.MonkeyPatch) -
         pytest.skip("needs the address ::1")
     with listening(answering((200, GOOD, {})), monkeypatch, host="::1") as listener:
         server = AgeGenderServer(form.format(listener.port))
-        assert server.models().num_ages == 101
-        assert server.guess(ONE, 8).ages == [30.0]
+        assert server.health().num_ages == 101
+        assert server.estimate(ONE, 8).ages == [30.0]
         server.close()
 
 

@@ -10,7 +10,7 @@ from conftest import MakeConfig, RunScript
 from helpers import TINY, run_dirs, save_config, train
 
 from face_server.__main__ import main as serve_faces
-from photo_client.client import parse_options
+from photo_client.options import parse_options
 from search.space import read_search
 from serving.settings import read_settings
 from studies.config import StudyConfig

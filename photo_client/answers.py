@@ -1,0 +1,54 @@
+"""What the age-gender server answers, as far as the client reads it."""
+
+from collections.abc import Sized
+
+from pydantic import AliasPath, ConfigDict, Field
+
+from utils.problems import JsonObject
+
+
+class _PartOfAnswer(JsonObject):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Health(_PartOfAnswer):
+    """What the server says of itself: names of its models, number of ages, its limit."""
+
+    age_model: str = Field(validation_alias=AliasPath("models", "age", "name"))
+    gender_model: str = Field(validation_alias=AliasPath("models", "gender", "name"))
+    num_ages: int = Field(ge=2, validation_alias=AliasPath("models", "age", "num_classes"))
+    max_mc_samples: int | None = Field(None, validation_alias=AliasPath("limits", "max_mc_samples"))
+
+
+class GenderProbabilities(_PartOfAnswer):
+    """The probability of male; that of female is the rest."""
+
+    m: float
+
+
+class Entropies(_PartOfAnswer):
+    """How unsure the models are, in nats."""
+
+    age: float
+    gender: float
+
+
+class Estimates(_PartOfAnswer):
+    """Ages in years and genders, one a face; uncertainty only where it was asked for."""
+
+    ages: list[float]
+    genders: list[GenderProbabilities]
+    uncertainty: list[Entropies] | None = None
+    in_distribution: list[bool | None] | None = None
+
+    def problem(self, num_faces: int, with_uncertainty: bool) -> str:
+        """Return which list is not one entry a face; "" if all are."""
+        lists: dict[str, Sized] = {"ages": self.ages, "genders": self.genders}
+        if with_uncertainty:
+            lists["uncertainty"] = self.uncertainty or ()
+        if self.in_distribution:
+            lists["in_distribution"] = self.in_distribution
+        for name, entries in lists.items():
+            if len(entries) != num_faces:
+                return f"{len(entries)} {name} for {num_faces} faces"
+        return ""
