@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from serving.requests import BodyError
 from utils.errors import UserError
 from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
 from utils.legacy.pickles import load_pickle
@@ -46,25 +46,25 @@ def read_embeddings(body: bytes, content_type: str, max_faces: int, normalize: b
         (N, 512) float32 of unit length; N may be 0.
 
     Raises:
-        BodyError: the body holds anything else.
+        HTTPException: the body holds anything else.
     """
     if content_type == BINARY_TYPE:
         embeddings = _from_binary(body)
     elif content_type == JSON_TYPE:
         embeddings = _from_json(body)
     else:
-        raise BodyError(
-            f"Content-Type is {content_type[:100]!r}, expected {JSON_TYPE} or {BINARY_TYPE}", 415
+        raise UnsupportedMediaType(
+            f"Content-Type is {content_type[:100]!r}, expected {JSON_TYPE} or {BINARY_TYPE}"
         )
     if len(embeddings) > max_faces:
-        raise BodyError(f"{len(embeddings):,} faces, at most {max_faces:,} a request", 413)
+        raise RequestEntityTooLarge(f"{len(embeddings):,} faces, at most {max_faces:,} a request")
     return _of_unit_length(embeddings, normalize)
 
 
 def _from_binary(body: bytes) -> Embeddings:
     width = EMBEDDING_SIZE * 4
     if len(body) % width:
-        raise BodyError(
+        raise BadRequest(
             f"{len(body):,} bytes, expected a multiple of {width:,}: {EMBEDDING_SIZE} "
             "little-endian float32 numbers a face"
         )
@@ -77,18 +77,18 @@ def _from_json(body: bytes) -> Embeddings:
         if isinstance(content, str):
             return _from_original(content)
         if not isinstance(content, dict) or "embeddings" not in content:
-            raise BodyError(f"expected {EXPECTED}, got {_kind(content)}")
+            raise BadRequest(f"expected {EXPECTED}, got {_kind(content)}")
         return _from_lists(content["embeddings"], _may_hold_other_values(body))
 
 
 def _parsed(text: bytes | str) -> Any:
     if not text:
-        raise BodyError(f"the body is empty, expected {EXPECTED}")
+        raise BadRequest(f"the body is empty, expected {EXPECTED}")
     gc.disable()  # which would look through millions of new lists again and again
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise BodyError(
+        raise BadRequest(
             f"the body is no JSON: {error.msg[:100]}, at character {error.pos:,}"
         ) from None
     finally:
@@ -105,17 +105,17 @@ def _may_hold_other_values(body: bytes) -> bool:
 
 def _from_lists(content: Any, may_hold_other_values: bool) -> Embeddings:
     if not isinstance(content, list):
-        raise BodyError(f"embeddings is {_kind(content)}, expected a list; {EXPECTED}")
+        raise BadRequest(f"embeddings is {_kind(content)}, expected a list; {EXPECTED}")
     if not content:
         return np.empty((0, EMBEDDING_SIZE), np.float32)
     rows = content if isinstance(content[0], list) else [content]
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != EMBEDDING_SIZE:
-            raise BodyError(
+            raise BadRequest(
                 f"face {number} is {_kind(row)}, expected {EMBEDDING_SIZE} numbers; {EXPECTED}"
             )
     if may_hold_other_values and any(type(value) not in NUMBERS for row in rows for value in row):
-        raise BodyError(f"a face holds something else than numbers; expected {EXPECTED}")
+        raise BadRequest(f"a face holds something else than numbers; expected {EXPECTED}")
     try:
         numbers = np.array(rows)
     except (ValueError, OverflowError):
@@ -141,15 +141,15 @@ def _from_original(text: str) -> Embeddings:
         encoded = content["embeddings"]["py/b64"]
         pickled = base64.b64decode(encoded, validate=True)
     except (TypeError, KeyError, IndexError, ValueError, binascii.Error):
-        raise BodyError(
+        raise BadRequest(
             f"the JSON string in the body is not as in 2021 and 2022: {expected}"
         ) from None
     try:
         array = load_pickle(pickled, MAX_OPCODES)
     except UserError as error:
-        raise BodyError(f"the pickle in the body is refused: {error}") from None
+        raise BadRequest(f"the pickle in the body is refused: {error}") from None
     if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):
-        raise BodyError(f"the pickle holds no array of shape (n, {EMBEDDING_SIZE})")
+        raise BadRequest(f"the pickle holds no array of shape (n, {EMBEDDING_SIZE})")
     if array.size == 0:
         return np.empty((0, EMBEDDING_SIZE), np.float32)
     return _to_float32(np.atleast_2d(array))
@@ -158,9 +158,9 @@ def _from_original(text: str) -> Embeddings:
 def _to_float32(numbers: NDArray[Any]) -> Embeddings:
     """Take an array of faces, if it is one of numbers."""
     if numbers.dtype.kind not in "fiu":
-        raise BodyError(f"a face holds something else than numbers; expected {EXPECTED}")
+        raise BadRequest(f"a face holds something else than numbers; expected {EXPECTED}")
     if numbers.shape[1:] != (EMBEDDING_SIZE,):
-        raise BodyError(f"shape {numbers.shape}, expected (n, {EMBEDDING_SIZE})")
+        raise BadRequest(f"shape {numbers.shape}, expected (n, {EMBEDDING_SIZE})")
     with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
         embeddings: Embeddings = numbers.astype(np.float32, copy=False)
     return embeddings
@@ -187,4 +187,4 @@ def _of_unit_length(embeddings: Embeddings, normalize: bool) -> Embeddings:
 
 def _refuse(is_bad: NDArray[np.bool_], problem: str) -> None:
     if is_bad.any():
-        raise BodyError(f"face {int(is_bad.argmax())} {problem}")
+        raise BadRequest(f"face {int(is_bad.argmax())} {problem}")

@@ -6,31 +6,35 @@ from typing import Any
 
 import numpy as np
 from flask import Request
+from werkzeug.exceptions import (
+    BadRequest,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
 
 from faces.client import AnswerError, Face, FaceAnswer, FaceServer, ServerAwayError
 from faces.errors import TOO_LARGE, ImageError
 from faces.photo import SentPhoto, prepare
 from serving.engine import Engine
-from serving.requests import BodyError, check_passes
+from serving.requests import check_passes
 from serving.settings import ServerSettings
 
 FIELD = "image"
-
-
-class FaceServerError(Exception):
-    """The face server is away, or does not answer as one."""
 
 
 def check_form(request: Request) -> None:
     """Refuse what is no form, before anything of it is read.
 
     Raises:
-        BodyError: another Content-Type, or one without the boundary that parts the fields.
+        HTTPException: another Content-Type, or one without the boundary that parts the fields.
     """
     if request.mimetype != "multipart/form-data":
-        raise BodyError(f"expected multipart/form-data with a file in the field '{FIELD}'", 415)
+        raise UnsupportedMediaType(
+            f"expected multipart/form-data with a file in the field '{FIELD}'"
+        )
     if not request.mimetype_params.get("boundary"):
-        raise BodyError(
+        raise BadRequest(
             "Content-Type has no boundary, expected multipart/form-data; boundary=...; let the "
             "HTTP library set it"
         )
@@ -40,17 +44,17 @@ def read_picture(request: Request) -> bytes:
     """Read the file in the form.
 
     Raises:
-        BodyError: there is none.
+        HTTPException: there is none.
     """
     uploaded = request.files.get(FIELD)
     if uploaded is not None:
         content: bytes = uploaded.read()
         return content
     if FIELD in request.form:
-        raise BodyError(
+        raise BadRequest(
             f"no file in the field '{FIELD}' but text; with curl: -F {FIELD}=@photo.jpg"
         )
-    raise BodyError(f"no file in the field '{FIELD}'; names of files in the form must be UTF-8")
+    raise BadRequest(f"no file in the field '{FIELD}'; names of files in the form must be UTF-8")
 
 
 def describe_faces(
@@ -70,13 +74,13 @@ def describe_faces(
         settings: has the side of the square that is sent, and the limit of passes.
 
     Raises:
-        BodyError: it is no picture, or a damaged or huge one, or holds too many faces.
-        FaceServerError: the face server gives no faces.
+        HTTPException: it is no picture, or a damaged or huge one, or holds too many faces.
+        ServiceUnavailable: the face server gives no faces.
     """
     photo = _prepared(picture, settings.image_size)
     answer = _asked(face_server, photo.jpeg)
     if answer.faces is None:
-        raise BodyError("the face server cannot use this picture")
+        raise BadRequest("the face server cannot use this picture")
     found = sorted(answer.faces, key=lambda face: float(face.bbox[0]))
     check_passes(len(found), mc_samples, settings.max_mc_passes)
     pair = engine.pair
@@ -96,7 +100,8 @@ def _prepared(picture: bytes, side: int) -> SentPhoto:
     try:
         return prepare(picture, side)
     except ImageError as error:
-        raise BodyError(str(error), 413 if error.reason == TOO_LARGE else 400) from None
+        kind = RequestEntityTooLarge if error.reason == TOO_LARGE else BadRequest
+        raise kind(str(error)) from None
 
 
 def _asked(face_server: FaceServer, jpeg: bytes) -> FaceAnswer:
@@ -106,7 +111,7 @@ def _asked(face_server: FaceServer, jpeg: bytes) -> FaceAnswer:
         problem = f"is away: {error}"
     except AnswerError as error:
         problem = f"gave no faces: {error}"
-    raise FaceServerError(f"the face server at {face_server.url} {problem}")
+    raise ServiceUnavailable(f"the face server at {face_server.url} {problem}")
 
 
 def _described(

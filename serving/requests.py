@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from utils.errors import UserError
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, TooManyRequests
 
 CHOICES = {"normalize": ("0", "1"), "strict": ("0", "1"), "answer": ("2021", "2022")}
 """Of two values each, the first of which holds if a query says nothing."""
@@ -13,18 +13,7 @@ CHOICES = {"normalize": ("0", "1"), "strict": ("0", "1"), "answer": ("2021", "20
 QUERY = ("mc_samples", *CHOICES)
 IMAGE_QUERY = ("mc_samples",)
 MAX_DIGITS = 12
-
-
-class BodyError(UserError):
-    """A request cannot be answered.
-
-    Attributes:
-        status: of the HTTP answer.
-    """
-
-    def __init__(self, message: str, status: int = 400):
-        super().__init__(message)
-        self.status = status
+RETRY_AFTER_S = 1
 
 
 @dataclass(frozen=True)
@@ -59,16 +48,16 @@ def read_query(
         default_mc_samples: what holds if the query does not say.
 
     Raises:
-        BodyError: an unknown name, or a value out of its range.
+        HTTPException: an unknown name, or a value out of its range.
     """
     unknown = sorted(given.keys() - set(known))
     if unknown:
-        raise BodyError(f"unknown parameter {unknown[0][:50]!r}, known are {', '.join(known)}")
+        raise BadRequest(f"unknown parameter {unknown[0][:50]!r}, known are {', '.join(known)}")
     is_second = {}
     for name, choices in CHOICES.items():
         text = given.get(name, choices[0])
         if text not in choices:
-            raise BodyError(f"{name} is {text[:50]!r}, expected {' or '.join(choices)}")
+            raise BadRequest(f"{name} is {text[:50]!r}, expected {' or '.join(choices)}")
         is_second[name] = text == choices[1]
     mc_samples = _count(given.get("mc_samples", str(default_mc_samples)), max_mc_samples)
     return Query(mc_samples, is_second["normalize"], is_second["strict"], is_second["answer"])
@@ -76,9 +65,9 @@ def read_query(
 
 def _count(text: str, most: int) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > MAX_DIGITS:
-        raise BodyError(f"mc_samples is {text[:50]!r}, expected a whole number from 0 to {most:,}")
+        raise BadRequest(f"mc_samples is {text[:50]!r}, expected a whole number from 0 to {most:,}")
     if int(text) > most:
-        raise BodyError(f"mc_samples is {int(text):,}, at most {most:,}", 413)
+        raise RequestEntityTooLarge(f"mc_samples is {int(text):,}, at most {most:,}")
     return int(text)
 
 
@@ -86,26 +75,22 @@ def check_passes(num_faces: int, mc_samples: int, most: int) -> None:
     """Refuse more passes with dropout over faces than a request may have.
 
     Raises:
-        BodyError: there are more.
+        HTTPException: there are more.
     """
     if num_faces * mc_samples > most:
-        raise BodyError(
-            f"{num_faces:,} faces x {mc_samples:,} passes, at most {most:,} in all", 413
+        raise RequestEntityTooLarge(
+            f"{num_faces:,} faces x {mc_samples:,} passes, at most {most:,} in all"
         )
-
-
-class BusyError(Exception):
-    """As many requests as may be are under way already."""
 
 
 class Gate:
     """Lets a number of requests in at once, and turns the next ones away.
 
     >>> gate = Gate(1)
-    >>> with gate.entered(), gate.entered():
+    >>> with gate.entered(), gate.entered():  # doctest: +ELLIPSIS
     ...     pass
     Traceback (most recent call last):
-    serving.requests.BusyError: 1 at once, as many as may be
+    werkzeug.exceptions.TooManyRequests: 429 Too Many Requests: busy: 1 at once, ...
     """
 
     def __init__(self, most: int):
@@ -117,10 +102,11 @@ class Gate:
         """Take a place while the block lasts.
 
         Raises:
-            BusyError: there is none.
+            TooManyRequests: there is none.
         """
         if not self._free.acquire(blocking=False):
-            raise BusyError(f"{self._most} at once, as many as may be")
+            problem = f"busy: {self._most} at once, as many as may be; try again"
+            raise TooManyRequests(problem, retry_after=RETRY_AFTER_S)
         try:
             yield
         finally:

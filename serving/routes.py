@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 from flask import Flask, Request, Response, request
+from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
 from faces.client import FaceServer
 from serving.bodies import read_embeddings
@@ -14,7 +15,7 @@ from serving.engine import Engine
 from serving.models import choose_mc_dtype, choose_served_device, load_pair
 from serving.pictures import check_form, describe_faces, read_picture
 from serving.predictions import NO_FACES, FacePredictions
-from serving.requests import IMAGE_QUERY, BodyError, Gate, check_passes, read_query
+from serving.requests import IMAGE_QUERY, Gate, check_passes, read_query
 from serving.responses import json_response
 from serving.settings import ServerSettings
 from utils.body_encoding import refusal_of_encoding
@@ -76,8 +77,7 @@ class AgeGenderApp(Flask):
         """Answer POST /: ages and genders of embeddings.
 
         Raises:
-            BodyError: the request is not one of those of docs/serving.md.
-            BusyError: too many are worked on.
+            HTTPException: there is no answer; its description says why.
         """
         settings = self.settings
         with self.requests.entered():
@@ -99,9 +99,7 @@ class AgeGenderApp(Flask):
         """Answer POST /image: the faces of a picture.
 
         Raises:
-            BodyError: the request is not one of those of docs/serving.md.
-            BusyError: too many are worked on.
-            FaceServerError: the face server gives no faces.
+            HTTPException: there is no answer; its description says why.
         """
         most = self.settings.max_mc_samples
         query = read_query(request.args, most, IMAGE_QUERY, min(IMAGE_MC_SAMPLES, most))
@@ -132,11 +130,11 @@ def refuse_compressed_body() -> None:
     """Refuse any Content-Encoding of Flask's present request.
 
     Raises:
-        BodyError: it has one.
+        HTTPException: it has one.
     """
     refusal = refusal_of_encoding(request.content_encoding)
     if refusal is not None:
-        raise BodyError(refusal, 415)
+        raise UnsupportedMediaType(refusal)
 
 
 def _body() -> bytes:
@@ -150,9 +148,8 @@ def _body() -> bytes:
 def _refuse_foreign(faces: FacePredictions) -> None:
     foreign = [number for number, known in enumerate(faces.in_distribution) if known is False]
     if foreign:
-        raise BodyError(
+        raise UnprocessableEntity(
             f"{len(foreign):,} of the vectors, the first that of face {foreign[0]}, are not of the "
             "network whose embeddings the models were trained on; use that one, or models trained "
-            "on this one",
-            422,
+            "on this one"
         )

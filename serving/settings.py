@@ -34,19 +34,17 @@ def _path(value: Any) -> str:
     return user_text(value, "")
 
 
-def _address(text: str) -> str:
-    server_url(text)
-    return text
+def _checked_by(check: Callable[[str], object]) -> AfterValidator:
+    def keep(text: str) -> str:
+        check(text)
+        return text
 
-
-def _origins(text: str) -> str:
-    read_origins(text)
-    return text
+    return AfterValidator(keep)
 
 
 ModelPath = Annotated[str, BeforeValidator(_path)]
-Address = Annotated[str, AfterValidator(_address)]
-Origins = Annotated[str, AfterValidator(_origins)]
+Address = Annotated[str, _checked_by(server_url)]
+Origins = Annotated[str, _checked_by(read_origins)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0.1)]
 

@@ -18,10 +18,10 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from served import NOWHERE, place_of, running, running_app, save_models, save_photo
 from stripping_proxy import StrippingProxy
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, TooManyRequests
 
 from sample.stand_in_server import StandInServer
 from serving.pictures import describe_faces as really_describe_faces
-from serving.requests import BodyError, BusyError
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (
@@ -420,7 +420,7 @@ def test_a_busy_server_is_asked_again(
     page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
     page.run(DO_NOT_WAIT)
-    busy = BusyError("4 at once")
+    busy = TooManyRequests("busy: 4 at once; try again", retry_after=1)
     asked = answer_with(busy, busy, made_up(1, lambda _: None))
     page.choose(save_photo(tmp_path / "photo.jpg", 1))
     assert page.one("count").text == "1 face"
@@ -431,7 +431,7 @@ def test_a_server_that_stays_busy_is_said(
     page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
     page.run(DO_NOT_WAIT)
-    asked = answer_with(BusyError("4 at once"))
+    asked = answer_with(TooManyRequests("busy: 4 at once; try again", retry_after=1))
     page.choose(save_photo(tmp_path / "photo.jpg", 1))
     assert "The server is busy" in page.problem()
     assert len(asked) == 4
@@ -451,7 +451,7 @@ def test_a_photo_of_too_many_pixels_is_made_smaller_and_sent_again(
 def test_a_photo_that_stays_too_large_is_said(
     page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
-    asked = answer_with(BodyError("image too large: more than there may be", 413))
+    asked = answer_with(RequestEntityTooLarge("image too large: more than there may be"))
     page.choose(save_photo(tmp_path / "photo.jpg", 1))
     assert "This photo is too large." in page.problem()
     assert "more than there may be" in page.problem()
@@ -505,7 +505,7 @@ def test_faces_that_are_all_foreign_are_said_once(
 def test_what_a_server_says_is_text_and_never_markup(
     page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
-    answer_with(BodyError("<img src=x id=evil>"))
+    answer_with(BadRequest("<img src=x id=evil>"))
     page.choose(save_photo(tmp_path / "photo.jpg", 1))
     assert "<img src=x id=evil>" in page.problem()
     assert page.all("#evil") == []
@@ -568,7 +568,7 @@ def test_nothing_overflows(
     path = save_photo(tmp_path / "photo.jpg", 1)
     page.open(width, 700)
     assert page.overflowing(width) == []
-    for answer in (made_up(1, lambda _: False), made_up(40, lambda _: True), BodyError("x" * 300)):
+    for answer in (made_up(1, lambda _: False), made_up(40, lambda _: True), BadRequest("x" * 300)):
         answer_with(answer)
         page.choose(path)
         assert page.overflowing(width) == []
@@ -590,7 +590,7 @@ def test_every_text_stands_out_from_its_ground(
     path = save_photo(tmp_path / "photo.jpg", 1)
     page.open(prefers_color_scheme=scheme)
     found = page.run(CONTRASTS)
-    for answer in (made_up(3, lambda n: n == 0), made_up(2, lambda _: False), BodyError("bad")):
+    for answer in (made_up(3, lambda n: n == 0), made_up(2, lambda _: False), BadRequest("bad")):
         answer_with(answer)
         page.choose(path)
         for pick in page.all(".pick")[:1]:
