@@ -14,16 +14,16 @@ from torch.optim import Optimizer
 
 from base.base_data_loader import BaseDataLoader
 from base.curves import Curves
+from base.device import Precision, environment
 from base.epoch_files import EpochFiles, Log
 from base.interrupt import StopRequest
 from base.monitor import Monitor
 from base.resume_state import Progress
 from faces.out_of_distribution import OutOfDistributionDetector
-from utils.checkpoint import environment, own_storage
+from utils.checkpoint import own_storage
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import DivergedError
-from utils.runtime import Precision
 
 PER_BATCH_SCHEDULERS = ("OneCycleLR", "CyclicLR")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from base.base_trainer import BaseTrainer
+from base.device import environment
 from base.epoch_files import BEST_NAME
 from base.resume_state import (
     OptimizerState,
@@ -20,7 +21,7 @@ from base.resume_state import (
     read_state,
     refuse_moments,
 )
-from utils.checkpoint import Checkpoint, environment, load_checkpoint
+from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.errors import CheckpointError, UserError
 from utils.weights import load_weights
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
+from base.device import precision_of
 from benchmarks.measuring import Seconds, timed
 from cross_val.cross_validate import run_config
 from cross_val.results import RunResult
@@ -12,7 +13,6 @@ from model.inference import layers_of
 from model.model import ResMLP
 from trainer.fit import training_loader
 from utils.config import ConfigParser
-from utils.runtime import precision_of
 
 NUM_MEMBERS, NUM_STEPS = 25, 40
 

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from base.device import cpu_has_bfloat16
 from benchmarks import measuring, recipes
 from benchmarks.bare_stack import NUM_MEMBERS, time_bare
 from benchmarks.measuring import Seconds, timed
@@ -43,7 +44,6 @@ from trainer.inputs import read_inputs
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.labels import NUM_FOLDS
-from utils.runtime import cpu_has_bfloat16
 
 GOALS = (
     ("stacked float32", "sequential float32", 1.1),

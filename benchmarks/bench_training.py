@@ -26,18 +26,13 @@ from torch.utils.data import DataLoader
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from base.base_trainer import Setup
+from base.device import Precision, choose_precision, cpu_has_bfloat16, cpu_rounds_factors
 from benchmarks import measuring, recipes
 from benchmarks.quality import report_quality
 from benchmarks.random_data import write_random_imdb_wiki
 from benchmarks.stock import DictSamples, stock_epoch, stock_network
 from trainer.fit import prepare
 from trainer.trainer import Trainer
-from utils.runtime import (
-    Precision,
-    choose_precision,
-    cpu_has_bfloat16,
-    cpu_rounds_factors,
-)
 
 NETWORK = recipes.original("age101")["arch"]["args"]
 BATCH_SIZES = (64, 128, 256, 512, 2048)
@@ -97,7 +92,7 @@ def report_loading(data_dir: Path, num_rows: int) -> None:
 def report_speed(data_dir: Path, epoch_rows: int, num_turns: int) -> None:
     """Print samples/s of ours, bare and stock by batch size and precision.
 
-    `utils.runtime.choose_precision` follows this table: what it takes for `amp` is starred.
+    `base.device.choose_precision` follows this table: what it takes for `amp` is starred.
     """
     print(
         f"\nsamples/s, median of {num_turns} turns of {epoch_rows:,} rows; ours is a whole epoch,"

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from base.base_trainer import Setup
+from base.device import choose_device, environment, limited_threads, precision_of
 from base.epoch_files import Log
 from base.interrupt import StopRequest
 from cross_val.results import (
@@ -34,13 +35,12 @@ from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import fit, held_out_loader
 from trainer.inputs import NO_INPUTS, SharedInputs, read_inputs
-from utils.checkpoint import environment, load_checkpoint
+from utils.checkpoint import load_checkpoint
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DivergedError
 from utils.files import write_json
 from utils.log import get_logger
-from utils.runtime import choose_device, limited_threads, precision_of
 from utils.weights import load_weights
 
 Engine = Callable[

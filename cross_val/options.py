@@ -2,13 +2,13 @@
 
 import argparse
 
+from base.device import choose_device
 from cluster.session import TaskResources, add_address, address_of
 from cross_val.cross_validate import Engine, sequential_engine
 from cross_val.stacked_engine import stacked_engine
 from utils.config import ConfigParser
 from utils.errors import ConfigError
 from utils.log import get_logger
-from utils.runtime import choose_device
 
 ENGINES = ("sequential", "stacked", "ray")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from base.device import limited_threads
 from base.epoch_files import Log
 from cluster.code import code_version
 from cluster.folders import Files, pack
@@ -17,7 +18,6 @@ from cross_val.stacked_engine import train_stacks
 from trainer.inputs import SharedInputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, UserError
-from utils.runtime import limited_threads
 
 
 @dataclass(frozen=True)

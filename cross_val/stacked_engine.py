@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from base.device import choose_device, environment, free_bytes, limited_threads, precision_of
 from base.epoch_files import BEST_NAME, Log
 from cross_val.cross_validate import Engine, evaluate_best, run_config
 from cross_val.member import StackMember
@@ -16,11 +17,9 @@ from cross_val.stack import Stack
 from model.model import ResMLP
 from trainer.fit import begin
 from trainer.inputs import SharedInputs
-from utils.checkpoint import environment
 from utils.config import ConfigParser
 from utils.errors import DivergedError
 from utils.log import get_logger, run_log
-from utils.runtime import choose_device, free_bytes, limited_threads, precision_of
 
 COPIES = 10
 """Numbers kept for each weight: itself, its gradient, one to work with, two moments (of a member's

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from base.device import limited_threads
 from base.epoch_files import Log
 from cluster.code import code_version
 from search.space import Search
@@ -17,7 +18,6 @@ from trainer.inputs import SharedInputs
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import UserError
-from utils.runtime import limited_threads
 
 SILENT = {"trainer.verbosity": 0, "trainer.tensorboard": False, "trainer.save_period": 1}
 """What a trial sets in its config, beside the searched values; no number depends on it."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from base.device import choose_device, choose_precision
 from faces.out_of_distribution import OutOfDistributionDetector
 from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
@@ -19,7 +20,6 @@ from utils.errors import CheckpointError, ConfigError
 from utils.files import read_json
 from utils.labels import EMBEDDING_SIZE, NUM_AGE_CLASSES, NUM_GENDERS, class_years
 from utils.legacy.configs import from_original
-from utils.runtime import choose_device, choose_precision
 from utils.weights import check_fit
 
 NUM_CLASSES = {"age": NUM_AGE_CLASSES, "gender": (NUM_GENDERS,)}

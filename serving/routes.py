@@ -9,6 +9,7 @@ import numpy as np
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
+from base.device import limited_threads
 from faces.client import FaceServer
 from serving.bodies import read_embeddings
 from serving.engine import Engine
@@ -20,7 +21,6 @@ from serving.responses import json_response
 from serving.settings import ServerSettings
 from utils.body_encoding import refusal_of_encoding
 from utils.labels import EMBEDDING_SIZE
-from utils.runtime import limited_threads
 
 IMAGE_MC_SAMPLES = 64
 HEALTH_TIMEOUT_S = 10.0

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from base.base_data_loader import BaseDataLoader
+from base.device import choose_device, precision_of
 from base.epoch_files import Log
 from cross_val.results import SPLITS
 from data_loader.data_files import count_faces
@@ -22,7 +23,6 @@ from trainer.fit import held_out_loader, metrics_of, training_loader
 from trainer.inputs import SharedInputs
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
-from utils.runtime import choose_device, precision_of
 from utils.weights import load_weights
 
 Probabilities = NDArray[np.float32]

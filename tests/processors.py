@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from utils import runtime
+from base import device as device_module
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Processor:
 
     def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the rest of a test run as if on this processor."""
-        monkeypatch.setattr(runtime, "cpu_has_bfloat16", lambda: self.has_bfloat16)
-        monkeypatch.setattr(runtime, "cpu_rounds_factors", lambda: self.rounds_factors)
+        monkeypatch.setattr(device_module, "cpu_has_bfloat16", lambda: self.has_bfloat16)
+        monkeypatch.setattr(device_module, "cpu_rounds_factors", lambda: self.rounds_factors)
 
     def __str__(self) -> str:
         return self.name

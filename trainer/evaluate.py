@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from base.base_data_loader import BaseDataLoader
+from base.device import Precision
 from model.metric import Metric, Scored
 from utils.errors import DivergedError
-from utils.runtime import Precision
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import Setup
+from base.device import choose_device, free_bytes, precision_of, seed_everything
 from base.epoch_files import BEST_NAME, Log
 from base.resume import resume
 from data_loader import data_loaders
@@ -29,7 +30,6 @@ from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.log import RunLog, run_log
-from utils.runtime import choose_device, free_bytes, precision_of, seed_everything
 from utils.weights import check_fit, load_pretrained
 
 SHARE_FOR_FACES = 0.5

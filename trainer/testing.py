@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from base.base_data_loader import BaseDataLoader
+from base.device import choose_device, environment, precision_of
 from data_loader.extractors import dataset_title, read_extractors
 from faces.out_of_distribution import OutOfDistributionDetector
 from model import loss
@@ -13,14 +14,13 @@ from model.shapes import expected_weights
 from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import draw_embeddings, held_out_loader, metrics_of, training_loader
-from utils.checkpoint import Checkpoint, environment, load_checkpoint
+from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.files import refuse_unwritable
 from utils.locks import remove_leftovers
 from utils.log import get_logger
 from utils.run_folders import write_claimed_json
-from utils.runtime import choose_device, precision_of
 from utils.weights import check_fit, load_weights
 
 SPLITS = ("train", "val", "test", "all")

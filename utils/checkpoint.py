@@ -7,7 +7,6 @@ original project (the config a plain dict), and beside them resume (how to go on
 """
 
 import io
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from utils.errors import CheckpointError
 from utils.files import atomic_write
 from utils.legacy.configs import from_original
 from utils.legacy.torch_zip import read_torch_zip
-from utils.runtime import Precision
 
 MEMBERS = "members"
 """Key of an ensemble's models."""
@@ -185,21 +183,3 @@ def _refuse_shared(path: Path, checkpoints: list[Checkpoint]) -> None:
             f"{path} is damaged: its weights are {num_bytes:,} bytes, the file has "
             f"{path.stat().st_size:,}"
         )
-
-
-def _cpu() -> str:
-    """Name what decides the order of a CPU's sums: its make, and its widest instructions in use."""
-    make = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
-    return f"{make}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def environment(precision: Precision) -> dict[str, Any]:
-    """Record what results depend on beside the config; they repeat to the bit where it is equal."""
-    on_gpu = precision.device_type == "cuda"
-    return {
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if on_gpu else _cpu(),
-        "num_threads": torch.get_num_threads(),
-        "precision": str(precision),
-    }

@@ -17,7 +17,7 @@ from resuming import (
     with_epochs,
 )
 
-from utils import runtime
+from base import device as device_module
 from utils.errors import CheckpointError, DivergedError
 from utils.scripts import export_model
 
@@ -52,7 +52,7 @@ def test_a_run_in_bfloat16_interrupted_and_resumed_ends_bit_identical(
     processor: Processor, small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processor.stand_in(monkeypatch)
-    monkeypatch.setattr(runtime, "BFLOAT16_FROM", 1)
+    monkeypatch.setattr(device_module, "BFLOAT16_FROM", 1)
     config = resumable(small_config, amp=True)
     whole = train(config)
     assert_same_end(train(config, interrupt(config, batch=8)), whole)

@@ -12,6 +12,7 @@ import torch
 from cluster_helpers import nodes, noted
 from helpers import ROOT, Config
 
+from base.device import limited_threads
 from cluster import code, session
 from cluster.code import code_version
 from cluster.folders import keep_run, pack
@@ -28,7 +29,6 @@ from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError
 from utils.locks import hold, this_boot
 from utils.run_folders import lock_path
-from utils.runtime import limited_threads
 
 # --- data read once ------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from stacking import THREE, Trained, changed, dataset_of, make, train_alone, tra
 from torch import Tensor, nn
 
 from base.curves import Curves
+from base.device import Precision
 from cross_val.member import StackMember
 from cross_val.stack import Stack
 from model import loss, stacked
@@ -26,7 +27,6 @@ from model.dropout import (
 )
 from model.stacked import Pass, StackedResMLP
 from utils.cli import Interrupted
-from utils.runtime import Precision
 
 NO_DROPOUT: Config = {"arch.args.dropout": 0.0}
 BATCH = "data_loader.args.batch_size"

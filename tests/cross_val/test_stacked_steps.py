@@ -10,10 +10,10 @@ from helpers import Config, assert_identical
 from stacking import ALIKE, THREE, Trained, changed, make, train_alone, train_stacked
 from torch import Tensor
 
+from base.device import Precision
 from cross_val import stacked_steps
 from cross_val.member import StackMember
 from cross_val.stacked_steps import BY_NUMBER, step_alone
-from utils.runtime import Precision
 
 BATCH = "data_loader.args.batch_size"
 ONE_CYCLE = {"type": "OneCycleLR", "args": {"cycle_momentum": False}}

@@ -10,7 +10,9 @@ from helpers import TINY, Config, nan_from, read, run_dirs, train
 from processors import ALL, Processor
 from torch.nn import functional
 
+from base import device as device_module
 from base.base_data_loader import BaseDataLoader
+from base.device import Precision
 from cross_val.cross_validate import cross_validate
 from model.loss import cse
 from model.metric import accuracy, mae
@@ -19,10 +21,8 @@ from trainer.check import check
 from trainer.evaluate import evaluate
 from trainer.fit import prepare
 from trainer.testing import evaluate_checkpoint
-from utils import runtime
 from utils.config import ConfigParser
 from utils.errors import CheckpointError, ConfigError, DataError, DivergedError
-from utils.runtime import Precision
 from utils.scripts import export_model
 
 FLOAT32 = Precision("cpu", torch.float32)
@@ -111,7 +111,7 @@ def test_the_validation_values_are_those_that_training_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     processor.stand_in(monkeypatch)
-    monkeypatch.setattr(runtime, "BFLOAT16_FROM", 1)
+    monkeypatch.setattr(device_module, "BFLOAT16_FROM", 1)
     run = train(small_config(name, **{**TINY, "amp": amp}))
     results = results_of(run.fitted.best_path, "val")
     for key, value in run.fitted.best_log.items():

@@ -21,10 +21,10 @@ from processors import AMX, AVX512_BF16, NEITHER, Processor
 from torch import Tensor, nn
 from torch.nn import functional
 
+from base import device as device_module
 from base.base_data_loader import BaseDataLoader
 from model.model import ResMLP
 from trainer.fit import prepare
-from utils import runtime
 from utils.config import ConfigParser
 from utils.errors import DivergedError
 
@@ -241,7 +241,7 @@ def test_amp_trains_and_validates_in_the_numbers_that_it_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What a stand-in cannot do is left out: the rounding where this processor does not round."""
-    rounds_here = runtime.cpu_rounds_factors()
+    rounds_here = device_module.cpu_rounds_factors()
     processor.stand_in(monkeypatch)
     tiny = {**TINY, "trainer.monitor": "off", "data_loader.args.batch_size": batch_size}
     config = small_config(**{**tiny, "amp": True})
@@ -284,7 +284,7 @@ def test_a_gpu_that_is_wanted_and_absent_is_told(
 @pytest.fixture
 def float16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train as on a GPU without bfloat16, in float16 with a gradient scaler: a CPU can, too."""
-    precision = runtime.Precision("cpu", torch.float16, needs_scaler=True)
+    precision = device_module.Precision("cpu", torch.float16, needs_scaler=True)
     monkeypatch.setattr("trainer.fit.precision_of", lambda *_: precision)
 
 
