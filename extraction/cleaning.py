@@ -23,13 +23,6 @@ from extraction.cleaning_rules import (
     missing_label,
 )
 from extraction.data_file import DataFiles, NothingLeftError, write_data_file
-from extraction.embeddings import (
-    AS_IT_WAS_SUFFIX,
-    RESIZED_SUFFIX,
-    EmbeddingStore,
-    MissingError,
-    UnusableError,
-)
 from extraction.extractor import (
     EXTRACTOR_NAME,
     choose_extractor,
@@ -38,6 +31,13 @@ from extraction.extractor import (
 )
 from extraction.image_labels import ImageLabels
 from extraction.options import CleaningOptions
+from extraction.stored_answers import (
+    AS_IT_WAS_SUFFIX,
+    RESIZED_SUFFIX,
+    MissingError,
+    StoredAnswers,
+    UnusableError,
+)
 from utils.errors import DataError
 from utils.figures import optional_picture
 from utils.files import refuse_unwritable
@@ -97,7 +97,7 @@ def _clean(dataset: _LabelledSet, options: CleaningOptions) -> Path:
     files, resize = dataset.files, options.resize or 0
     extractors = read_extractors(files.folder)
     extractor = choose_extractor(extractors, files.folder, resize)
-    answers = EmbeddingStore(files.folder, resize, falls_back=not extractors_of_kind(extractors, 0))
+    answers = StoredAnswers(files.folder, resize, falls_back=not extractors_of_kind(extractors, 0))
     _refuse_no_answers(dataset, answers, options)
     refuse_unwritable(files.folder)
     made_with: dict[str, Any] = {"det_score": float(options.det_score), "resize": resize}
@@ -136,7 +136,7 @@ def _write(
 class _Judge:
     """Judges one image after the other by its answer, and remembers the answers of no use."""
 
-    answers: EmbeddingStore
+    answers: StoredAnswers
     det_score: float
     is_adience: bool
     num_unanswered: int = 0
@@ -174,7 +174,7 @@ class _Judge:
 
 
 def _refuse_no_answers(
-    dataset: _LabelledSet, answers: EmbeddingStore, options: CleaningOptions
+    dataset: _LabelledSet, answers: StoredAnswers, options: CleaningOptions
 ) -> None:
     """Stop before any work when there is nothing to work on.
 
@@ -190,7 +190,7 @@ def _refuse_no_answers(
         )
     if any(map(answers.has, paths)):
         return
-    if any(map(EmbeddingStore(folder, 0 if answers.resize else 1).has, paths)):
+    if any(map(StoredAnswers(folder, 0 if answers.resize else 1).has, paths)):
         raise DataError(
             f"{folder} holds embeddings of images sent as they are only, says "
             f"{EXTRACTOR_NAME}; clean with resize=0"

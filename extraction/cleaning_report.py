@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from extraction.adience import CLASS_LABELS
 from extraction.cleaning_rules import CleaningCounts
 from extraction.data_file import writing
-from extraction.embeddings import UnusableError
 from extraction.extraction_report import write_reasons
+from extraction.stored_answers import UnusableError
 from utils.figures import new_figure
 from utils.files import atomic_write
 from utils.labels import ADIENCE_CENTRES

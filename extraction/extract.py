@@ -9,16 +9,16 @@ from tqdm import tqdm
 
 from base.interrupt import StopRequest
 from extraction import adience, imdb_wiki
-from extraction.answer_files import Inventory, only_extraction, take_inventory
-from extraction.embeddings import EmbeddingStore, MissingError, UnusableError
 from extraction.extraction_report import ExtractionCounts, write_reasons
 from extraction.extractor import new_extractor, read_extractors, update_extractor
 from extraction.image_labels import ImageLabels
+from extraction.inventory import Inventory, only_extraction, take_inventory
 from extraction.options import ExtractionOptions
 from extraction.pipeline import Pipeline, request_for
 from extraction.pool import ServerPool
 from extraction.same_network import ReferenceImage
 from extraction.servers import ReadyServers, addresses_of, ready_servers
+from extraction.stored_answers import MissingError, StoredAnswers, UnusableError
 from faces.client import FaceServer
 from faces.errors import ImageError
 from utils.cli import Interrupted
@@ -163,7 +163,7 @@ def find_reference_image(
     Returns:
         None, with a warning if images are done, when no answer shows a face whose image is there.
     """
-    answers = EmbeddingStore(dataset_dir, options.resize or 0)
+    answers = StoredAnswers(dataset_dir, options.resize or 0)
     for path in done:
         with suppress(MissingError, UnusableError, ImageError):
             if faces := answers.read(path):

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from extraction.answer_files import answer_path, is_of_one_path, write_answer
+from extraction.inventory import is_of_one_path
 from extraction.options import ExtractionOptions
 from extraction.pool import RequestError, ServerPool, StoppedError
+from extraction.stored_answers import answer_path, write_answer
 from faces.client import FaceAnswer, FaceServer, ServerAwayError
 from faces.errors import ImageError, one_picture
 from faces.squares import picture_to_send

@@ -223,7 +223,7 @@ def test_images_sent_as_they_were_are_opened_only_for_several_faces(
         opened.append(path)
         return read_file(path)
 
-    monkeypatch.setattr("extraction.embeddings.read_file", noted)
+    monkeypatch.setattr("extraction.stored_answers.read_file", noted)
     array = load(get_Adience_clean("aligned", resize=resize, data_dir=tmp_path))
     assert array["det_score"].tolist() == pytest.approx([0.95, 0.99])
     assert opened == [two, gone]

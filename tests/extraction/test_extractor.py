@@ -6,10 +6,10 @@ import pytest
 from face_helpers import answering, face, options, picture_file, stored, vector, write_images
 
 from extraction import adience
-from extraction.answer_files import answer_path, write_answer
 from extraction.extract import extract, extract_adience, find_reference_image
 from extraction.extractor import new_extractor, read_extractors, update_extractor
 from extraction.same_network import OtherNetworkError
+from extraction.stored_answers import answer_path, write_answer
 from faces.client import FaceAnswer
 from sample.stand_in_server import Behaviour, StandInServer
 from utils.errors import ConfigError, DataError

@@ -1,4 +1,4 @@
-"""The files of answers beside the images: written whole or not at all, and looked for."""
+"""What is there of the images that the labels name: with an answer, without one, or not at all."""
 
 import errno
 import os
@@ -7,11 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from extraction.embeddings import AS_IT_WAS_SUFFIX, RESIZED_SUFFIX
-from extraction.face_pickle import pickle_faces
-from faces.client import Face
+from extraction.stored_answers import answer_suffix
 from utils.errors import DataError
-from utils.files import atomic_write
 from utils.locks import only_one, remove_leftovers
 
 _OF_THE_WHOLE_DISK = {
@@ -23,26 +20,6 @@ _OF_THE_WHOLE_DISK = {
 def is_of_one_path(error: OSError) -> bool:
     """Return whether other files may well be written although this one cannot."""
     return error.errno not in _OF_THE_WHOLE_DISK
-
-
-def answer_suffix(resize: int | None) -> str:
-    """Return what the name of an image's answer ends in.
-
-    >>> answer_suffix(640), answer_suffix(None)
-    ('.RESIZED.pkl', '.pkl')
-    """
-    return RESIZED_SUFFIX if resize else AS_IT_WAS_SUFFIX
-
-
-def answer_path(image_path: Path, resize: int | None) -> Path:
-    """Return the file of an image's answer, which lies beside the image."""
-    return image_path.with_name(image_path.name + answer_suffix(resize))
-
-
-def write_answer(path: Path, faces: Sequence[Face] | None) -> None:
-    """Write the faces, or that the server could not use the image (None), whole or not at all."""
-    with atomic_write(path) as file:
-        file.write(pickle_faces(faces))
 
 
 @dataclass(slots=True)

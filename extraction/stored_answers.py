@@ -1,7 +1,13 @@
-"""The stored answers of the face server: `<image>.RESIZED.pkl` and `<image>.pkl`, read safely."""
+"""The stored answers of the face server, `<image>.RESIZED.pkl` and `<image>.pkl`.
+
+They are pickles that every numpy from 1.26 on opens with a plain `pickle.load`; here they are read
+without running code.
+"""
 
 import math
 import os
+import pickle
+import pickletools
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from extraction.cleaning_rules import KeptFace
+from faces.client import Face
 from faces.errors import ImageError
 from faces.pictures import Limits, opened, read_file
 from utils.errors import DataError
+from utils.files import atomic_write
 from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
 from utils.legacy.pickles import load_pickle
 
@@ -32,8 +40,8 @@ class MissingError(Exception):
 class UnusableError(Exception):
     """What is stored for an image cannot be used; `path` is the file at fault.
 
-    `is_corrupt` tells that the file is there and holds something else than it should, so that
-    nothing is lost with it.
+    `is_corrupt`: the file is there and holds something else than it should, so that nothing is
+    lost with it.
     """
 
     def __init__(self, path: Path | str, reason: str, *, is_corrupt: bool) -> None:
@@ -50,14 +58,14 @@ class StoredFace(KeptFace):
 
 
 @dataclass(slots=True)
-class EmbeddingStore:
+class StoredAnswers:
     """The stored answers of one data set.
 
     Attributes:
         folder: of the data set, which the paths of the images are relative to.
         resize: side of the square that was sent, in pixels; 0 for images sent as they are.
         falls_back: take `<image>.pkl` for an answer of a resized image where there is no
-            `<image>.RESIZED.pkl`: the original project writes both sorts under that name.
+            `<image>.RESIZED.pkl`: the original project writes both kinds under that name.
         num_fallbacks: answers that were read so.
     """
 
@@ -93,11 +101,11 @@ class EmbeddingStore:
         raise MissingError(image_path)
 
     def has(self, image_path: str) -> bool:
-        """Tell whether something is stored for an image."""
+        """Return whether something is stored for an image."""
         return any(map(os.path.exists, self._paths(image_path)))
 
     def nearest_to_centre(self, image_path: str, faces: Sequence[StoredFace]) -> StoredFace:
-        """Give the face whose box is nearest to the middle of the image that was sent.
+        """Return the face whose box is nearest to the middle of the image that was sent.
 
         The image is opened, for its size only, when it was sent as it is.
 
@@ -109,6 +117,52 @@ class EmbeddingStore:
 
     def _paths(self, image_path: str) -> Iterator[str]:
         return (f"{self.folder}/{image_path}{suffix}" for suffix in self.suffixes)
+
+
+def answer_path(image_path: Path, resize: int | None) -> Path:
+    """Return the file of an image's answer, which lies beside the image.
+
+    >>> answer_path(Path("a.jpg"), 640).name, answer_path(Path("a.jpg"), None).name
+    ('a.jpg.RESIZED.pkl', 'a.jpg.pkl')
+    """
+    return image_path.with_name(image_path.name + answer_suffix(resize))
+
+
+def answer_suffix(resize: int | None) -> str:
+    """Return what the name of an image's answer ends in."""
+    return RESIZED_SUFFIX if resize else AS_IT_WAS_SUFFIX
+
+
+def write_answer(path: Path, faces: Sequence[Face] | None) -> None:
+    """Write the faces, or that the server could not use the image (None), whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(pickle_faces(faces))
+
+
+def pickle_faces(faces: Sequence[Face] | None) -> bytes:
+    """Pickle a list of dicts (bbox, det_score, landmark, normed_embedding), or None.
+
+    >>> import pickle
+    >>> pickle.loads(pickle_faces([])), pickle.loads(pickle_faces(None))
+    ([], None)
+    """
+    dicts = None if faces is None else [_dict(face) for face in faces]
+    content = pickle.dumps(dicts, protocol=3)
+    names = [at for one, _, at in pickletools.genops(content) if one.name == "GLOBAL"]
+    for start in reversed(names):  # numpy 1.26.0 does not have the new name, numpy 2 has both
+        end = content.index(b"\n", start)
+        module = content[start:end].replace(b"numpy._core.", b"numpy.core.")
+        content = content[:start] + module + content[end:]
+    return content
+
+
+def _dict(face: Face) -> dict[str, object]:
+    return {
+        "bbox": face.bbox.astype("<f8"),
+        "det_score": np.float64(face.det_score),
+        "landmark": face.landmark.astype("<f8"),
+        "normed_embedding": face.embedding.astype("<f4"),
+    }
 
 
 def _read(path: str) -> bytes:
@@ -134,16 +188,13 @@ def _faces(path: str, content: bytes) -> list[StoredFace] | None:
         raise UnusableError(path, reason, is_corrupt=True) from None
     if answer is None:
         return None
+    if type(answer) is not list or not all(type(face) is dict for face in answer):
+        reason = "holds something else than a list of faces"
+        raise UnusableError(path, reason, is_corrupt=True)
     try:
-        return [_face(face) for face in _dicts(answer)]
+        return [_face(face) for face in answer]
     except ValueError as error:
         raise UnusableError(path, str(error), is_corrupt=True) from None
-
-
-def _dicts(answer: Any) -> list[dict[Any, Any]]:
-    if type(answer) is not list or not all(type(face) is dict for face in answer):
-        raise ValueError("holds something else than a list of faces")
-    return answer
 
 
 def _face(face: dict[Any, Any]) -> StoredFace:
