@@ -1,14 +1,13 @@
 """How far the probabilities can be trusted: reliability, and error against uncertainty."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from studies.intervals import Floats
-from studies.metrics import NUM_BINS, FaceScores, Ints
+from studies.metrics import NUM_BINS, FaceScores, Ints, confidence_bins, pool
 from utils.labels import ages_to_classes
 
 COVERAGES = np.linspace(0.05, 1, 39)
@@ -40,23 +39,21 @@ class ReliabilityBin:
     accuracy: float
 
 
-def reliability(runs: Sequence[FaceScores]) -> list[ReliabilityBin]:
-    """Compare confidence with accuracy in 15 equal bins, runs pooled; empty bins are left out.
+def reliability(pooled: FaceScores) -> list[ReliabilityBin]:
+    """Compare confidence with accuracy in 15 equal bins; empty ones are left out.
 
     Source: arXiv 1706.04599, section 2.
     """
-    bins = np.concatenate([run.bins for run in runs])
-    confidence = np.concatenate([run.confidence for run in runs])
-    is_right = np.concatenate([run.values["accuracy"] for run in runs])
+    bins = confidence_bins(pooled.confidence)
     count = np.bincount(bins, minlength=NUM_BINS)
-    total_confidence = np.bincount(bins, confidence, NUM_BINS)
-    hits = np.bincount(bins, is_right, NUM_BINS)
+    confidence = np.bincount(bins, pooled.confidence, NUM_BINS)
+    hits = np.bincount(bins, pooled.values["accuracy"], NUM_BINS)
     return [
         ReliabilityBin(
             low=index / NUM_BINS,
             high=(index + 1) / NUM_BINS,
             share=float(count[index] / count.sum()),
-            confidence=float(total_confidence[index] / count[index]),
+            confidence=float(confidence[index] / count[index]),
             accuracy=float(hits[index] / count[index]),
         )
         for index in np.flatnonzero(count).tolist()
@@ -135,37 +132,35 @@ def error_by_age(runs: Sequence[FaceScores]) -> list[AgeBand]:
     """
     if runs[0].task == "gender":
         return []
-    bands = [_bands(run) for run in runs]
+    pooled = pool(runs)
+    bands = _bands(pooled)
     found = []
-    for band in range(max(int(of_run.max()) for of_run in bands) + 1):
-        masks = [of_run == band for of_run in bands]
-        chosen = [(run, is_in) for run, is_in in zip(runs, masks, strict=True) if is_in.any()]
-        rows = [run.faces.row[is_in] for run, is_in in chosen]
-        num_faces = len(np.unique(np.concatenate(rows))) if rows else 0
-        if num_faces >= MIN_BAND_FACES:
-            found.append(_summarise_band(chosen, num_faces))
+    for band in np.unique(bands):
+        is_in = bands == band
+        num_faces = len(np.unique(pooled.faces.row[is_in]))
+        if num_faces < MIN_BAND_FACES:
+            continue
+        mae = float(pooled.values["mae"][is_in].mean())
+        spread = _spread(run.values["mae"][_bands(run) == band] for run in runs)
+        found.append(
+            AgeBand(
+                age=float(pooled.faces.age[is_in].mean()),
+                mae=mae,
+                low=max(mae - spread, 0.0),
+                high=mae + spread,
+                bias=float(pooled.values["excess_years"][is_in].mean()),
+                faces=num_faces,
+            )
+        )
     return found
 
 
-def _bands(run: FaceScores) -> Ints:
-    if run.task == "age8":
-        return ages_to_classes(run.faces.age, 8)
-    return np.floor(run.faces.age / BAND_YEARS).astype(np.int64)
+def _bands(scores: FaceScores) -> Ints:
+    if scores.task == "age8":
+        return ages_to_classes(scores.faces.age, 8)
+    return np.floor(scores.faces.age / BAND_YEARS).astype(np.int64)
 
 
-def _summarise_band(
-    chosen: Sequence[tuple[FaceScores, NDArray[np.bool_]]], num_faces: int
-) -> AgeBand:
-    errors = [run.values["mae"][is_in] for run, is_in in chosen]
-    ages = [run.faces.age[is_in] for run, is_in in chosen]
-    excess = [run.values["excess_years"][is_in] for run, is_in in chosen]
-    mean = float(np.concatenate(errors).mean())
-    spread = float(np.array([error.mean() for error in errors]).std())
-    return AgeBand(
-        age=float(np.concatenate(ages).mean()),
-        mae=mean,
-        low=max(mean - spread, 0.0),
-        high=mean + spread,
-        bias=float(np.concatenate(excess).mean()),
-        faces=num_faces,
-    )
+def _spread(errors_of_runs: Iterable[Floats]) -> float:
+    """Return the population std over runs of their mean errors, of the runs that have any."""
+    return float(np.std([errors.mean() for errors in errors_of_runs if len(errors)]))

@@ -7,14 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from studies.intervals import bootstrap, corrected_t_test, holm
-from studies.metrics import FaceScores, evaluate, metrics_of, score, subject_codes, subject_sums
-from studies.protocols import LOWER_IS_BETTER, TASKS
+from studies.metrics import (
+    FaceScores,
+    evaluate,
+    metrics_of,
+    pool,
+    score,
+    split_by_run,
+    subject_codes,
+    subject_sums,
+)
+from studies.protocols import LOWER_IS_BETTER, TASKS, StudyPart
 from studies.results import StudyResult
 
 SIGNIFICANT = 0.05
-
-RunValues = Mapping[tuple[int, int | None], Mapping[str, float]]
-"""Metrics on the split that is judged, by seed and fold."""
 
 
 # --- metrics --------------------------------------------------------------------------------------
@@ -38,21 +44,23 @@ class MetricSummary(Spread):
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """One split of all runs.
-
-    Attributes:
-        faces: different ones.
-        faces_a_run: their mean number.
-        subjects: different people.
-        num_runs: how many runs there are.
-        metrics: by name.
-    """
+    """One split of all runs: different faces, their mean number, people, and metrics by name."""
 
     faces: int
     faces_a_run: float
     subjects: int
     num_runs: int
     metrics: dict[str, MetricSummary]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One training: how many epochs, and its metrics by split."""
+
+    seed: int
+    fold: int | None
+    epochs: int
+    splits: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -74,11 +82,15 @@ class BaselineSummary(SplitSummary):
 def summarise_split(runs: Sequence[FaceScores], values: Sequence[dict[str, float]]) -> SplitSummary:
     """Summarise the scores and the metrics (`values`) of all runs on one split."""
     task = runs[0].task
-    codes, num_subjects = subject_codes([run.faces for run in runs])
-    sums = [subject_sums(run, code, num_subjects) for run, code in zip(runs, codes, strict=True)]
+    faces = pool(runs).faces
+    codes, num_subjects = subject_codes(faces)
+    sums = [
+        subject_sums(run, of_run, num_subjects)
+        for run, of_run in zip(runs, split_by_run(codes, runs), strict=True)
+    ]
     intervals = bootstrap(sums, lambda totals: metrics_of(task, totals))
     return SplitSummary(
-        faces=len(np.unique(np.concatenate([run.faces.row for run in runs]))),
+        faces=len(np.unique(faces.row)),
         faces_a_run=float(np.mean([len(run) for run in runs])),
         subjects=num_subjects,
         num_runs=len(runs),
@@ -116,23 +128,15 @@ def summarise_baselines(folder: Path, result: StudyResult) -> dict[str, Baseline
 
 @dataclass(frozen=True)
 class Comparison:
-    """A result and a baseline by one metric.
+    """A result and a baseline by one metric: means over the runs that both have, and the test.
 
     Attributes:
-        task: gender, age8 or age101.
-        protocol: a, b, c or d.
-        split: that both are judged by.
-        baseline: its name.
-        metric: its name.
-        ours: mean over the runs that both have.
-        theirs: the baseline's.
-        num_runs: how many runs both have.
         difference: ours minus theirs.
-        num_pairs: observations of the test.
+        num_pairs: observations of the test; it needs two.
         test_to_train: rows judged by, over rows trained on.
-        t: None where there are fewer than two pairs, or all differences are the same.
-        degrees: of freedom; None where there are fewer than two pairs.
-        p: two-sided; None where there are fewer than two pairs.
+        t: None where there is no test, or all differences are the same.
+        degrees: of freedom.
+        p: two-sided.
         adjusted_p: for the number of tests.
         verdict: better, worse, no difference shown, or not tested.
     """
@@ -156,36 +160,40 @@ class Comparison:
 
 
 def compare(
-    task: str,
-    protocol: str,
-    split: str,
-    ours: RunValues,
-    baselines: Mapping[str, RunValues],
-    test_to_train: float,
+    part: StudyPart,
+    judged: str,
+    runs: Sequence[RunSummary],
+    splits: Mapping[str, SplitSummary],
+    baselines: Mapping[str, BaselineSummary],
 ) -> list[Comparison]:
     """Compare a result with its baselines by the task's metrics; `adjust` adds the verdicts.
 
     Runs are paired by seed and fold. Where there are folds, the differences of the seeds of a fold
     are averaged first: seeds share all their data, so only the folds count as observations.
     """
+    test_to_train = splits[judged].faces_a_run / splits["train"].faces_a_run
+    our_runs = {(run.seed, run.fold): run.splits[judged] for run in runs}
     found = []
-    for baseline, theirs in baselines.items():
-        common = [run for run in ours if run in theirs]
-        for metric in TASKS[task].compared if common else ():
-            differences = {run: ours[run][metric] - theirs[run][metric] for run in common}
-            observations = _averaged_over_seeds(differences)
+    for name, baseline in baselines.items():
+        their_runs = {(run.seed, run.fold): run.values for run in baseline.runs}
+        common = [run for run in our_runs if run in their_runs]
+        for metric in TASKS[part.task].compared if common else ():
+            ours = [our_runs[run][metric] for run in common]
+            theirs = [their_runs[run][metric] for run in common]
+            differences = [one - other for one, other in zip(ours, theirs, strict=True)]
+            observations = _averaged_over_seeds(common, differences)
             test = corrected_t_test(observations, test_to_train)
             found.append(
                 Comparison(
-                    task=task,
-                    protocol=protocol,
-                    split=split,
-                    baseline=baseline,
+                    task=part.task,
+                    protocol=part.protocol,
+                    split=judged,
+                    baseline=name,
                     metric=metric,
-                    ours=float(np.mean([ours[run][metric] for run in common])),
-                    theirs=float(np.mean([theirs[run][metric] for run in common])),
+                    ours=float(np.mean(ours)),
+                    theirs=float(np.mean(theirs)),
                     num_runs=len(common),
-                    difference=float(np.mean(list(differences.values()))),
+                    difference=float(np.mean(differences)),
                     num_pairs=len(observations),
                     test_to_train=test_to_train,
                     t=None if test is None else test.t,
@@ -196,10 +204,12 @@ def compare(
     return found
 
 
-def _averaged_over_seeds(differences: Mapping[tuple[int, int | None], float]) -> list[float]:
+def _averaged_over_seeds(
+    runs: Sequence[tuple[int, int | None]], differences: Sequence[float]
+) -> list[float]:
     """Return one difference a fold, or one a seed where there are no folds."""
     units: dict[int, list[float]] = {}
-    for (seed, fold), difference in differences.items():
+    for (seed, fold), difference in zip(runs, differences, strict=True):
         units.setdefault(seed if fold is None else fold, []).append(difference)
     return [float(np.mean(values)) for _, values in sorted(units.items())]
 

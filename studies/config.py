@@ -4,9 +4,7 @@ import argparse
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field, field_validator
+from typing import Any
 
 from data_loader.data_files import DATASETS, data_path
 from data_loader.faces import read_faces
@@ -25,7 +23,8 @@ from utils.options import (
     task_settings,
 )
 from utils.paths import expand_paths
-from utils.problems import MOST, JsonObject, read_object
+from utils.problems import JsonObject, read_object
+from utils.schema import Seeds
 from utils.text import cut
 
 CROSS_VALIDATION_KEYS = {"seeds", "num_cross_val"}
@@ -46,19 +45,10 @@ class StudyKeys(JsonObject):
     `seeds` and `num_cross_val` are checked with the config of each cross-validation.
     """
 
-    pretraining_seeds: list[Annotated[int, Field(ge=0, le=MOST)]]
+    pretraining_seeds: Seeds
     protocols: ProtocolChanges
     seeds: Any
     num_cross_val: Any
-
-    @field_validator("pretraining_seeds")
-    @classmethod
-    def _refuse_repeats(cls, seeds: list[int]) -> list[int]:
-        if not seeds:
-            raise ValueError("[], expected a list of whole numbers, 0 or more")
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed occurs twice")
-        return seeds
 
 
 class StudyConfig:

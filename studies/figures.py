@@ -1,13 +1,10 @@
 """The pictures of a result, in Okabe and Ito's colours, which all eyes tell apart."""
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from studies import formatting
 from studies.groups import class_names
 from studies.intervals import Floats
 from studies.protocols import TASKS
@@ -33,47 +30,24 @@ MANY_CLASSES = 8
 """A confusion matrix of more classes has no numbers in its cells."""
 
 
-@dataclass(frozen=True)
-class ReportFigure:
-    """A drawn picture.
-
-    Attributes:
-        name: one of DRAWINGS.
-        png: its bytes.
-        caption: what it shows, of which rows and how many runs.
-    """
-
-    name: str
-    png: bytes
-    caption: str
-
-
-def draw(result: ResultSummary) -> list[ReportFigure]:
-    """Draw all pictures that a result has the numbers for; one that fails is left out."""
-    words = {
-        "runs": formatting.runs(result.num_runs),
-        "split": formatting.SPLIT_NAMES[result.judged].lower(),
-        "metric": formatting.METRIC_NAMES[TASKS[result.task].main].lower(),
-    }
+def draw(result: ResultSummary) -> dict[str, bytes]:
+    """Draw all pictures that a result has the numbers for, as PNG; one that fails is left out."""
     has_numbers = {
         "age": bool(result.error_by_age),
         "learning": bool(result.learning.curves),
         "runs": all(run.fold is not None for run in result.runs),
     }
-    drawn = []
-    for name, (drawing, caption) in DRAWINGS.items():
+    drawn = {}
+    for name, drawing in DRAWINGS.items():
         if has_numbers.get(name, True):
             with optional_picture(f"{name} of {result.task}-{result.protocol}"):
-                drawn.append(ReportFigure(name, _png(drawing, result), caption.format(**words)))
+                figure = new_figure(figsize=SIZE_INCHES, layout="constrained")
+                drawing(figure, result)
+                buffer = io.BytesIO()
+                metadata = {"Software": None}
+                figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata=metadata)
+                drawn[name] = buffer.getvalue()
     return drawn
-
-
-def _png(drawing: "Drawing", result: ResultSummary) -> bytes:
-    figure = new_figure(figsize=SIZE_INCHES, layout="constrained")
-    drawing(figure, result)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _plain_axes(*areas: "Axes") -> None:
@@ -264,49 +238,11 @@ def _mark_seeds(area: "Axes", values: dict[tuple[int, int], float], folds: list[
         )
 
 
-Drawing = Callable[["Figure", ResultSummary], None]
-
-DRAWINGS: dict[str, tuple[Drawing, str]] = {
-    "confusion": (
-        confusion,
-        (
-            "Confusion matrix: of each true class, the share guessed as each class, in percent "
-            "({runs}, {split} split, pooled)."
-        ),
-    ),
-    "reliability": (
-        reliability,
-        (
-            "Reliability: accuracy against confidence in 15 equal bins ({runs}, {split} split, "
-            "pooled); below, the share of all predictions in each bin. On the dashed line "
-            "confidence is what it promises. Hollow: fewer than 0.5 % of the predictions."
-        ),
-    ),
-    "risk": (
-        risk,
-        (
-            "Error against uncertainty: the mean error of the faces that are left when the most "
-            "uncertain, by entropy, are set aside ({runs}, {split} split; line: mean, band: one "
-            "standard deviation over runs)."
-        ),
-    ),
-    "age": (
-        error_by_age,
-        (
-            "Mean absolute error by true age, and bias, the expected minus the true age ({runs}, "
-            "{split} split, pooled; bars: one standard deviation over runs); below, how many faces."
-        ),
-    ),
-    "learning": (
-        learning,
-        "Learning curves ({runs}; line: mean, band: one standard deviation over runs).",
-    ),
-    "runs": (
-        runs,
-        (
-            "Test {metric} of each run ({runs}) by held-out fold and seed; grey bars: mean of the "
-            "fold, dashed: of all."
-        ),
-    ),
+DRAWINGS = {
+    "confusion": confusion,
+    "reliability": reliability,
+    "risk": risk,
+    "age": error_by_age,
+    "learning": learning,
+    "runs": runs,
 }
-"""What draws each picture, and its caption."""

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from studies.intervals import Floats, Interval, bootstrap
-from studies.metrics import FaceScores, Ints, ratio, subject_codes, sum_by_subject
+from studies.metrics import (
+    FaceScores,
+    Ints,
+    pool,
+    ratio,
+    split_by_run,
+    subject_codes,
+    sum_by_subject,
+)
 from studies.protocols import LOWER_IS_BETTER, TASKS
 from studies.results import FaceInfo
 from utils.labels import ages_to_classes
@@ -33,7 +41,7 @@ def age_group_names() -> list[str]:
 
 @dataclass(frozen=True)
 class ClassSummary:
-    """How well one class is recognised, runs pooled; None where nothing counts.
+    """How well one class is recognised; None where nothing counts.
 
     Attributes:
         name: for the reader.
@@ -59,21 +67,20 @@ def class_names(task: str) -> list[str]:
     return age_group_names() if task == "age8" else [str(year) for year in range(101)]
 
 
-def class_table(runs: Sequence[FaceScores]) -> list[ClassSummary]:
+def class_table(pooled: FaceScores) -> list[ClassSummary]:
     """Summarise every class."""
-    matrix = confusion(runs)
+    matrix = confusion(pooled)
     hits, true, guessed = np.diag(matrix), matrix.sum(1), matrix.sum(0)
-    _, first = np.unique(np.concatenate([run.faces.row for run in runs]), return_index=True)
-    label = np.concatenate([run.label for run in runs])[first]
-    faces = np.bincount(label, minlength=len(matrix)).tolist()
+    first = np.unique(pooled.faces.row, return_index=True)[1]
+    faces = np.bincount(pooled.label[first], minlength=len(matrix)).tolist()
     return [
         ClassSummary(
             name,
             faces[index],
-            _share(hits[index], true[index]),
-            _share(hits[index], guessed[index]),
+            recall=_share(hits[index], true[index]),
+            precision=_share(hits[index], guessed[index]),
         )
-        for index, name in enumerate(class_names(runs[0].task))
+        for index, name in enumerate(class_names(pooled.task))
     ]
 
 
@@ -81,13 +88,11 @@ def _share(part: int, whole: int) -> float | None:
     return float(part / whole) if whole else None
 
 
-def confusion(runs: Sequence[FaceScores]) -> Ints:
-    """Count the predictions of all runs, (true class, predicted class)."""
-    size = TASKS[runs[0].task].num_classes
-    cells = sum(
-        np.bincount(run.label * size + run.predicted, minlength=size * size) for run in runs
-    )
-    return np.asarray(cells, np.int64).reshape(size, size)
+def confusion(pooled: FaceScores) -> Ints:
+    """Count the predictions, (true class, predicted class)."""
+    size = TASKS[pooled.task].num_classes
+    cells = np.bincount(pooled.label * size + pooled.predicted, minlength=size * size)
+    return cells.reshape(size, size)
 
 
 # --- by gender and age ----------------------------------------------------------------------------
@@ -165,11 +170,12 @@ def fairness(runs: Sequence[FaceScores]) -> Fairness:
     of its faces weighs little. Groups of fewer than 30 faces are never the worst.
     """
     metrics = TASKS[runs[0].task].group_metrics
-    codes, num_subjects = subject_codes([run.faces for run in runs])
+    faces = pool(runs).faces
+    codes, num_subjects = subject_codes(faces)
     shape = (num_subjects, len(group_names()) * (1 + len(metrics)))
     pooled = sum(
-        sum_by_subject(_entries(run, metrics), code, shape)
-        for run, code in zip(runs, codes, strict=True)
+        sum_by_subject(_entries(run, metrics), of_run, shape)
+        for run, of_run in zip(runs, split_by_run(codes, runs), strict=True)
     )
     found = bootstrap([pooled], lambda totals: _means(totals, metrics))
     groups = [
@@ -182,7 +188,7 @@ def fairness(runs: Sequence[FaceScores]) -> Fairness:
             values={metric: found[f"{index}/{metric}"] for metric in metrics},
         )
         for index, ((gender, age), (num_faces, num_people)) in enumerate(
-            zip(group_names(), _sizes(runs, codes), strict=True)
+            zip(group_names(), _sizes(faces, codes), strict=True)
         )
         if num_faces
     ]
@@ -210,14 +216,10 @@ def _means(totals: Floats, metrics: Sequence[str]) -> dict[str, Floats]:
     }
 
 
-def _sizes(runs: Sequence[FaceScores], codes: Sequence[Ints]) -> list[tuple[int, int]]:
-    """Count the different faces and subjects of each group, over all runs."""
-    _, first = np.unique(np.concatenate([run.faces.row for run in runs]), return_index=True)
-    subject = np.concatenate(list(codes))[first]
-    of_faces = [
-        np.concatenate(columns)[first]
-        for columns in zip(*(group_codes(run.faces) for run in runs), strict=True)
-    ]
+def _sizes(faces: FaceInfo, codes: Ints) -> list[tuple[int, int]]:
+    """Count the different faces and subjects (numbered by `codes`) of each group."""
+    first = np.unique(faces.row, return_index=True)[1]
+    of_faces, subject = group_codes(faces[first]), codes[first]
     sizes = []
     for group in range(len(group_names())):
         is_in = np.any([column == group for column in of_faces], axis=0)

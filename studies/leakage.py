@@ -34,13 +34,10 @@ class SharedRows:
     """What two splits of a run have in common.
 
     Attributes:
-        splits: the two.
-        subjects: people on both sides.
-        names: the first of them.
-        rows: rows of the data set on both sides.
+        names: the first of the subjects on both sides.
+        rows: of the data set, on both sides.
         unknown: faces of either split whose subject is not known.
-        runs: how many runs share anything.
-        of_runs: how many runs there are.
+        runs: how many of `of_runs` share anything.
     """
 
     splits: tuple[str, str]
@@ -161,13 +158,8 @@ class DuplicateEffect:
     """Accuracy of a result with and without the faces that have near-duplicates, mean over runs.
 
     Attributes:
-        task: of the result.
-        protocol: of the result.
-        num_runs: of the result.
         faces: that were left out; None where the data file is not the one that was judged.
-        accuracy: of all faces.
-        without: of the faces that are left; None where a run has none left.
-        difference: the latter minus the former.
+        without: accuracy of the faces that are left; None where a run has none.
     """
 
     task: str
@@ -181,26 +173,14 @@ class DuplicateEffect:
 
 @dataclass(frozen=True)
 class DuplicateCheck:
-    """A search for near-duplicates across the folds of Adience.
-
-    Attributes:
-        status: "checked", or why not.
-    """
+    """A search for near-duplicates across the folds of Adience: "checked", or why not."""
 
     status: str
 
 
 @dataclass(frozen=True)
 class FoundDuplicates(DuplicateCheck):
-    """What the search found.
-
-    Attributes:
-        pairs: how many.
-        faces: how many are in a pair.
-        of_faces: how many there are.
-        examples: the nearest pairs.
-        effects: on each result with folds.
-    """
+    """How many pairs, faces in pairs, and faces in all; the nearest pairs; the effects."""
 
     pairs: int
     faces: int

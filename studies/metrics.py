@@ -6,8 +6,9 @@ and the same formula. What each face scores, `model.metric` says.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +39,16 @@ AGE_METRICS = (metric.one_off_accuracy, metric.mae, metric.cs5)
 
 @dataclass(frozen=True)
 class FaceScores:
-    """Per-face values of N predictions.
+    """What N predictions score; the columns are (N,).
 
     Attributes:
         task: gender, age8 or age101.
-        label: (N,) true class.
-        predicted: (N,) class of the largest probability.
-        confidence: (N,) the largest probability.
-        entropy: (N,) of the probabilities, in nats.
-        values: (N,) by metric, for those that are means over faces; for ages also
-            `excess_years`, the expected age minus the true class's years.
+        label: true class.
+        predicted: class of the largest probability.
+        confidence: the largest probability.
+        entropy: of the probabilities, in nats.
+        values: by metric, for those that are means over faces; for ages also `excess_years`, the
+            expected age minus the true class's years.
         faces: who they are.
     """
 
@@ -61,11 +62,6 @@ class FaceScores:
 
     def __len__(self) -> int:
         return len(self.label)
-
-    @property
-    def bins(self) -> Ints:
-        """The bin of each confidence, (N,); bin b is ((b) / 15, (b + 1) / 15]."""
-        return confidence_bins(self.confidence)
 
     @property
     def error(self) -> Floats:
@@ -84,48 +80,55 @@ def confidence_bins(confidence: Floats) -> Ints:
 
 
 def score(predictions: Predictions, task: str) -> FaceScores:
-    """Score the predictions of a run, face by face.
+    """Score the predictions of a run, face by face."""
+    starts = range(0, len(predictions.label), CHUNK_ROWS)
+    chunks = [predictions[start : start + CHUNK_ROWS] for start in starts]
+    return pool([_score_chunk(chunk, task) for chunk in chunks])
+
+
+def _score_chunk(predictions: Predictions, task: str) -> FaceScores:
+    """Score up to CHUNK_ROWS faces.
 
     The Brier score is the squared distance of the probabilities from the true class, summed over
     the classes (0 to 2). Source: Brier, Monthly Weather Review 78 (1950).
     """
-    label = predictions.label
-    chunks = [
-        _score_chunk(
-            predictions.probabilities[start : start + CHUNK_ROWS], label[start : start + CHUNK_ROWS]
-        )
-        for start in range(0, len(label), CHUNK_ROWS)
-    ]
-    values = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    label, chances = predictions.label, predictions.probabilities.astype(np.float64)
+    of_truth = np.take_along_axis(chances, label[:, None], 1)[:, 0]
+    logs = np.log(chances, where=chances > 0, out=np.zeros_like(chances))
+    scored = ScoredProbabilities(chances, label)
+    means = {"gender": (), "age8": AGE_METRICS, "age101": (*AGE_METRICS, metric.accuracy_relaxed)}
+    values = {one.name: one.values(scored).numpy() for one in (metric.accuracy, *means[task])}
+    values["brier"] = np.einsum("nc,nc->n", chances, chances) - 2 * of_truth + 1
+    if means[task]:
+        values["excess_years"] = scored.excess_years.numpy()
     return FaceScores(
         task=task,
         label=label,
-        predicted=values.pop("predicted").astype(np.int64),
-        confidence=values.pop("confidence"),
-        entropy=values.pop("entropy"),
+        predicted=scored.predicted.numpy(),
+        confidence=np.minimum(chances.max(1), 1.0),
+        entropy=-(chances * logs).sum(1),
         values=values,
         faces=predictions.faces,
     )
 
 
-def _score_chunk(probabilities: NDArray[np.float32], label: Ints) -> dict[str, Floats]:
-    chances = probabilities.astype(np.float64)
-    of_truth = np.take_along_axis(chances, label[:, None], 1)[:, 0]
-    logs = np.log(chances, where=chances > 0, out=np.zeros_like(chances))
-    scored = ScoredProbabilities(chances, label)
-    found = {
-        "predicted": scored.predicted.numpy(),
-        "confidence": np.minimum(chances.max(1), 1.0),
-        "entropy": -(chances * logs).sum(1),
-        "accuracy": metric.accuracy.values(scored).numpy(),
-        "brier": np.einsum("nc,nc->n", chances, chances) - 2 * of_truth + 1,
-    }
-    if scored.num_classes == TASKS["gender"].num_classes:
-        return found
-    is_relaxed = scored.num_classes == TASKS["age101"].num_classes
-    metrics = (*AGE_METRICS, metric.accuracy_relaxed) if is_relaxed else AGE_METRICS
-    found["excess_years"] = scored.excess_years.numpy()
-    return found | {one.name: one.values(scored).numpy() for one in metrics}
+def pool(runs: Sequence[FaceScores]) -> FaceScores:
+    """Join the faces of several runs of a result, in order."""
+
+    def joined(columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(list(columns))
+
+    return FaceScores(
+        runs[0].task,
+        joined(run.label for run in runs),
+        joined(run.predicted for run in runs),
+        joined(run.confidence for run in runs),
+        joined(run.entropy for run in runs),
+        {name: joined(run.values[name] for run in runs) for name in runs[0].values},
+        FaceInfo(
+            *(joined(getattr(run.faces, name) for run in runs) for name in vars(runs[0].faces))
+        ),
+    )
 
 
 # --- of many faces --------------------------------------------------------------------------------
@@ -165,7 +168,7 @@ def subject_sums(scores: FaceScores, codes: Ints, num_subjects: int) -> csr_arra
         for index, name in enumerate(_means_of(scores.task))
     ]
     entries.append((first_hit + scores.label, hits))
-    entries.append((first_bin + scores.bins, scores.confidence - hits))
+    entries.append((first_bin + confidence_bins(scores.confidence), scores.confidence - hits))
     return sum_by_subject(entries, codes, (num_subjects, width))
 
 
@@ -208,22 +211,24 @@ def evaluate(scores: FaceScores) -> dict[str, float]:
     return {name: float(value) for name, value in metrics_of(scores.task, totals).items()}
 
 
-def subject_codes(runs: Sequence[FaceInfo]) -> tuple[list[Ints], int]:
-    """Number the subjects of several runs over the same data set; nobody known is one per face.
+def subject_codes(faces: FaceInfo) -> tuple[Ints, int]:
+    """Number the subjects of the pooled runs of a result; nobody known is one per row.
 
     Returns:
-        the subject number of each face for each run, and how many subjects there are.
+        the subject number of each face, and how many subjects there are.
     """
-    row = np.concatenate([run.row for run in runs])
-    rows, first, inverse = np.unique(row, return_index=True, return_inverse=True)
-    source = np.concatenate([run.source for run in runs])[first]
-    subject = np.concatenate([run.subject for run in runs])[first]
+    rows, first, inverse = np.unique(faces.row, return_index=True, return_inverse=True)
+    source, subject = faces.source[first], faces.subject[first]
     _, codes = np.unique(subject_names(source, subject), return_inverse=True)
     unknown = subject == ""
     codes[unknown] = len(rows) + np.arange(int(unknown.sum()))
     _, codes = np.unique(codes, return_inverse=True)
-    ends = np.cumsum([len(run.row) for run in runs])[:-1]
-    return np.split(codes[inverse], ends), int(codes.max()) + 1
+    return codes[inverse], int(codes.max()) + 1
+
+
+def split_by_run(column: Ints, runs: Sequence[FaceScores]) -> list[Ints]:
+    """Split a column of pooled runs into those of each run."""
+    return np.split(column, np.cumsum([len(run) for run in runs])[:-1])
 
 
 def subject_names(source: NDArray[np.str_], subject: NDArray[np.str_]) -> NDArray[np.str_]:

@@ -82,18 +82,15 @@ def _rows_of(data: StudyData, loader: BaseDataLoader, rows: NDArray[np.int64]) -
     dataset: Any = loader.dataset
     faces = data.source.faces
     indices = dataset.face_indices(torch.from_numpy(rows)).numpy()
-    return SplitRows(
-        loader.unshuffled(rows),
-        faces.embedding[indices],
-        dataset.labels.numpy()[indices],
-        FaceInfo(
-            age=faces.age[indices],
-            gender=faces.gender[indices],
-            subject=faces.subject[indices],
-            row=indices,
-            source=data.names[indices],
-        ),
+    info = FaceInfo(
+        faces.age[indices],
+        faces.gender[indices],
+        faces.subject[indices],
+        row=indices,
+        source=data.names[indices],
     )
+    labels = dataset.labels.numpy()[indices]
+    return SplitRows(loader.unshuffled(rows), faces.embedding[indices], labels, info)
 
 
 def predict(

@@ -146,23 +146,19 @@ class PublishedFigure:
 
 
 PUBLISHED = {
-    ("gender", "a"): {"accuracy": PublishedFigure(0.8242)},
-    ("gender", "b"): {"accuracy": PublishedFigure(0.8337)},
-    ("gender", "c"): {"accuracy": PublishedFigure(0.9086, 0.0202)},
-    ("gender", "d"): {"accuracy": PublishedFigure(0.8546, 0.0302)},
-    ("age8", "a"): {"accuracy": PublishedFigure(0.5705)},
-    ("age8", "b"): {"accuracy": PublishedFigure(0.5742)},
-    ("age8", "c"): {"accuracy": PublishedFigure(0.6123, 0.0349)},
-    ("age8", "d"): {"accuracy": PublishedFigure(0.5500, 0.0400)},
-    ("age101", "a"): {
-        "accuracy": PublishedFigure(0.1271),
-        "accuracy_relaxed": PublishedFigure(0.5443),
-    },
-    ("age101", "b"): {
-        "accuracy": PublishedFigure(0.1497),
-        "accuracy_relaxed": PublishedFigure(0.5579),
-    },
-    ("age101", "c"): {"accuracy_relaxed": PublishedFigure(0.5358, 0.0387)},
-    ("age101", "d"): {"accuracy_relaxed": PublishedFigure(0.5187, 0.0459)},
+    ("gender", "a", "accuracy"): PublishedFigure(0.8242),
+    ("gender", "b", "accuracy"): PublishedFigure(0.8337),
+    ("gender", "c", "accuracy"): PublishedFigure(0.9086, 0.0202),
+    ("gender", "d", "accuracy"): PublishedFigure(0.8546, 0.0302),
+    ("age8", "a", "accuracy"): PublishedFigure(0.5705),
+    ("age8", "b", "accuracy"): PublishedFigure(0.5742),
+    ("age8", "c", "accuracy"): PublishedFigure(0.6123, 0.0349),
+    ("age8", "d", "accuracy"): PublishedFigure(0.5500, 0.0400),
+    ("age101", "a", "accuracy"): PublishedFigure(0.1271),
+    ("age101", "b", "accuracy"): PublishedFigure(0.1497),
+    ("age101", "a", "accuracy_relaxed"): PublishedFigure(0.5443),
+    ("age101", "b", "accuracy_relaxed"): PublishedFigure(0.5579),
+    ("age101", "c", "accuracy_relaxed"): PublishedFigure(0.5358, 0.0387),
+    ("age101", "d", "accuracy_relaxed"): PublishedFigure(0.5187, 0.0459),
 }
-"""By task and protocol, then by metric: validation for a and b, test for c and d."""
+"""By task, protocol and metric: validation for a and b, test for c and d."""

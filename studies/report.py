@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from studies import formatting
 from studies.baselines import BASELINES
-from studies.figures import ReportFigure, draw
+from studies.figures import draw
 from studies.groups import MIN_FACES
 from studies.intervals import NUM_REPLICATES
 from studies.leakage import NEAR_COSINE
@@ -45,15 +45,11 @@ def write_report(summary: StudySummary, folder: Path) -> list[Path]:
 
 def report(summary: StudySummary) -> str:
     """Write the report as HTML that needs no other file."""
-    drawn = {
-        _anchor(result): [(picture, _data_url(picture)) for picture in draw(result)]
-        for result in summary.results
-        if isinstance(result, ResultSummary)
-    }
-    template = _environment(escapes_html=True).get_template("report.html.jinja")
-    return template.render(
+    templates = _environment(escapes_html=True)
+    templates.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    return templates.get_template("report.html.jinja").render(
         **_shared_context(summary),
-        drawn=drawn,
+        drawn={_anchor(result): draw(result) for result in summary.done},
         anchor=_anchor,
         num_replicates=NUM_REPLICATES,
         near_cosine=NEAR_COSINE,
@@ -63,14 +59,8 @@ def report(summary: StudySummary) -> str:
 def model_card(summary: StudySummary) -> str:
     """Write the model card as Markdown."""
     templates = _environment(escapes_html=False)
-    templates.filters |= {
-        "md": escaped,
-        "recipe": _recipe,
-        "epochs": _epochs,
-        "extractors": _extractors,
-    }
-    template = templates.get_template("model_card.md.jinja")
-    return template.render(**_shared_context(summary))
+    templates.filters |= {"md": escaped, "recipe": _recipe, "extractors": _extractors}
+    return templates.get_template("model_card.md.jinja").render(**_shared_context(summary))
 
 
 def _environment(escapes_html: bool) -> Environment:
@@ -88,6 +78,7 @@ def _shared_context(summary: StudySummary) -> dict[str, Any]:
     return {
         "summary": summary,
         "results": summary.results,
+        "done": summary.done,
         "tasks": TASKS,
         "baselines": BASELINES,
         "f": formatting,
@@ -97,10 +88,6 @@ def _shared_context(summary: StudySummary) -> dict[str, Any]:
 
 def _anchor(result: ResultSummary | MissingResult) -> str:
     return f"{result.task}-{result.protocol}"
-
-
-def _data_url(picture: ReportFigure) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
 
 
 def escaped(text: Any) -> str:
@@ -127,10 +114,6 @@ def _section(section: Any) -> str:
         return str(section)
     arguments = section.get("args") or {}
     return f"{section.get('type', '')}({', '.join(f'{key}={arguments[key]}' for key in arguments)})"
-
-
-def _epochs(config: dict[str, Any]) -> Any:
-    return config.get("trainer", {}).get("epochs", formatting.NOTHING)
 
 
 def _extractors(results: Sequence[ResultSummary]) -> list[tuple[str, str]]:

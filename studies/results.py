@@ -48,6 +48,14 @@ class FaceInfo:
     row: NDArray[np.int64]
     source: NDArray[np.str_]
 
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> "FaceInfo":
+        return FaceInfo(*(column[rows] for column in vars(self).values()))
+
+    @property
+    def distinct(self) -> "FaceInfo":
+        """Each row of the data set once."""
+        return self[np.unique(self.row, return_index=True)[1]]
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -62,6 +70,9 @@ class Predictions:
     probabilities: NDArray[np.float32]
     label: NDArray[np.int64]
     faces: FaceInfo
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> "Predictions":
+        return Predictions(self.probabilities[rows], self.label[rows], self.faces[rows])
 
     def write(self, path: Path) -> None:
         """Write an .npz file of plain arrays."""

@@ -6,10 +6,11 @@ there; within a part, trainings that are done are found again.
 """
 
 import functools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -90,24 +91,16 @@ def _remove_killed(root: Path) -> None:
         remove_leftovers(Path(folder))
 
 
+@dataclass(frozen=True)
 class _RunningStudy:
-    """A study under way."""
+    """A study under way; see `run_study`."""
 
-    def __init__(
-        self,
-        config: StudyConfig,
-        folder: Path,
-        engine: Engine,
-        engine_name: str,
-        stop: StopRequest,
-    ):
-        self.config = config
-        self.folder = folder
-        self.engine = engine
-        self.engine_name = engine_name
-        self.stop = stop
-        self.logger = get_logger("study")
-        self._read = functools.lru_cache(maxsize=1)(StudyData.read)
+    config: StudyConfig
+    folder: Path
+    engine: Engine
+    engine_name: str
+    stop: StopRequest
+    logger: logging.Logger = field(default_factory=lambda: get_logger("study"))
 
     def run(self, part: StudyPart, position: str) -> None:
         """Run a part, unless it is done."""
@@ -221,6 +214,11 @@ class _RunningStudy:
     def _data(self, config: ConfigParser) -> StudyData:
         arguments = config["data_loader"]["args"]
         return self._read(arguments["data_dir"], arguments["dataset"])
+
+    @functools.cached_property
+    def _read(self) -> Callable[[str, str], StudyData]:
+        """Read a data set, and keep it until another is read."""
+        return functools.lru_cache(maxsize=1)(StudyData.read)
 
     def _heed_stop(self) -> None:
         if self.stop.is_set:

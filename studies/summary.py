@@ -10,44 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loader.extractors import read_extractors
-from studies.calibration import (
-    AgeBand,
-    ReliabilityBin,
-    RiskCoverage,
-    error_by_age,
-    reliability,
-    risk_coverage,
-)
-from studies.comparisons import (
-    BaselineSummary,
-    Comparison,
-    RunValues,
-    SplitSummary,
-    adjust,
-    compare,
-    summarise_baselines,
-    summarise_split,
-)
-from studies.groups import (
-    GENDERS,
-    ClassSummary,
-    Fairness,
-    age_group_names,
-    class_table,
-    confusion,
-    fairness,
-)
+from studies import calibration, comparisons, groups, leakage
+from studies.comparisons import BaselineSummary, Comparison, RunSummary, SplitSummary
 from studies.intervals import Floats
-from studies.leakage import (
-    DuplicateCheck,
-    ImageComparison,
-    SharedRows,
-    check_duplicates,
-    compare_by_image,
-    shared_between_splits,
-    worst_of_runs,
-)
-from studies.metrics import FaceScores, Ints, evaluate, score, subject_names
+from studies.metrics import FaceScores, Ints, evaluate, pool, score, subject_names
 from studies.protocols import PROTOCOLS, PUBLISHED, TASKS, PublishedFigure
 from studies.results import StudyResult, StudyRun, read_results
 from trainer.components import COMPONENTS
@@ -58,16 +24,6 @@ LOADER = COMPONENTS["data_loader"]["AgeDataLoader"]
 
 LOGGED = ("loss", "val_loss", "accuracy", "val_accuracy")
 """Values of each epoch that the report draws."""
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """One training: how many epochs, and its metrics by split."""
-
-    seed: int
-    fold: int | None
-    epochs: int
-    splits: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -89,17 +45,12 @@ class LearningCurves:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The faces that a result's runs were trained and judged on.
+    """The different faces that a result's runs were trained and judged on.
 
     Attributes:
-        dataset: its name in the config.
-        validation_by: image or subject.
-        faces: different ones.
-        subjects: different people, as far as they are known.
+        subjects: people, as far as they are known.
         faces_of_unknown: faces whose subject is not known.
-        sources: faces by Adience, imdb and wiki.
-        genders: faces by gender.
-        ages: faces by age group.
+        sources: faces by Adience, imdb and wiki; genders and ages likewise.
         extractors: what made the embeddings, by source.
     """
 
@@ -141,14 +92,14 @@ class ResultSummary:
     baselines: dict[str, BaselineSummary]
     published: dict[str, PublishedFigure]
     learning: LearningCurves
-    shared: list[SharedRows]
+    shared: list[leakage.SharedRows]
     data: DataSummary
     confusion: Ints
-    classes: list[ClassSummary]
-    fairness: Fairness
-    reliability: list[ReliabilityBin]
-    risk_coverage: RiskCoverage
-    error_by_age: list[AgeBand]
+    classes: list[groups.ClassSummary]
+    fairness: groups.Fairness
+    reliability: list[calibration.ReliabilityBin]
+    risk_coverage: calibration.RiskCoverage
+    error_by_age: list[calibration.AgeBand]
 
 
 @dataclass(frozen=True)
@@ -159,8 +110,13 @@ class StudySummary:
     protocols: dict[str, str]
     results: list[ResultSummary | MissingResult]
     comparisons: list[Comparison]
-    by_image: list[ImageComparison]
-    duplicates: DuplicateCheck
+    by_image: list[leakage.ImageComparison]
+    duplicates: leakage.DuplicateCheck
+
+    @property
+    def done(self) -> list[ResultSummary]:
+        """The results that were run."""
+        return [result for result in self.results if isinstance(result, ResultSummary)]
 
 
 def summarise(folder: Path) -> StudySummary:
@@ -174,8 +130,8 @@ def summarise(folder: Path) -> StudySummary:
     """
     folder = Path(folder)
     results: list[ResultSummary | MissingResult] = []
-    comparisons: list[Comparison] = []
-    by_image: list[ImageComparison] = []
+    compared: list[Comparison] = []
+    by_image: list[leakage.ImageComparison] = []
     with_folds: list[tuple[StudyResult, list[FaceScores]]] = []
     for part, result in read_results(folder).items():
         if result is None:
@@ -183,19 +139,23 @@ def summarise(folder: Path) -> StudySummary:
             continue
         summary, judged = _summarise_result(folder, result)
         results.append(summary)
-        comparisons.extend(_compare(summary))
+        compared.extend(
+            comparisons.compare(
+                part, result.judged, summary.runs, summary.splits, summary.baselines
+            )
+        )
         if result.judged == "test":
             with_folds.append((result, judged))
         if part.protocol == "d":
             values = {split: [run.splits[split] for run in summary.runs] for split in result.splits}
-            by_image.extend(compare_by_image(folder, part.task, values))
+            by_image.extend(leakage.compare_by_image(folder, part.task, values))
     return StudySummary(
         study=folder.name,
         protocols=PROTOCOLS,
         results=results,
-        comparisons=adjust(comparisons),
+        comparisons=comparisons.adjust(compared),
         by_image=by_image,
-        duplicates=check_duplicates(with_folds),
+        duplicates=leakage.check_duplicates(with_folds),
     )
 
 
@@ -227,6 +187,7 @@ def _summarise_result(folder: Path, result: StudyResult) -> tuple[ResultSummary,
     }
     values = {split: [evaluate(run) for run in runs] for split, runs in scores.items()}
     judged = scores[result.judged]
+    pooled = pool(judged)
     summary = ResultSummary(
         task=task,
         protocol=result.protocol,
@@ -246,44 +207,35 @@ def _summarise_result(folder: Path, result: StudyResult) -> tuple[ResultSummary,
             )
             for index, run in enumerate(result.runs)
         ],
-        splits={split: summarise_split(runs, values[split]) for split, runs in scores.items()},
-        baselines=summarise_baselines(folder, result),
-        published=PUBLISHED[task, result.protocol],
+        splits={
+            split: comparisons.summarise_split(runs, values[split])
+            for split, runs in scores.items()
+        },
+        baselines=comparisons.summarise_baselines(folder, result),
+        published={
+            metric: PUBLISHED[task, result.protocol, metric]
+            for metric in TASKS[task].metrics
+            if (task, result.protocol, metric) in PUBLISHED
+        },
         learning=learning_curves(result.runs),
         shared=_shared(scores),
         data=_describe_data(result, [run for runs in scores.values() for run in runs]),
-        confusion=confusion(judged),
-        classes=class_table(judged),
-        fairness=fairness(judged),
-        reliability=reliability(judged),
-        risk_coverage=risk_coverage(judged),
-        error_by_age=error_by_age(judged),
+        confusion=groups.confusion(pooled),
+        classes=groups.class_table(pooled),
+        fairness=groups.fairness(judged),
+        reliability=calibration.reliability(pooled),
+        risk_coverage=calibration.risk_coverage(judged),
+        error_by_age=calibration.error_by_age(judged),
     )
     return summary, judged
 
 
-def _compare(result: ResultSummary) -> list[Comparison]:
-    judged = result.judged
-    baselines: dict[str, RunValues] = {
-        name: {(run.seed, run.fold): run.values for run in baseline.runs}
-        for name, baseline in result.baselines.items()
-    }
-    return compare(
-        result.task,
-        result.protocol,
-        judged,
-        {(run.seed, run.fold): run.splits[judged] for run in result.runs},
-        baselines,
-        result.splits[judged].faces_a_run / result.splits["train"].faces_a_run,
-    )
-
-
-def _shared(scores: dict[str, list[FaceScores]]) -> list[SharedRows]:
+def _shared(scores: dict[str, list[FaceScores]]) -> list[leakage.SharedRows]:
     """Return what the splits of a run share, of the run that shares most."""
     of_runs = zip(*scores.values(), strict=True)
-    return worst_of_runs(
+    return leakage.worst_of_runs(
         [
-            shared_between_splits(
+            leakage.shared_between_splits(
                 {split: run.faces for split, run in zip(scores, runs, strict=True)}
             )
             for runs in of_runs
@@ -307,25 +259,26 @@ def learning_curves(runs: Sequence[StudyRun]) -> LearningCurves:
 
 
 def _describe_data(result: StudyResult, runs: Sequence[FaceScores]) -> DataSummary:
-    row = np.concatenate([run.faces.row for run in runs])
-    _, first = np.unique(row, return_index=True)
-    source, subject, gender, age = (
-        np.concatenate([getattr(run.faces, name) for run in runs])[first]
-        for name in ("source", "subject", "gender", "age")
-    )
-    groups = ages_to_classes(age, len(age_group_names()))
-    known = subject != ""
+    faces = pool(runs).faces.distinct
+    known = faces.subject != ""
+    names = subject_names(faces.source[known], faces.subject[known])
+    age_names = groups.age_group_names()
+    age_group = ages_to_classes(faces.age, len(age_names))
     settings = result.config.get("data_loader", {}).get("args", {})
     dataset = str(settings.get("dataset", ""))
     return DataSummary(
         dataset=dataset,
         validation_by=settings.get("validation_by", LOADER.default("validation_by")),
-        faces=len(first),
-        subjects=len(np.unique(subject_names(source[known], subject[known]))),
+        faces=len(faces.row),
+        subjects=len(np.unique(names)),
         faces_of_unknown=int((~known).sum()),
-        sources=_counts(source),
-        genders={GENDERS[key]: n for key, n in _counts(gender).items() if key in GENDERS},
-        ages={name: int((groups == one).sum()) for one, name in enumerate(age_group_names())},
+        sources=_counts(faces.source),
+        genders={
+            groups.GENDERS[key]: n
+            for key, n in _counts(faces.gender).items()
+            if key in groups.GENDERS
+        },
+        ages={name: int((age_group == one).sum()) for one, name in enumerate(age_names)},
         extractors=_extractors(settings.get("data_dir"), dataset),
     )
 

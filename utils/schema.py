@@ -55,6 +55,7 @@ def _folds(number: int) -> int:
 WholeNumber = Annotated[int, Field(ge=-MOST, le=MOST)]
 NaturalNumber = Annotated[int, Field(ge=0, le=MOST)]
 PositiveNumber = Annotated[int, Field(ge=1, le=MOST)]
+Seeds = Annotated[list[NaturalNumber], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class TrainerConfig(JsonObject):
@@ -85,7 +86,7 @@ class TrainingConfig(JsonObject):
     lr_scheduler: dict[str, Any] | None = None
     trainer: TrainerConfig
     num_cross_val: Annotated[PositiveNumber, AfterValidator(_folds)] = NUM_FOLDS
-    seeds: Annotated[list[NaturalNumber], AfterValidator(_each_once)] = Field([0], min_length=1)
+    seeds: Seeds = Field([0])
 
 
 FILLED_IN = ("n_gpu", "amp", "checkpoint", "seed", "lr_scheduler")

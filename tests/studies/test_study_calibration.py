@@ -20,7 +20,7 @@ def of_ages(expected: list[int], true: list[int]) -> FaceScores:
 
 def test_reliability_is_that_of_scikit_learn() -> None:
     run = made("age8")
-    bins = reliability([run])
+    bins = reliability(run)
     accuracy, confidence = calibration_curve(run.values["accuracy"], run.confidence, n_bins=15)
     assert [one.accuracy for one in bins] == pytest.approx(accuracy.tolist())
     assert [one.confidence for one in bins] == pytest.approx(confidence.tolist())
@@ -28,7 +28,7 @@ def test_reliability_is_that_of_scikit_learn() -> None:
 
 def test_the_bins_of_one_run_add_up_to_its_calibration_error() -> None:
     run = made("gender")
-    bins = reliability([run])
+    bins = reliability(run)
     assert sum(one.share for one in bins) == pytest.approx(1)
     gaps = [one.share * abs(one.confidence - one.accuracy) for one in bins]
     assert sum(gaps) == pytest.approx(evaluate(run)["ece"])

@@ -4,21 +4,29 @@ from dataclasses import replace
 
 import pytest
 
-from studies.comparisons import Comparison, adjust, compare
+from studies.comparisons import (
+    BaselineSummary,
+    BaselineValues,
+    Comparison,
+    RunSummary,
+    SplitSummary,
+    adjust,
+    compare,
+)
 from studies.intervals import corrected_t_test
+from studies.protocols import StudyPart
 
 Runs = dict[tuple[int, int | None], float]
 
 
 def compared(ours: Runs, theirs: float) -> list[Comparison]:
-    return compare(
-        "gender",
-        "d",
-        "val" if any(fold is None for _, fold in ours) else "test",
-        {run: {"accuracy": value} for run, value in ours.items()},
-        {"majority": {run: {"accuracy": theirs} for run in ours}},
-        test_to_train=0.25,
-    )
+    judged = "val" if any(fold is None for _, fold in ours) else "test"
+    runs = [RunSummary(*run, 0, {judged: {"accuracy": ours[run]}}) for run in ours]
+    fits = [BaselineValues(*run, {"accuracy": theirs}) for run in ours]
+    train, test = SplitSummary(400, 400.0, 400, 1, {}), SplitSummary(100, 100.0, 100, 1, {})
+    baseline = BaselineSummary(**vars(test), runs=fits)
+    splits = {"train": train, judged: test}
+    return compare(StudyPart("gender", "d"), judged, runs, splits, {"majority": baseline})
 
 
 def comparison(metric: str, p: float) -> Comparison:

@@ -17,7 +17,7 @@ from studies.groups import (
     group_codes,
     group_names,
 )
-from studies.metrics import FaceScores
+from studies.metrics import FaceScores, pool
 from utils.labels import class_years
 
 
@@ -136,21 +136,21 @@ def test_groups_agree_with_means_over_their_faces_in_all_runs(task: str) -> None
 @pytest.mark.parametrize("task", ["gender", "age8"])
 def test_classes_and_confusion_are_those_of_scikit_learn(task: str) -> None:
     run = made(task)
-    rows = class_table([run])
+    rows = class_table(run)
     recall = recall_score(run.label, run.predicted, average=None)
     precision = precision_score(run.label, run.predicted, average=None)
     assert [one.recall for one in rows] == pytest.approx(recall.tolist())
     assert [one.precision for one in rows] == pytest.approx(precision.tolist())
     assert [one.faces for one in rows] == np.bincount(run.label).tolist()
-    np.testing.assert_array_equal(confusion([run]), confusion_matrix(run.label, run.predicted))
+    np.testing.assert_array_equal(confusion(run), confusion_matrix(run.label, run.predicted))
 
 
 def test_runs_add_up_in_the_confusion_but_their_faces_count_once() -> None:
     runs = [made("gender", seed=1), made("gender", seed=2)]
-    assert confusion(runs).sum() == 2 * len(runs[0])
-    assert sum(one.faces for one in class_table(runs)) == len(runs[0])
+    assert confusion(pool(runs)).sum() == 2 * len(runs[0])
+    assert sum(one.faces for one in class_table(pool(runs))) == len(runs[0])
 
 
 def test_a_class_that_does_not_occur_has_no_share() -> None:
-    rows = class_table([of_genders("mm", [2, 2], [True, True])])
+    rows = class_table(of_genders("mm", [2, 2], [True, True]))
     assert rows[1] == ClassSummary("female", faces=0, recall=None, precision=None)

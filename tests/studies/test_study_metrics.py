@@ -9,7 +9,7 @@ from study_folders import face_info, hand_made, make_columns, make_predictions
 from model import metric as torch_metrics
 from studies.metrics import evaluate, metrics_of, score, subject_codes, subject_sums
 from studies.protocols import TASKS
-from studies.results import FaceInfo, Predictions
+from studies.results import Predictions
 
 
 def predictions(task: str, num_faces: int = 400, seed: int = 0) -> Predictions:
@@ -123,12 +123,11 @@ def test_scores_in_chunks_are_the_same(task: str, monkeypatch: pytest.MonkeyPatc
 def test_a_subject_drawn_twice_is_the_same_as_its_faces_twice(task: str) -> None:
     made = predictions(task)
     scores = score(made, task)
-    (codes,), num_subjects = subject_codes([scores.faces])
+    codes, num_subjects = subject_codes(scores.faces)
     weights = np.ones(num_subjects)
     weights[3] = 2
     twice = np.concatenate([np.arange(len(made.label)), np.flatnonzero(codes == 3)])
-    faces = FaceInfo(**{name: value[twice] for name, value in vars(made.faces).items()})
-    repeated = Predictions(made.probabilities[twice], made.label[twice], faces)
+    repeated = made[twice]
     found = metrics_of(task, weights @ subject_sums(scores, codes, num_subjects))
     expected = evaluate(score(repeated, task))
     assert {name: float(value) for name, value in found.items()} == pytest.approx(expected)
@@ -142,13 +141,9 @@ def test_metrics_of_no_face_are_not_numbers() -> None:
 
 
 def test_a_subject_has_one_number_in_all_runs_and_the_unknown_one_a_face() -> None:
-    runs = [
-        face_info([0, 1, 4], ["ann", "bob", ""]),
-        face_info([4, 5, 2, 1], ["", "", "ann", "bob"]),
-    ]
-    (first, second), num_subjects = subject_codes(runs)
+    both = face_info([0, 1, 4, 4, 5, 2, 1], ["ann", "bob", "", "", "", "ann", "bob"])
+    codes, num_subjects = subject_codes(both)
     assert num_subjects == 4
-    assert first[0] == second[2]
-    assert first[1] == second[3]
-    assert first[2] == second[0]
-    assert len({*first.tolist(), *second.tolist()}) == 4
+    first, second = codes[:3].tolist(), codes[3:].tolist()
+    assert first == [second[2], second[3], second[0]]
+    assert len({*first, *second}) == 4

@@ -16,8 +16,6 @@ from study_folders import make_columns, make_result, make_study, read_columns
 from studies.report import console_table, report, write_report
 from studies.results import StudyRun
 from studies.summary import (
-    MissingResult,
-    ResultSummary,
     StudySummary,
     learning_curves,
     plain,
@@ -81,10 +79,6 @@ def summary(study: Path) -> StudySummary:
     return summarise(study)
 
 
-def results_of(summary: StudySummary) -> list[ResultSummary]:
-    return [one for one in summary.results if not isinstance(one, MissingResult)]
-
-
 @pytest.fixture(scope="module")
 def page(study: Path) -> Page:
     return Page((study / "report.html").read_text(encoding="utf-8"))
@@ -119,6 +113,15 @@ def test_every_picture_in_the_report_shows_something(page: Page) -> None:
     assert all(len(text) > 20 for text in page.values("img", "alt"))
 
 
+def test_captions_tell_split_metric_and_number_of_runs(page: Page) -> None:
+    captions = page.values("img", "alt")
+    assert sum("10 runs" in caption for caption in captions) == 12
+    assert sum("test split" in caption for caption in captions) == 8
+    assert sum("validation split" in caption for caption in captions) == 3
+    assert sum(caption.startswith("Test relaxed accuracy of each run") for caption in captions) == 1
+    assert all(caption in page.text for caption in captions)
+
+
 def test_every_table_has_a_caption_and_heads_with_a_scope(page: Page) -> None:
     assert page.tags.count("caption") == page.tags.count("table") > 10
     assert page.tags.count("th") == len(page.values("th", "scope"))
@@ -131,7 +134,7 @@ def test_a_missing_run_shows_as_missing(page: Page) -> None:
 
 
 def test_values_stand_with_interval_and_run_count(summary: StudySummary, page: Page) -> None:
-    (result,) = [one for one in results_of(summary) if one.task == "age8"]
+    (result,) = [one for one in summary.done if one.task == "age8"]
     found = result.splits["test"].metrics["accuracy"]
     mean, std, low, high = (f"{x:.4f}" for x in (found.mean, found.std, found.low, found.high))
     assert f"{mean} ± {std} [{low}, {high}], 10 runs" in page.text
@@ -139,7 +142,7 @@ def test_values_stand_with_interval_and_run_count(summary: StudySummary, page: P
 
 
 def test_means_and_stds_are_those_of_the_runs(summary: StudySummary) -> None:
-    for result in results_of(summary):
+    for result in summary.done:
         for split, of_split in result.splits.items():
             for metric, found in of_split.metrics.items():
                 values = [run.splits[split][metric] for run in result.runs]
@@ -148,7 +151,7 @@ def test_means_and_stds_are_those_of_the_runs(summary: StudySummary) -> None:
 
 
 def test_intervals_hold_their_mean(summary: StudySummary) -> None:
-    for result in results_of(summary):
+    for result in summary.done:
         for split in result.splits.values():
             for metric, found in split.metrics.items():
                 assert found.low is not None
@@ -168,7 +171,7 @@ def test_the_worst_group_is_named(tmp_path: Path) -> None:
     make_study(tmp_path, ("gender-d",), columns=make_columns(1000, 200), seeds=1)
     summary = summarise(tmp_path)
     write_report(summary, tmp_path)
-    (result,) = results_of(summary)
+    (result,) = summary.done
     assert result.fairness.worst is not None
     worst = result.fairness.groups[result.fairness.worst]
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
