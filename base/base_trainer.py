@@ -32,8 +32,8 @@ PER_BATCH_SCHEDULERS = ("OneCycleLR", "CyclicLR")
 class Setup:
     """What a trainer trains, on what, with what.
 
-    `network_check` recognises embeddings of other networks where the rows suffice for that; it
-    goes into the checkpoints.
+    `detector` recognises embeddings of other networks where the rows suffice for that; it goes into
+    the checkpoints.
     """
 
     model: nn.Module
@@ -45,7 +45,7 @@ class Setup:
     valid_loader: BaseDataLoader | None
     device: torch.device
     precision: Precision
-    network_check: OutOfDistributionDetector | None = None
+    detector: OutOfDistributionDetector | None = None
 
 
 class BaseTrainer(ABC):
@@ -83,14 +83,14 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def train_epoch(self, epoch: int, stop: StopRequest) -> Log | None:
-        """Train one epoch; give its mean loss and metrics, or None when `stop` cut it short."""
+        """Train one epoch; return its mean loss and metrics, or None when `stop` cut it short."""
 
     @abstractmethod
     def evaluate(self, loader: BaseDataLoader) -> Log:
-        """Give the loss and the metrics over a loader's rows, in eval mode."""
+        """Return the loss and the metrics over a loader's rows, in eval mode."""
 
     def train(self) -> Log:
-        """Run all epochs that are left; give the log of the best one.
+        """Run all epochs that are left; return the log of the best one.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM came; `checkpoint-interrupted.pth` is written.
@@ -210,7 +210,7 @@ class BaseTrainer(ABC):
         self.logger.info(f"epoch {epoch}/{self.epochs}  {values}  ({rate:,.0f} samples/s){mark}")
 
     def _state(self) -> dict[str, Any]:
-        scheduler, check = self.setup.lr_scheduler, self.setup.network_check
+        scheduler, detector = self.setup.lr_scheduler, self.setup.detector
         return {
             "arch": type(self.setup.model).__name__,
             "epoch": self.progress.epoch,
@@ -228,7 +228,7 @@ class BaseTrainer(ABC):
                 "random": _random_state(self.setup.device),
             },
             "environment": environment(self.setup.precision),
-            "embeddings": None if check is None else check.to_plain(),
+            "embeddings": None if detector is None else detector.to_plain(),
             "extractor": getattr(self.setup.train_loader, "extractors", {}),
         }
 

@@ -7,11 +7,10 @@ from torch.nn import functional
 
 from base.device import precision_of
 from benchmarks.measuring import Seconds, timed
-from cross_val.cross_validate import run_config
-from cross_val.results import RunResult
+from cross_val.runs import RunResult, run_config
 from model.inference import layers_of
 from model.model import ResMLP
-from trainer.fit import training_loader
+from trainer.data import training_loader
 from utils.config import ConfigParser
 
 NUM_MEMBERS, NUM_STEPS = 25, 40

@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import measuring, recipes
-from trainer.fit import fit, training_loader
+from trainer.data import training_loader
+from trainer.fit import fit
 from utils.config import ConfigParser
 
 SEEDS = range(5)

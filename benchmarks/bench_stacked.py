@@ -35,12 +35,10 @@ from benchmarks.measuring import Seconds, timed
 from benchmarks.random_data import write_random_adience
 from benchmarks.stock import stock_training
 from cluster.session import TaskResources
-from cross_val.cross_validate import Engine, run_config, sequential_engine
 from cross_val.ray_engine import ray_engine
-from cross_val.results import RunKey, RunResult
+from cross_val.runs import Engine, RunKey, RunResult, run_config, sequential_engine
 from cross_val.stacked_engine import stacked_engine, stacks_of
-from trainer.fit import training_loader
-from trainer.inputs import read_inputs
+from trainer.data import read_inputs, training_loader
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.labels import NUM_FOLDS

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from base.epoch_files import BEST_NAME, Log
 from benchmarks import recipes
 from benchmarks.stock import stock_training
-from trainer.fit import prepare, training_loader
+from trainer.data import training_loader
+from trainer.fit import prepare
 from trainer.trainer import Trainer
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser

@@ -23,7 +23,7 @@ FOLDERS = (
 
 @functools.cache
 def code_version() -> str:
-    """Give a fingerprint of all that a training runs: our modules, and torch's release."""
+    """Return a fingerprint of all that a training runs: our modules, and torch's release."""
     digest = hashlib.sha256()
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).glob("**/*.py")):

@@ -79,7 +79,7 @@ class TaskResources:
             )
 
     def resources(self) -> dict[str, float]:
-        """Give what Ray sets aside for one training, once `refuse_too_much` has passed."""
+        """Return what Ray sets aside for one training, once `refuse_too_much` has passed."""
         gpus = self.gpus
         if gpus is None:
             gpus = SHARE_OF_GPU if has_gpus() else 0
@@ -97,14 +97,14 @@ def add_address(parser: argparse.ArgumentParser) -> None:
 
 
 def address_of(option: str | None) -> str | None:
-    """Give the address of the cluster to use, from the option or RAY_ADDRESS; None: none is set."""
+    """Return the address of the cluster to use, from the option or RAY_ADDRESS; None for none."""
     address = option or os.environ.get("RAY_ADDRESS") or "local"
     return None if address == "local" else address
 
 
 @contextmanager
 def ray_session(folder: Path, address: str | None, store_bytes: int) -> Iterator[Any]:
-    """Give Ray, connected; leave nothing running that was not before.
+    """Return Ray, connected; leave nothing running that was not before.
 
     Args:
         folder: for the temporary files of a Ray of our own, gone afterwards.
@@ -233,7 +233,7 @@ def num_at_once(resources: dict[str, float]) -> int:
 
 
 def has_gpus() -> bool:
-    """Tell whether any machine of the cluster has a GPU."""
+    """Return whether any machine of the cluster has a GPU."""
     return any(node.get("GPU", 0) for node in _resources())
 
 

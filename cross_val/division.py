@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cluster.session import SHARE_OF_GPU, TaskResources, has_gpus, num_at_once, refuse_too_much
-from cross_val.results import RunKey
+from cross_val.runs import RunKey
 from cross_val.stacked_engine import by_fold, split_evenly
 
 

@@ -56,13 +56,13 @@ class StackMember:
         return len(order) - has_odd_end
 
     def rows_of_epoch(self) -> Tensor:
-        """Give the places (N,) among the faces of the next epoch's samples, in order."""
+        """Return the places (N,) among the faces of the next epoch's samples, in order."""
         order = self.trainer.setup.train_loader.order
         order.epoch, order.first_batch = self.trainer.progress.epoch + 1, 0
         return self.dataset.face_indices(torch.cat(list(order)))
 
     def finish_epoch(self, training: Log, rate: float, lr: float) -> bool:
-        """Do what follows an epoch's batches; tell whether the member leaves."""
+        """Do what follows an epoch's batches; return whether the member leaves."""
         epoch = self.trainer.progress.epoch + 1
         try:
             if not math.isfinite(training["loss"]):

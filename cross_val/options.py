@@ -4,7 +4,7 @@ import argparse
 
 from base.device import choose_device
 from cluster.session import TaskResources, add_address, address_of
-from cross_val.cross_validate import Engine, sequential_engine
+from cross_val.runs import Engine, sequential_engine
 from cross_val.stacked_engine import stacked_engine
 from utils.config import ConfigParser
 from utils.errors import ConfigError
@@ -83,7 +83,7 @@ def _check_stack_size(stack_size: int | None, engine: str) -> None:
 
 
 def engine_name(arguments: argparse.Namespace, config: ConfigParser) -> str:
-    """Name the engine that the command line asks for, or else the one that suits the device."""
+    """Return the name of the engine that is asked for, or else of the one that suits the device."""
     if arguments.engine is not None:
         return str(arguments.engine)
     if arguments.address:

@@ -11,11 +11,10 @@ from base.interrupt import StopRequest
 from cluster.code import code_version
 from cluster.folders import keep_run
 from cluster.session import TaskResources, num_at_once, ray_session, remove_session
-from cross_val.cross_validate import Engine
 from cross_val.division import Division, divide
 from cross_val.ray_runs import ProgressActor, RunOutcome, TaskSettings, TrainedRun, run_remotely
-from cross_val.results import RunKey, RunResult
-from trainer.inputs import SharedInputs
+from cross_val.runs import Engine, RunKey, RunResult
+from trainer.data import SharedInputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ClusterError
@@ -141,7 +140,7 @@ class _ClusterRuns:
 
 
 def progress(under_way: dict[RunKey, int], num_epochs: int) -> str:
-    """Tell in short how far the runs under way are.
+    """Describe in short how far the runs under way are.
 
     >>> progress({(0, 3): 7, (0, 4): 5}, 20)
     'seed/fold 0/3 epoch 7 of 20, 0/4 epoch 5 of 20'
@@ -156,7 +155,7 @@ def progress(under_way: dict[RunKey, int], num_epochs: int) -> str:
 
 
 def _first_failure(outcomes: list[RunOutcome]) -> Exception | None:
-    """Tell of all failures, each once; give the first."""
+    """Log all failures, each once; return the first."""
     failures = {str(one): one for one in outcomes if isinstance(one, Exception)}
     for text in failures:
         get_logger("cross-val").warning(text)
@@ -164,7 +163,7 @@ def _first_failure(outcomes: list[RunOutcome]) -> Exception | None:
 
 
 def _here(ray: Any) -> Any:
-    """Give the strategy that keeps an actor on the driver's machine, which must not die anyway."""
+    """Return the strategy that keeps an actor on the driver's machine, which must live anyway."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -12,10 +12,9 @@ from base.device import limited_threads
 from base.epoch_files import Log
 from cluster.code import code_version
 from cluster.folders import Files, pack
-from cross_val.cross_validate import run_one
-from cross_val.results import RunKey, RunResult
+from cross_val.runs import RunKey, RunResult, run_one
 from cross_val.stacked_engine import train_stacks
-from trainer.inputs import SharedInputs
+from trainer.data import SharedInputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, UserError
 
@@ -54,7 +53,7 @@ RunOutcome = TrainedRun | Exception
 def run_remotely(
     order: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
 ) -> list[RunOutcome]:
-    """Train and evaluate; give the errors that the user can mend instead of raising them.
+    """Train and evaluate; return the errors that the user can mend instead of raising them.
 
     Args:
         order: the same for all tasks.
@@ -135,5 +134,5 @@ class ProgressActor:
         self._epochs[run] = epoch
 
     def read(self) -> dict[RunKey, int]:
-        """Give the epochs done by each run that began."""
+        """Return the epochs done by each run that began."""
         return self._epochs

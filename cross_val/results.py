@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base.epoch_files import Log
+from cross_val.runs import RunKey, RunResult
 from data_loader.data_files import data_path
 from utils.config import ConfigParser
 from utils.errors import ConfigError
@@ -22,8 +22,6 @@ from utils.run_folders import lock_path, write_claimed_json
 SPLITS = ("train", "val", "test")
 SUFFIX = "_cross-val-results.json"
 Results = dict[str, Any]
-RunKey = tuple[int, int]
-"""Seed, and the fold held out."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +42,6 @@ class Plan:
             for seed, fold in self.runs()
             if str(fold) not in results["stats"].get(str(seed), {}).get("test", {})
         ]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """One run: its values by split, the checkpoint they are from, and what they depend on."""
-
-    seed: int
-    fold: int
-    stats: dict[str, Log]
-    best_path: Path
-    environment: dict[str, Any]
 
 
 def open_results(config: ConfigParser, plan: Plan, anew: bool) -> tuple[Path, Results]:
@@ -78,7 +65,7 @@ def open_results(config: ConfigParser, plan: Plan, anew: bool) -> tuple[Path, Re
 
 
 def _inputs(config: ConfigParser) -> dict[str, list[int]]:
-    """Tell the input files apart from later ones of the same name: size and time of change."""
+    """Return size and time of change of the input files, which tell them from later ones."""
     arguments = config["data_loader"]["args"]
     paths = [data_path(arguments["data_dir"], "Adience"), Path(config["checkpoint"] or "")]
     return file_stamps(paths)
@@ -127,7 +114,7 @@ def add(results: Results, finished: RunResult) -> None:
 
 
 def summarise(stats: Results, plan: Plan) -> dict[str, float]:
-    """Give mean and population standard deviation of every value over all runs."""
+    """Return mean and population standard deviation of every value over all runs."""
     summary = {}
     first = stats[str(plan.seeds[0])]
     for split in (split for split in SPLITS if first.get(split)):

@@ -63,7 +63,7 @@ class Stack:
                 yield from self._run_epoch(stop)
 
     def _run_epoch(self, stop: StopRequest) -> list[StackMember]:
-        """Train every member for an epoch; give those that leave."""
+        """Train every member for an epoch; return those that leave."""
         start, rates = time.perf_counter(), [one.trainer.lr for one in self._members]
         logs = self.train_epoch(stop)
         num_samples = sum(one.trainer.setup.train_loader.n_samples for one in self._members)
@@ -83,7 +83,7 @@ class Stack:
         return leaving
 
     def train_epoch(self, stop: StopRequest) -> list[Log]:
-        """Give the mean loss and metrics over an epoch of every member, whatever its number.
+        """Return the mean loss and metrics over an epoch of every member, whatever its number.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM came.

@@ -10,13 +10,12 @@ import torch
 
 from base.device import choose_device, environment, free_bytes, limited_threads, precision_of
 from base.epoch_files import BEST_NAME, Log
-from cross_val.cross_validate import Engine, evaluate_best, run_config
 from cross_val.member import StackMember
-from cross_val.results import RunKey, RunResult
+from cross_val.runs import Engine, RunKey, RunResult, evaluate_best, run_config
 from cross_val.stack import Stack
 from model.model import ResMLP
+from trainer.data import SharedInputs
 from trainer.fit import begin
-from trainer.inputs import SharedInputs
 from utils.config import ConfigParser
 from utils.errors import DivergedError
 from utils.log import get_logger, run_log
@@ -178,7 +177,7 @@ def _begin(
 
 
 def run_of(member: StackMember) -> RunKey:
-    """Tell which run a member is."""
+    """Return which run a member is."""
     config = member.trainer.config
     return config["seed"], config["data_loader"]["args"]["test_cross_val"]
 

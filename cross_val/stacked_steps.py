@@ -69,7 +69,7 @@ class StackedSteps:
                 place = group.places.stop
 
     def close(self) -> None:
-        """Give the optimizers their state back."""
+        """Return the optimizers their state back."""
         for group in self._groups.values():
             group.close()
         self._groups.clear()
@@ -133,13 +133,13 @@ def _kind(member: StackMember) -> tuple[Any, ...]:
 
 
 def _settings(optimizer: Optimizer) -> State:
-    """Give the rate, the decay and the like, which schedules may change."""
+    """Return the rate, the decay and the like, which schedules may change."""
     (group,) = optimizer.param_groups
     return {key: value for key, value in group.items() if key != "params"}
 
 
 def _states(member: StackMember) -> list[State]:
-    """Give what the optimizer knows of each weight, in the order of the network's parameters."""
+    """Return what the optimizer knows of each weight, in the order of the network's parameters."""
     setup = member.trainer.setup
     return [setup.optimizer.state.get(weight, {}) for weight in setup.model.parameters()]
 

@@ -37,12 +37,12 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
 
 
 def keep_probability(p: float, device: torch.device) -> float:
-    """Give the probability that `zero_one_mask` keeps an activation: 1 - p, rounded on a CPU."""
+    """Return the probability that `zero_one_mask` keeps an activation: 1 - p, rounded on a CPU."""
     return rounded_keep_probability(p) if device.type == "cpu" else 1 - p
 
 
 def rounded_keep_probability(p: float) -> float:
-    """Give the probability that `keep_lanes` keeps an activation."""
+    """Return the probability that `keep_lanes` keeps an activation."""
     return 1 - _num_dropped(p) / NUM_VALUES
 
 
@@ -82,5 +82,5 @@ def keep_lanes(lanes: Tensor, p: float, mask: Tensor) -> Tensor:
 
 
 def _num_dropped(p: float) -> int:
-    """Give the values of a lane, of `NUM_VALUES`, that mean a dropped activation."""
+    """Return the values of a lane, of `NUM_VALUES`, that mean a dropped activation."""
     return min(max(round(p * NUM_VALUES), 1), NUM_VALUES - 1)

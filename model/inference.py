@@ -53,7 +53,7 @@ def layers_of(net: ResMLP) -> list[Layer]:
 
 
 def scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Give batch norm in eval mode as x * scale + shift, both (F,) float64.
+    """Return batch norm in eval mode as x * scale + shift, both (F,) float64.
 
     Raises:
         ValueError: it has no running statistics.

@@ -48,7 +48,7 @@ def cse(
 
 @lru_cache(maxsize=8)
 def _soft_targets(num_classes: int, std_years: float, device: str) -> Tensor:
-    """Give the target distribution of each true class, (C, C) float32, rows summing to one."""
+    """Return the target distribution of each true class, (C, C) float32, rows summing to one."""
     years = torch.from_numpy(class_years(num_classes))
     distance = (years[:, None] - years[None, :]) / std_years
     return torch.softmax(-0.5 * distance.square(), dim=1).to(device)

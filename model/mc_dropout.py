@@ -69,7 +69,7 @@ class SampledNet:
         return (self._layers[self._first].normed(x) if self.has_dropout else x), skip
 
     def passes(self, start: tuple[Tensor, Tensor], num_passes: int) -> Tensor:
-        """Give the logits (num_passes, N, C), float32, of passes with masks of their own."""
+        """Return the logits (num_passes, N, C), float32, of passes with masks of their own."""
         x, skip = start
         x = x.expand(num_passes, *x.shape)
         for number, layer in enumerate(self._layers[self._first :]):

@@ -77,7 +77,7 @@ class StackedResMLP:
         return list(self._named_weights.values())
 
     def release(self) -> None:
-        """Give every network weights of its own again."""
+        """Copy the weights, so that every network has its own again."""
         for net in self.nets:
             for tensor in _named(net).values():
                 tensor.data = tensor.data.clone()
@@ -147,7 +147,7 @@ class StackedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, into: Tensor) -> Tensor:
-        """Give weight @ x + bias (k, G, B).
+        """Return weight @ x + bias (k, G, B).
 
         Args:
             ctx: of the backward pass.
@@ -165,7 +165,7 @@ class StackedLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients of x, weight and bias."""
+        """Return the gradients of x, weight and bias."""
         x, weight = ctx.saved_tensors
         of_x = torch.bmm(weight.transpose(1, 2), gradient) if ctx.needs_input_grad[0] else None
         of_bias = gradient.sum(2, dtype=ctx.into.dtype)
@@ -185,7 +185,7 @@ class StackedBatchNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the normalised (k, F, B), and mean and biased variance (k, F)."""
+        """Return the normalised (k, F, B), and mean and biased variance (k, F)."""
         x = x.contiguous()
         exact = x if x.dtype is torch.float64 else x.float()
         mean = exact.mean(2)
@@ -200,7 +200,7 @@ class StackedBatchNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        """Give the gradients of x, weight and bias."""
+        """Return the gradients of x, weight and bias."""
         x, weight, mean, invstd = ctx.saved_tensors
         shape, flat = weight.shape, (1, weight.numel(), x.shape[2])
         parts = torch.ops.aten.native_batch_norm_backward(
@@ -242,7 +242,7 @@ class _Bits:
         self._lanes = draws.view(LANE)
 
     def mask(self, x: Tensor, p: float) -> Tensor:
-        """Give a mask (k, F, B) of 0 and 1 from bits that no other mask took."""
+        """Return a mask (k, F, B) of 0 and 1 from bits that no other mask took."""
         num_lanes = x[0].numel()
         lanes = self._lanes[:, :num_lanes].view(x.shape)
         self._lanes = self._lanes[:, num_lanes:]

@@ -20,8 +20,8 @@ from search.recovery import recover, remove_killed_searches
 from search.space import BOUNDS, PARAMETERS, Search, searches_dir
 from search.trial import DISK_FULL, FAILURE, SILENT, train_trial
 from trainer.check import check
+from trainer.data import SharedInputs, read_inputs
 from trainer.fit import prepare
-from trainer.inputs import SharedInputs, read_inputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError, SearchError

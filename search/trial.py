@@ -13,8 +13,8 @@ from base.epoch_files import Log
 from cluster.code import code_version
 from search.space import Search
 from trainer.check import check
+from trainer.data import SharedInputs
 from trainer.fit import fit
-from trainer.inputs import SharedInputs
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import UserError

@@ -18,9 +18,9 @@ from data_loader.faces import FaceSource, read_source
 from model import loss
 from model import model as arch
 from studies.results import FaceInfo, PredictionFiles, Predictions
+from trainer.components import metrics_of
+from trainer.data import SharedInputs, held_out_loader, training_loader
 from trainer.evaluate import evaluate
-from trainer.fit import held_out_loader, metrics_of, training_loader
-from trainer.inputs import SharedInputs
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.weights import load_weights

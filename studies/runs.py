@@ -18,15 +18,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from base.epoch_files import EPOCHS_NAME, Log
 from base.interrupt import StopRequest
-from cross_val.cross_validate import Engine, cross_validate
+from cross_val.cross_validate import cross_validate
 from cross_val.results import Plan
+from cross_val.runs import Engine
 from studies.baselines import write_baselines
 from studies.config import StudyConfig
 from studies.predictions import StudyData, predict, split_rows, write_predictions
 from studies.protocols import PROTOCOLS, StudyPart
 from studies.results import BaselineRun, StudyResult, StudyRun, TrainedRun, parse_result
+from trainer.data import SharedInputs
 from trainer.fit import fit
-from trainer.inputs import SharedInputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError

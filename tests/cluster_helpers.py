@@ -14,6 +14,6 @@ def nodes(monkeypatch: pytest.MonkeyPatch, *resources: dict[str, float]) -> None
 
 
 def noted() -> tuple[Any, ProgressActor]:
-    """Give what stands for the actor in a worker, and the board behind it."""
+    """Return what stands for the actor in a worker, and the board behind it."""
     board = ProgressActor()
     return SimpleNamespace(note=SimpleNamespace(remote=board.note)), board

@@ -15,7 +15,7 @@ DEVIATIONS = np.geomspace(0.2, 0.005, 512)
 
 
 def directions_of(network: int) -> NDArray[np.float64]:
-    """Give the directions (512, 512), as rows, that a network uses most to least."""
+    """Return the directions (512, 512), as rows, that a network uses most to least."""
     normal = np.random.default_rng(network).standard_normal((512, 512))
     return np.linalg.qr(normal)[0]
 

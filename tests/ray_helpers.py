@@ -26,7 +26,7 @@ RAY = str(Path(sys.executable).parent / "ray")
 
 
 def environment(mark: str, folder: Path | None = None) -> dict[str, str]:
-    """Give the environment of marked processes, with one thread and a folder for their files."""
+    """Return the environment of marked processes, with one thread and a folder for their files."""
     marked = {**os.environ, "OMP_NUM_THREADS": "1", MARK: mark}
     for name in [name for name in marked if name.startswith("RAY_")]:
         del marked[name]
@@ -53,7 +53,7 @@ class Script:
         )
 
     def wait_for(self, text: str) -> str:
-        """Read standard output up to the line that holds `text`; give what came."""
+        """Read standard output up to the line that holds `text`; return what came."""
         assert self.process.stdout is not None
         lines = []
         for line in self.process.stdout:
@@ -74,7 +74,7 @@ class Script:
         return Outcome(self.process.returncode, out, RAYS_OWN_LINE.sub("", err))
 
     def left(self) -> list[str]:
-        """Wait until nothing of it runs any more; give what still does after long."""
+        """Wait until nothing of it runs any more; return what still does after long."""
         wait_until(lambda: not marked_processes(self.mark), GONE_TIMEOUT_S)
         return [command for _, command in marked_processes(self.mark)]
 
@@ -164,7 +164,7 @@ class Cluster:
 
 @contextmanager
 def cluster_on_loopback(*options: str) -> Iterator[Cluster]:
-    """Give a cluster of two nodes; its sockets need a short path.
+    """Return a cluster of two nodes; its sockets need a short path.
 
     Args:
         options: of `ray start`, for both.

@@ -6,7 +6,8 @@ from typing import Any
 
 from helpers import Config
 
-from cross_val.cross_validate import Engine, cross_validate
+from cross_val.cross_validate import cross_validate
+from cross_val.runs import Engine
 from trainer.check import check
 from utils.config import ConfigParser
 

@@ -20,8 +20,14 @@ NEED_FUNCTIONS = {"LambdaLR", "MultiplicativeLR", "ChainedScheduler", "Sequentia
 
 
 def known_metrics() -> dict[str, Metric]:
-    """Give the metrics by name."""
+    """Return the metrics by name."""
     return {name: value for name, value in vars(metric).items() if isinstance(value, Metric)}
+
+
+def metrics_of(config: Any) -> list[Metric]:
+    """Return the metrics that a config names."""
+    known = known_metrics()
+    return [known[name] for name in config["metrics"]]
 
 
 def _optimizers() -> Components:

@@ -36,7 +36,7 @@ def evaluate(
     precision: Precision,
     logits: list[Tensor] | None = None,
 ) -> dict[str, float]:
-    """Give the mean loss and metrics over the loader's rows, in eval mode.
+    """Return the mean loss and metrics over the loader's rows, in eval mode.
 
     Args:
         model: maps embeddings to logits.

@@ -12,8 +12,9 @@ from model import loss
 from model import model as arch
 from model.shapes import expected_weights
 from trainer.check import check
+from trainer.components import metrics_of
+from trainer.data import draw_embeddings, held_out_loader, training_loader
 from trainer.evaluate import evaluate
-from trainer.fit import draw_embeddings, held_out_loader, metrics_of, training_loader
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
@@ -107,7 +108,7 @@ def _warn_of_foreign(share: float | None, checkpoint: Checkpoint) -> None:
 
 
 def _foreign_share(checkpoint: Checkpoint, loader: BaseDataLoader, seed: int) -> float | None:
-    """Give the share of the rows that come from another network; None where nobody can tell."""
+    """Return the share of the rows that come from another network; None where nobody can tell."""
     check = OutOfDistributionDetector.from_checkpoint(checkpoint.content)
     if check is None:
         return None

@@ -60,7 +60,7 @@ class Trainer(BaseTrainer):
         return means(scores.sum(0), setup.train_loader.n_samples, setup.metrics)
 
     def evaluate(self, loader: BaseDataLoader) -> Log:
-        """Give the loss and the metrics over a loader's rows, in eval mode."""
+        """Return the loss and the metrics over a loader's rows, in eval mode."""
         setup = self.setup
         return evaluate(setup.model, loader, setup.criterion, setup.metrics, setup.precision)
 

@@ -62,7 +62,7 @@ def interrupt(
     resume: Path | None = None,
     number: int = signal.SIGINT,
 ) -> Path:
-    """Train until a signal comes on so manieth batch of this call; give the checkpoint to go on."""
+    """Train until a signal comes on this batch, counted from 1; return the checkpoint to go on."""
     with pytest.MonkeyPatch.context() as patch:
         signal_at(patch, batch, number)
         with pytest.raises(Interrupted):

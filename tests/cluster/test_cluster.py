@@ -18,13 +18,14 @@ from cluster.code import code_version
 from cluster.folders import keep_run, pack
 from cluster.probe import node_problems
 from cluster.session import TaskResources, num_at_once, ray_session, refuse_too_much
-from cross_val.cross_validate import Engine, cross_validate, sequential_engine
+from cross_val.cross_validate import cross_validate
 from cross_val.options import add_arguments, engine_of
 from cross_val.ray_engine import ray_engine
 from cross_val.ray_runs import TaskSettings, run_remotely
+from cross_val.runs import Engine, sequential_engine
 from data_loader.data_loaders import AgeDataLoader
 from data_loader.faces import FaceSource, Selection, read_source
-from trainer.inputs import NO_INPUTS, read_inputs
+from trainer.data import NO_INPUTS, read_inputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError
 from utils.locks import hold, this_boot

@@ -23,7 +23,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def nodes_that_ran(config: Config, cluster: Cluster) -> set[str]:
-    """Tell from the logs of the runs which nodes' folders they were trained in."""
+    """Read from the logs of the runs which nodes' folders they were trained in."""
     logs = (Path(config["trainer"]["save_dir"]) / "log").glob("**/info.log")
     texts = [path.read_text(encoding="utf-8") for path in logs]
     names = ("head", "worker", "second")

@@ -12,16 +12,15 @@ import pytest
 from cross_val import ray_engine as cross_val
 from cross_val import ray_runs as remote
 from cross_val import stacked_engine
-from cross_val.cross_validate import run_config
 from cross_val.ray_runs import RunOutcome, TaskSettings
-from cross_val.results import RunKey
+from cross_val.runs import RunKey, run_config
 from trainer.check import check
-from trainer.inputs import SharedInputs
+from trainer.data import SharedInputs
 from utils.config import ConfigParser
 
 
 def diverging_run_config(config: ConfigParser, seed: int, fold: int) -> ConfigParser:
-    """Give seed 0, fold 1 a rate far too high."""
+    """Return seed 0, fold 1 a rate far too high."""
     own = run_config(config, seed, fold)
     rate = {"optimizer.args.lr": 1e38} if (seed, fold) == (0, 1) else {}
     return ConfigParser(own.config, modification=rate, check=check, folder=own.folder)

@@ -14,8 +14,8 @@ from cross_val.member import StackMember
 from cross_val.stack import Stack
 from data_loader.dataset import FaceDataset
 from trainer.check import check
+from trainer.data import SharedInputs, read_inputs
 from trainer.fit import prepare
-from trainer.inputs import SharedInputs, read_inputs
 from trainer.trainer import Trainer
 from utils.config import ConfigParser
 
@@ -105,6 +105,6 @@ def train_alone(
 def train_stacked(
     config: Config, changes: Sequence[Config], is_double: bool = False
 ) -> tuple[list[Trained], list[StackMember]]:
-    """Train as one; give the members in the order in which they left as well."""
+    """Train as one; return the members in the order in which they left as well."""
     made = make(config, changes, is_double)
     return made, list(Stack([StackMember(one.trainer) for one in made]).train())

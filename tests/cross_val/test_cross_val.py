@@ -22,7 +22,7 @@ from helpers import (
 from cross_val.cross_validate import cross_validate
 from data_loader.data_loaders import AgeDataLoader
 from trainer.check import check
-from trainer.fit import held_out_loader, training_loader
+from trainer.data import held_out_loader, training_loader
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError, DivergedError
 
@@ -387,6 +387,6 @@ def test_two_processes_do_not_add_to_the_same_results(
     def run_while_another_starts(*_: object, **__: object) -> None:
         cross_validate(config)
 
-    monkeypatch.setattr("cross_val.cross_validate.run_one", run_while_another_starts)
+    monkeypatch.setattr("cross_val.runs.run_one", run_while_another_starts)
     with pytest.raises(ConfigError, match="another process"):
         cross_validate(config)

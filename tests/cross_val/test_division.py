@@ -13,14 +13,14 @@ from helpers import Config
 from cluster.code import code_version
 from cluster.session import TaskResources
 from cross_val import stacked_engine as engine_module
-from cross_val.cross_validate import cross_validate, evaluate_best
+from cross_val.cross_validate import cross_validate
 from cross_val.division import divide
 from cross_val.ray_engine import _ClusterRuns, progress
 from cross_val.ray_runs import RunOutcome, TaskSettings, TrainedRun, run_remotely
-from cross_val.results import RunKey
+from cross_val.runs import RunKey, evaluate_best
 from cross_val.stacked_engine import by_fold, split_evenly, stacked_engine
 from trainer.check import check
-from trainer.inputs import read_inputs
+from trainer.data import read_inputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError, DivergedError
 
@@ -141,7 +141,7 @@ def test_failures_of_later_tasks_are_told_and_the_first_is_raised(
 
 
 def remote(config: Config) -> tuple[dict[RunKey, RunOutcome], dict[RunKey, int]]:
-    """Give the outcomes of four runs in a stack, and the epochs that were told."""
+    """Return the outcomes of four runs in a stack, and the epochs that were told."""
     actor, board = noted()
     parsed = ConfigParser(config, check=check)
     order = TaskSettings(parsed.config, 1, code_version(), is_stacked=True)

@@ -9,7 +9,7 @@ from helpers import Config, read, run_dirs, save_config
 from ray_helpers import Script, marked_processes, run, wait_until
 from ray_studies import in_process, results_of
 
-from cross_val.cross_validate import Engine, sequential_engine
+from cross_val.runs import Engine, sequential_engine
 from cross_val.stacked_engine import stacked_engine
 
 pytestmark = pytest.mark.slow

@@ -42,7 +42,7 @@ def schedule(name: str, **arguments: object) -> Config:
 
 @pytest.fixture
 def stack_config(cross_val_config: Config) -> Callable[..., Config]:
-    """Give a factory of configs as those of a cross-validation, with changes by dotted path."""
+    """Return a factory of configs as those of a cross-validation, with changes by dotted path."""
 
     return lambda **changes: changed(cross_val_config, changes)
 

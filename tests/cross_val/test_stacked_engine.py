@@ -13,11 +13,10 @@ from helpers import Config, read, run_dirs, save_config, signal_at
 
 from cross_val import stacked_engine as engine_module
 from cross_val.cross_validate import cross_validate
-from cross_val.results import RunKey
+from cross_val.runs import RunKey
 from cross_val.stacked_engine import most_members, stacked_engine
 from trainer.check import check
-from trainer.fit import move_to_device, training_loader
-from trainer.inputs import NO_INPUTS, read_inputs
+from trainer.data import NO_INPUTS, move_to_device, read_inputs, training_loader
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import DivergedError
@@ -232,7 +231,7 @@ def test_faces_move_to_a_gpu_that_has_room_when_this_process_fetches_them(
     cross_val_config: Config,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("trainer.fit.free_bytes", lambda _: free)
+    monkeypatch.setattr("trainer.data.free_bytes", lambda _: free)
     cross_val_config["data_loader"]["args"]["num_workers"] = workers
     loader = training_loader(ConfigParser(cross_val_config, check=check))
     validation = loader.split_validation()

@@ -46,7 +46,7 @@ def optimizer(name: str, **arguments: Any) -> Config:
 
 
 def everything(trained: list[Trained]) -> list[Any]:
-    """Give weights, optimizer state, schedule and logs of trainings."""
+    """Return weights, optimizer state, schedule and logs of trainings."""
     return [
         {
             "weights": one.weights,

@@ -113,12 +113,10 @@ def test_the_statistics_are_of_training_rows_and_the_threshold_of_validation_row
     train_rows, valid_rows = setup.train_loader.rows, setup.valid_loader.rows
     expected = OutOfDistributionDetector.fit(faces[train_rows], faces[valid_rows])
     assert expected is not None
-    assert setup.network_check is not None
+    assert setup.detector is not None
     others = embed(1, 100, seed=3)
-    np.testing.assert_allclose(
-        setup.network_check.scores(others), expected.scores(others), rtol=1e-3
-    )
-    assert setup.network_check.threshold == pytest.approx(expected.threshold, rel=1e-3)
+    np.testing.assert_allclose(setup.detector.scores(others), expected.scores(others), rtol=1e-3)
+    assert setup.detector.threshold == pytest.approx(expected.threshold, rel=1e-3)
 
 
 def test_without_validation_rows_a_training_recognises_other_networks_too(

@@ -18,7 +18,7 @@ def make_batch(num_classes: int, num_samples: int = 40) -> tuple[Tensor, Tensor]
 
 
 def targets_by_hand(labels: Array, num_classes: int, smoothing: float, std_years: float) -> Array:
-    """Give the target distribution of each sample, (N, C)."""
+    """Return the target distribution of each sample, (N, C)."""
     targets = np.eye(num_classes)[labels.astype(int)]
     if std_years:
         years = np.array(ADIENCE_YEARS) if num_classes == 8 else np.arange(101.0)

@@ -35,7 +35,7 @@ def expected_years(logits: Tensor) -> Array:
 
 
 def groups(classes: Array, num_classes: int) -> Array:
-    """Give the nearest centre of eight, the younger one of two as near."""
+    """Return the nearest centre of eight, the younger one of two as near."""
     distance = np.abs(years(num_classes)[classes][:, None] - np.array(ADIENCE_YEARS))
     nearest: Array = distance.argmin(1)
     return nearest
@@ -128,7 +128,7 @@ def test_values_of_samples_are_float32_whatever_the_logits_are(
 
 
 def certain(classes: list[int], num_classes: int = 101) -> Tensor:
-    """Give logits that leave no doubt."""
+    """Return logits that leave no doubt."""
     return torch.eye(num_classes)[classes] * 1000
 
 

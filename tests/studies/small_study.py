@@ -7,7 +7,7 @@ from typing import Any
 from conftest import make_faces, save_faces
 from helpers import ROOT
 
-from cross_val.cross_validate import sequential_engine
+from cross_val.runs import sequential_engine
 from studies.config import StudyConfig
 from studies.protocols import select
 from studies.runs import run_study

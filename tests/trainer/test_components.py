@@ -17,7 +17,7 @@ from utils.errors import ConfigError
 
 
 def curve(name: str, lr: float) -> list[float]:
-    """Give the rate of every step of four epochs of five batches, by hand."""
+    """Return the rate of every step of four epochs of five batches, by hand."""
     epochs = np.arange(4)
     if name == "OneCycleLR":
         return list(one_cycle(lr, 20))

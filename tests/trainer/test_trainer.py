@@ -34,7 +34,7 @@ NUM_BATCHES = 5
 
 
 def batches_of(config: Config, epoch: int) -> list[tuple[Tensor, Tensor]]:
-    """Give the batches that training sees in an epoch."""
+    """Return the batches that training sees in an epoch."""
     loader = prepare(ConfigParser(config)).train_loader
     loader.order.epoch = epoch
     return list(loader)
