@@ -46,7 +46,7 @@ def read_objects(text: bytes | str) -> Any:
         WireError: it is not JSON, or has a form outside the grammar, or is too large.
     """
     try:
-        tree = json.loads(text, object_hook=_node)
+        tree = json.loads(text, object_pairs_hook=_node)
     except WireError:
         raise
     except RecursionError:
@@ -56,7 +56,7 @@ def read_objects(text: bytes | str) -> Any:
     return _ObjectReader().read(tree, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Name:
     """What a text names by py/type or py/function; it is compared, and never looked up."""
 
@@ -64,29 +64,30 @@ class _Name:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reference:
     number: int
 
 
-def _node(content: dict[str, Any]) -> Any:
+def _node(pairs: list[tuple[str, Any]]) -> Any:
     """Turn jsonpickle's tuples, bytes, names and references into values of their own types."""
-    if not any(key.startswith("py/") for key in content):
-        return content
-    match next(iter(content.items())) if len(content) == 1 else None:
-        case ("py/tuple", list(items)):
-            return tuple(items)
-        case ("py/b64", str(text)):
-            return _base64(text)
-        case ("py/type" | "py/function" as key, str(name)):
-            return _Name(key, name.replace("numpy._core.", "numpy.core."))  # as numpy 2 calls it
-        case ("py/id", int(number)) if not isinstance(number, bool):
-            return _Reference(number)
-        case ("py/reduce", list()):
-            return content
-    if "py/object" in content and content.keys() <= _HANDLER_KEYS:
-        return content
-    raise _refusal(content)
+    if len(pairs) == 1:
+        [(key, value)] = pairs
+        if key == "py/tuple" and isinstance(value, list):
+            return tuple(value)
+        if key == "py/b64" and isinstance(value, str):
+            return _base64(value)
+        if key in ("py/type", "py/function") and isinstance(value, str):
+            return _Name(key, value.replace("numpy._core.", "numpy.core."))  # as numpy 2 calls it
+        if key == "py/id" and type(value) is int:
+            return _Reference(value)
+        if key == "py/reduce":
+            return {key: value}
+    content = dict(pairs)
+    is_handled = "py/object" in content and content.keys() <= _HANDLER_KEYS
+    if not is_handled and any(key.startswith("py/") for key in content):
+        raise _refusal(content)
+    return content
 
 
 class _ObjectReader:
