@@ -8,7 +8,7 @@ from data_loader.data_files import holds_objects, open_original, refuse_lengths
 from data_loader.original_data import OriginalFace
 from extraction import adience, imdb_wiki
 from extraction.cleaning_rules import KeptFace
-from extraction.data_file import DataFiles, RowWriter, row_dtype, to_disk, writing
+from extraction.data_file import DataFiles, row_dtype, to_disk, write_rows, writing
 from extraction.image_labels import ImageLabels
 from extraction.originals import backup_of_original, keep
 from utils.errors import DataError
@@ -60,16 +60,14 @@ def _convert(path: Path, is_adience: bool) -> None:
     backup = backup_of_original(path)
     faces, columns = open_original(path, is_adience)
     refuse_lengths(path, np.arange(len(faces)), columns["embedding"])
-    rows = [_labels(face, path.parent.name) for face in faces]
+    images = [_labels(face, path.parent.name) for face in faces]
+    kept = (KeptFace(face.embedding, face.det_score) for face in faces)
     with writing(path), atomic_write(path) as file:
-        writer = RowWriter(file, row_dtype(rows))
-        for labels, face in zip(rows, faces, strict=True):
-            writer.add(labels, KeptFace(face.embedding, face.det_score))
-        writer.finish()
+        write_rows(file, row_dtype(images), zip(images, kept, strict=True))
         to_disk(file)
         if backup is not None:
             keep(path, backup)
-    _logger.info(f"{path}: {len(rows):,} faces; the original file is kept as {backup}")
+    _logger.info(f"{path}: {len(images):,} faces; the original file is kept as {backup}")
 
 
 def _labels(face: OriginalFace, folder_name: str) -> ImageLabels:

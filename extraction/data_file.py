@@ -101,9 +101,8 @@ def write_data_file(
         _old_counts(files.meta_data) as put_old_counts_aside,
         atomic_write(files.data) as data_file,
     ):
-        counts = _write_rows(
-            data_file, images, outcomes, CleaningCounts(is_adience=files.is_adience)
-        )
+        counts = CleaningCounts(is_adience=files.is_adience)
+        write_rows(data_file, row_dtype(images), _kept_faces(images, outcomes, counts))
         _refuse_nothing(counts, files.data)
         meta_file.write(json_bytes(counts.as_json(len(images)) | dict(made_with)))
         to_disk(data_file, meta_file)
@@ -113,19 +112,16 @@ def write_data_file(
     return counts
 
 
-def _write_rows(
-    data_file: IO[bytes],
+def _kept_faces(
     images: Sequence[ImageLabels],
     outcomes: Iterable[KeptFace | RemovalCause],
     counts: CleaningCounts,
-) -> CleaningCounts:
-    writer = RowWriter(data_file, row_dtype(images))
+) -> Iterator[tuple[ImageLabels, KeptFace]]:
+    """Count every image, and yield those that stay."""
     for image, outcome in zip(images, outcomes, strict=True):
         counts.add(image, outcome)
         if isinstance(outcome, KeptFace):
-            writer.add(image, outcome)
-    writer.finish()
-    return counts
+            yield image, outcome
 
 
 @contextmanager
@@ -202,34 +198,26 @@ def row_dtype(images: Iterable[ImageLabels]) -> np.dtype[np.void]:
     )
 
 
-class RowWriter:
-    """Writes a structured array as npy while its rows come in; their number need not be known."""
-
-    def __init__(self, file: IO[bytes], dtype: np.dtype[np.void]) -> None:
-        self._file = file
-        self._row: npt.NDArray[np.void] = np.zeros((), dtype)
-        self._num_rows = 0
-        self._write_header()
-
-    def add(self, image: ImageLabels, face: KeptFace) -> None:
-        """Write a row."""
+def write_rows(
+    file: IO[bytes], dtype: np.dtype[np.void], faces: Iterable[tuple[ImageLabels, KeptFace]]
+) -> None:
+    """Write a structured array as npy while its rows come in; their number need not be known."""
+    row: npt.NDArray[np.void] = np.zeros((), dtype)
+    num_rows = 0
+    _write_header(file, dtype, num_rows)
+    for image, face in faces:
         for name in _LABELS:
-            self._row[name] = getattr(image, name)
-        self._row["det_score"], self._row["embedding"] = face.det_score, face.embedding
-        self._file.write(self._row.tobytes())
-        self._num_rows += 1
+            row[name] = getattr(image, name)
+        row["det_score"], row["embedding"] = face.det_score, face.embedding
+        file.write(row.tobytes())
+        num_rows += 1
+    file.seek(0)
+    _write_header(file, dtype, num_rows)
+    file.seek(0, os.SEEK_END)
 
-    def finish(self) -> None:
-        """Write how many rows there are."""
-        self._file.seek(0)
-        self._write_header()
-        self._file.seek(0, 2)
 
-    def _write_header(self) -> None:
-        """Write the npy header, in which numpy leaves room for a number of rows of any length."""
-        header = {
-            "descr": np.lib.format.dtype_to_descr(self._row.dtype),
-            "fortran_order": False,
-            "shape": (self._num_rows,),
-        }
-        np.lib.format.write_array_header_1_0(self._file, header)
+def _write_header(file: IO[bytes], dtype: np.dtype[np.void], num_rows: int) -> None:
+    """Write the npy header, in which numpy leaves room for a number of rows of any length."""
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": (num_rows,)}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -103,7 +103,8 @@ def extract(
             _report(counts, dataset_dir)
             return counts
         read_extractors(dataset_dir)  # a damaged one shows before a server is started
-        refuse_unwritable(dataset_dir, *_folders(dataset_dir, inventory.missing))
+        folders = {(dataset_dir / path).parent: None for path in inventory.missing}
+        refuse_unwritable(dataset_dir, *folders)
         done = inventory.done or take_inventory(dataset_dir, related_paths, options.resize).done
         with ready_servers(servers, options, stop) as ready:
             pool = _checked_pool(dataset_dir, done, ready, options)
@@ -119,11 +120,6 @@ def extract(
     if stop.is_set:
         raise Interrupted("interrupted; the same command goes on from here", stop.exit_code)
     return counts
-
-
-def _folders(dataset_dir: Path, paths: Sequence[str]) -> list[Path]:
-    """List the folders of images, each once: it is where their answers go."""
-    return list(dict.fromkeys((dataset_dir / path).parent for path in paths))
 
 
 def _begin(dataset_dir: Path, inventory: Inventory) -> ExtractionCounts:
@@ -148,7 +144,7 @@ def _begin(dataset_dir: Path, inventory: Inventory) -> ExtractionCounts:
 def _checked_pool(
     dataset_dir: Path, done: Sequence[str], ready: ReadyServers, options: ExtractionOptions
 ) -> ServerPool:
-    """Note what makes the embeddings; the pool lets in only the network of those that are done."""
+    """Write what makes the embeddings; make a pool of the network of those that are done."""
     new = new_extractor(ready.description, ready.model, options.resize, options.jpeg_quality)
     extractor = update_extractor(dataset_dir, new, len(done))
     reference = find_reference_image(dataset_dir, done, options)

@@ -299,8 +299,8 @@ def test_no_server_and_one_twice_are_refused(given: list[int | str]) -> None:
 def test_an_extraction_runs_in_its_container(docker: FakeDocker, port: int, tmp_path: Path) -> None:
     paths = write_images(tmp_path / "set", 4)
     with docker.serving(port):
-        tally = extract(tmp_path / "set", paths, options(port))
-    assert tally.num_now == 4
+        counts = extract(tmp_path / "set", paths, options(port))
+    assert counts.num_now == 4
     assert f'"server": "{IMAGE}"' in (tmp_path / "set" / "extractor.json").read_text()
     assert docker.calls[-1] == "stop 0123abcd"
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stored import load, meta_data, vector
 
 from extraction.cleaning_rules import CleaningCounts, KeptFace, RemovalCause
-from extraction.data_file import DataFiles, RowWriter, row_dtype, write_data_file
+from extraction.data_file import DataFiles, row_dtype, write_data_file, write_rows
 from extraction.image_labels import ImageLabels
 from utils.errors import DataError
 
@@ -40,10 +40,8 @@ def test_rows_that_come_one_by_one_make_the_file_that_numpy_makes(num_rows: int)
     images = make_images(num_rows)
     embedding = np.random.default_rng(0).random((num_rows, 512), np.float32)
     stream = BytesIO()
-    writer = RowWriter(stream, row_dtype(images))
-    for image, row in zip(images, embedding, strict=True):
-        writer.add(image, KeptFace(row, 0.5))
-    writer.finish()
+    faces = [KeptFace(row, 0.5) for row in embedding]
+    write_rows(stream, row_dtype(images), zip(images, faces, strict=True))
     assert stream.getvalue() == written_at_once(images, embedding)
 
 

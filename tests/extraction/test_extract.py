@@ -67,13 +67,13 @@ def failures(folder: Path) -> dict[str, str]:
     return dict(rows)
 
 
-def assert_accounted(tally: ExtractionCounts, folder: Path, suffix: str = ".pkl") -> None:
+def assert_accounted(counts: ExtractionCounts, folder: Path, suffix: str = ".pkl") -> None:
     """Check that every image is counted once, and what is counted is there."""
     num_answers = sum(1 for path in folder.glob("*/*.pkl") if path.name.endswith(suffix))
-    assert tally.num_before + tally.num_now == num_answers
-    assert tally.num_total == num_answers + len(tally.failed) + tally.num_left
-    assert failures(folder) == dict(tally.failed)
-    assert tally.reasons.total() == len(tally.failed)
+    assert counts.num_before + counts.num_now == num_answers
+    assert counts.num_total == num_answers + len(counts.failed) + counts.num_left
+    assert failures(folder) == dict(counts.failed)
+    assert counts.reasons.total() == len(counts.failed)
     assert not list(folder.glob("*/.*"))
 
 
@@ -89,9 +89,9 @@ def restarted(port: int) -> StandInServer:
 @pytest.mark.parametrize(("resize", "suffix"), [(None, ".jpg.pkl"), (256, ".jpg.RESIZED.pkl")])
 def test_every_image_gets_its_own_answer(folder: Path, resize: int | None, suffix: str) -> None:
     with StandInServer() as server:
-        tally = extract(folder, PATHS, options(server.url, resize=resize))
-    assert (tally.num_before, tally.num_now, tally.failed) == (0, NUM_IMAGES, [])
-    assert_accounted(tally, folder, suffix)
+        counts = extract(folder, PATHS, options(server.url, resize=resize))
+    assert (counts.num_before, counts.num_now, counts.failed) == (0, NUM_IMAGES, [])
+    assert_accounted(counts, folder, suffix)
     assert seeds_of(folder, PATHS, suffix.removeprefix(".jpg")) == list(range(NUM_IMAGES))
 
 
@@ -99,9 +99,9 @@ def test_a_second_call_sends_nothing(folder: Path) -> None:
     with StandInServer() as server:
         extract(folder, PATHS, options(server.url))
         num_requests = server.num_requests
-        tally = extract(folder, PATHS, options(server.url))
+        counts = extract(folder, PATHS, options(server.url))
         assert server.num_requests == num_requests
-    assert (tally.num_before, tally.num_now) == (NUM_IMAGES, 0)
+    assert (counts.num_before, counts.num_now) == (NUM_IMAGES, 0)
 
 
 def test_no_more_than_the_allowed_requests_are_in_flight(
@@ -169,9 +169,9 @@ def test_every_image_is_answered_although_the_server_stumbles(
     folder: Path, faults: dict[str, Any]
 ) -> None:
     with StandInServer(behaviour=Behaviour(**faults)) as server:
-        tally = extract(folder, PATHS, options(server.url))
-    assert (tally.num_now, tally.failed) == (NUM_IMAGES, [])
-    assert_accounted(tally, folder)
+        counts = extract(folder, PATHS, options(server.url))
+    assert (counts.num_now, counts.failed) == (NUM_IMAGES, [])
+    assert_accounted(counts, folder)
     assert seeds_of(folder, PATHS, ".pkl") == list(range(NUM_IMAGES))
 
 
@@ -189,10 +189,10 @@ def test_a_server_that_dies_ends_it_and_the_next_call_does_the_rest(folder: Path
     num_done = len(list(folder.glob("*/*.pkl")))
     assert 20 < num_done < 40
     with StandInServer() as server:
-        tally = extract(folder, PATHS, options(server.url))
+        counts = extract(folder, PATHS, options(server.url))
         assert server.num_requests <= NUM_IMAGES - num_done + 4
-    assert (tally.num_before, tally.num_now) == (num_done, NUM_IMAGES - num_done)
-    assert_accounted(tally, folder)
+    assert (counts.num_before, counts.num_now) == (num_done, NUM_IMAGES - num_done)
+    assert_accounted(counts, folder)
 
 
 def test_a_request_that_fails_is_tried_again_with_growing_waits_and_then_counted(
@@ -212,11 +212,11 @@ def test_a_request_that_fails_is_tried_again_with_growing_waits_and_then_counted
         "give_up_s": 1,
     }
     with answering(monkeypatch, answer):
-        tally = extract(folder, PATHS[:1], options("http://a/", **waits))
+        counts = extract(folder, PATHS[:1], options("http://a/", **waits))
     gaps = np.diff(times)
     assert len(times) == 4
     assert (gaps >= [0.02, 0.04, 0.08]).all()
-    assert dict(tally.reasons) == {"HTTP 500": 1}
+    assert dict(counts.reasons) == {"HTTP 500": 1}
     assert failures(folder) == {PATHS[0]: "HTTP 500: a page"}
     assert not list(folder.glob("*/*.pkl"))
 
@@ -235,8 +235,8 @@ def test_a_server_that_says_how_long_to_wait_is_given_that_time(
 
     waits: dict[str, Any] = {"retry_waits_s": (0.001,), "probe_waits_s": (0,), "give_up_s": 1}
     with answering(monkeypatch, answer):
-        tally = extract(folder, PATHS[:1], options("http://a/", **waits))
-    assert tally.num_now == 1
+        counts = extract(folder, PATHS[:1], options("http://a/", **waits))
+    assert counts.num_now == 1
     assert times[1] - times[0] >= 0.1
 
 
@@ -255,8 +255,8 @@ def test_images_that_wait_for_another_try_do_not_hold_up_the_others(
 
     waits: dict[str, Any] = {"retry_waits_s": (0.2,), "probe_waits_s": (0,), "give_up_s": 1}
     with answering(monkeypatch, answer):
-        tally = extract(folder, PATHS, options("http://a/", **waits, in_flight=4))
-    assert tally.num_now == NUM_IMAGES
+        counts = extract(folder, PATHS, options("http://a/", **waits, in_flight=4))
+    assert counts.num_now == NUM_IMAGES
     assert order[-20:] == [True] * 20
 
 
@@ -269,8 +269,8 @@ def test_an_error_that_will_not_pass_is_not_tried_again(
         return FaceAnswer([])
 
     with answering(monkeypatch, answer) as asked:
-        tally = extract(folder, PATHS[:2], options("http://a/"))
-    assert dict(tally.reasons) == {"HTTP 413": 2}
+        counts = extract(folder, PATHS[:2], options("http://a/"))
+    assert dict(counts.reasons) == {"HTTP 413": 2}
     assert len(asked) == 2 + 2
 
 
@@ -286,9 +286,9 @@ def test_an_image_that_always_breaks_the_connection_is_counted(
         return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
-        tally = extract(folder, PATHS, options("http://a/", in_flight=1))
-    assert tally.num_now == NUM_IMAGES - 1
-    assert tally.failed == [(PATHS[3], "the connection broke")]
+        counts = extract(folder, PATHS, options("http://a/", in_flight=1))
+    assert counts.num_now == NUM_IMAGES - 1
+    assert counts.failed == [(PATHS[3], "the connection broke")]
 
 
 def test_two_servers_share_the_work_and_the_faster_one_gets_more(
@@ -309,11 +309,11 @@ def test_two_servers_share_the_work_and_the_faster_one_gets_more(
         return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
-        tally = extract(folder, PATHS, options(slow, fast, in_flight=4))
-    assert tally.num_now == NUM_IMAGES
+        counts = extract(folder, PATHS, options(slow, fast, in_flight=4))
+    assert counts.num_now == NUM_IMAGES
     assert num_done[slow] >= 1
     assert num_done[fast] > 2 * num_done[slow]
-    assert_accounted(tally, folder)
+    assert_accounted(counts, folder)
 
 
 def test_a_server_that_dies_is_dropped_and_rejoins_when_it_is_back(folder: Path) -> None:
@@ -328,29 +328,29 @@ def test_a_server_that_dies_is_dropped_and_rejoins_when_it_is_back(folder: Path)
                 time.sleep(0.002)
             back.append(again.num_requests)
 
-    tallies: list[ExtractionCounts] = []
+    all_counts: list[ExtractionCounts] = []
     with dying, steady:
         urls = (dying.url, steady.url)
         worker = threading.Thread(
-            target=lambda: tallies.append(extract(folder, PATHS, options(*urls, in_flight=4)))
+            target=lambda: all_counts.append(extract(folder, PATHS, options(*urls, in_flight=4)))
         )
         worker.start()
         come_back()
         worker.join()
-    assert tallies[0].num_now == NUM_IMAGES
+    assert all_counts[0].num_now == NUM_IMAGES
     assert back[0] > 3  # more than the looks at it
-    assert_accounted(tallies[0], folder)
+    assert_accounted(all_counts[0], folder)
 
 
 def test_a_null_answer_is_stored_and_not_sent_again(folder: Path) -> None:
     grey = Image.new("L", (50, 50))
     grey.save(folder / PATHS[0])
     with StandInServer() as server:
-        tally = extract(folder, PATHS[:2], options(server.url))
-        assert (tally.num_now, tally.num_unusable, tally.failed) == (2, 1, [])
+        counts = extract(folder, PATHS[:2], options(server.url))
+        assert (counts.num_now, counts.num_unusable, counts.failed) == (2, 1, [])
         assert extract(folder, PATHS[:2], options(server.url)).num_before == 2
     assert stored(folder / f"{PATHS[0]}.pkl") is None
-    assert "unusable for the server" in tally.table()
+    assert "unusable for the server" in counts.table()
 
 
 def test_images_that_cannot_be_sent_are_counted_by_reason_and_tried_again(folder: Path) -> None:
@@ -359,13 +359,13 @@ def test_images_that_cannot_be_sent_are_counted_by_reason_and_tried_again(folder
     (folder / PATHS[1]).write_bytes(b"no image")
     (folder / PATHS[2]).unlink()
     with StandInServer() as server:
-        tally = extract(folder, [*PATHS[:5], "../a.jpg"], options(server.url, resize=256))
-        assert dict(tally.reasons) == {
+        counts = extract(folder, [*PATHS[:5], "../a.jpg"], options(server.url, resize=256))
+        assert dict(counts.reasons) == {
             "truncated or damaged image": 1,
             "not an image": 1,
             "no such file": 2,
         }
-        assert_accounted(tally, folder)
+        assert_accounted(counts, folder)
         (folder / PATHS[0]).write_bytes(whole)
         again = extract(folder, PATHS[:5], options(server.url, resize=256))
     assert (again.num_before, again.num_now, len(again.failed)) == (2, 1, 2)
@@ -433,9 +433,9 @@ def test_a_path_that_cannot_be_written_is_counted_and_the_others_are_done(folder
     (folder / "loop").symlink_to("loop")
     bad = [long, PATHS[1], f"{'y' * 300}/a.jpg", "loop/a.jpg"]
     with StandInServer() as server:
-        tally = extract(folder, [*bad, *PATHS[2:6]], options(server.url))
-    assert (tally.num_now, tally.num_left) == (4, 0)
-    assert dict(tally.reasons) == {"answer cannot be stored": 2, "cannot be read": 2}
+        counts = extract(folder, [*bad, *PATHS[2:6]], options(server.url))
+    assert (counts.num_now, counts.num_left) == (4, 0)
+    assert dict(counts.reasons) == {"answer cannot be stored": 2, "cannot be read": 2}
     assert failures(folder)[long] == "answer cannot be stored: File name too long"
     assert not list(folder.glob("*/.*"))
 
@@ -492,8 +492,8 @@ def test_ctrl_c_finishes_what_is_under_way_and_the_next_call_goes_on(
         num_done = len(list(folder.glob("*/*.pkl")))
         assert 5 <= num_done < NUM_IMAGES
         assert "left for the next call" in program_log.text
-        tally = extract(folder, PATHS, options(server.url))
-    assert (tally.num_before, tally.num_now) == (num_done, NUM_IMAGES - num_done)
+        counts = extract(folder, PATHS, options(server.url))
+    assert (counts.num_before, counts.num_now) == (num_done, NUM_IMAGES - num_done)
 
 
 def test_a_folder_without_images_is_one_error(tmp_path: Path) -> None:
@@ -509,8 +509,8 @@ def test_the_images_are_those_that_the_labels_name(
     write_wiki(tmp_path / "wiki_crop", 3)
     (tmp_path / "wiki_crop" / "00" / "unnamed.jpg").write_bytes(picture_file(0))
     with answering(monkeypatch, lambda *_: FaceAnswer([face(1)])):
-        tally = extract_imdb_wiki("wiki", options("http://a/", data_dir=tmp_path))
-    assert tally.num_total == 3
+        counts = extract_imdb_wiki("wiki", options("http://a/", data_dir=tmp_path))
+    assert counts.num_total == 3
     assert len(list(tmp_path.glob("wiki_crop/*/*.pkl"))) == 3
 
 
@@ -553,16 +553,16 @@ def test_a_damaged_record_is_found_before_the_first_request(
 def test_a_call_that_stored_nothing_although_it_tried_is_told_apart(
     before: int, now: int, refused: int, unread: int, in_vain: int
 ) -> None:
-    tally = ExtractionCounts(before + now + refused + unread + 1, before)
-    tally.fail("absent.jpg", "no such file")
-    tally.start()
+    counts = ExtractionCounts(before + now + refused + unread + 1, before)
+    counts.fail("absent.jpg", "no such file")
+    counts.start()
     for outcome in (
         *[pipeline.ImageOutcome("a.jpg")] * now,
         *[pipeline.ImageOutcome("b.jpg", "HTTP 500")] * refused,
         *[pipeline.ImageOutcome("c.jpg", "not an image", is_unread=True)] * unread,
     ):
-        tally.add(outcome)
-    assert tally.num_tried_in_vain == in_vain
+        counts.add(outcome)
+    assert counts.num_tried_in_vain == in_vain
 
 
 def test_a_command_that_stored_nothing_ends_with_an_error(
@@ -608,9 +608,9 @@ def test_whatever_one_picture_raises_is_counted_by_its_kind_and_the_others_go_on
 
     monkeypatch.setattr("extraction.pipeline.picture_to_send", prepared)
     with StandInServer() as server:
-        tally = extract(folder, PATHS, options(server.url, resize=resize))
-    assert tally.num_now == NUM_IMAGES - len(errors)
-    assert dict(tally.reasons) == {
+        counts = extract(folder, PATHS, options(server.url, resize=resize))
+    assert counts.num_now == NUM_IMAGES - len(errors)
+    assert dict(counts.reasons) == {
         "cannot be decoded (AttributeError)": 2,
         "cannot be decoded (RuntimeError)": 1,
         "image too large": 1,
@@ -624,6 +624,6 @@ def test_odd_metadata_fails_no_picture(folder: Path) -> None:
         odd = in_jpeg((folder / path).read_bytes(), b"Exif\0\0" + numbers + bytes(8))
         (folder / path).write_bytes(odd[:-2])  # and without its end marker
     with StandInServer() as server:
-        tally = extract(folder, PATHS, options(server.url, resize=256))
-    assert (tally.num_now, tally.failed) == (NUM_IMAGES, [])
+        counts = extract(folder, PATHS, options(server.url, resize=256))
+    assert (counts.num_now, counts.failed) == (NUM_IMAGES, [])
     assert seeds_of(folder, PATHS, ".RESIZED.pkl") == list(range(NUM_IMAGES))

@@ -145,8 +145,8 @@ def test_an_extraction_with_the_same_network_goes_on(tmp_path: Path) -> None:
     paths = write_images(tmp_path, 6)
     with StandInServer() as server:
         extract(tmp_path, paths[:3], options(server.url))
-        tally = extract(tmp_path, paths, options(server.url))
-        assert (tally.num_before, tally.num_now) == (3, 3)
+        counts = extract(tmp_path, paths, options(server.url))
+        assert (counts.num_before, counts.num_now) == (3, 3)
         assert server.num_requests == 3 + 3 + 4  # looks at start and before use, one image again
 
 
@@ -185,8 +185,8 @@ def test_both_kinds_of_adiences_images_are_of_one_network(tmp_path: Path) -> Non
     write_adience(tmp_path / "Adience")
     with StandInServer() as server:
         made = options(server.url, resize=256, data_dir=tmp_path)
-        tally = extract_adience("aligned", made)
-        assert (tally.num_total, tally.num_now) == (2, 2)
+        counts = extract_adience("aligned", made)
+        assert (counts.num_total, counts.num_now) == (2, 2)
         other = options(server.url, resize=320, data_dir=tmp_path)
         with pytest.raises(DataError, match="were sent with resize=256, asked for is resize=320"):
             extract_adience("raw", other)
