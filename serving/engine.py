@@ -46,56 +46,51 @@ class _Job:
 
 
 class _Sampling:
-    """A job whose passes with dropout are under way; the members of an ensemble share them."""
+    """A job whose passes with dropout are under way."""
 
     def __init__(self, job: _Job, pair: ModelPair):
         self.job, self._pair = job, pair
-        embeddings = torch.from_numpy(job.embeddings).to(pair.device)
-        self._age, self._gender = (
-            [
-                _SampledMember(net, embeddings, -(-job.num_passes // len(model.sampled)))
-                for net in model.sampled
-            ]
-            for model in (pair.age, pair.gender)
-        )
+        x = torch.from_numpy(job.embeddings).to(pair.device)
+        self._models = [
+            _SampledModel(model.sampled, x, job.num_passes) for model in (pair.age, pair.gender)
+        ]
 
     @property
     def is_done(self) -> bool:
         """True if no pass is left to run."""
-        return not any(member.num_left for member in (*self._age, *self._gender))
+        return not any(model.num_left for model in self._models)
 
     def advance(self) -> None:
         """Run a chunk of the passes."""
-        num_passes = max(1, CHUNK_ROWS // len(self.job.embeddings))
-        for member in (*self._age, *self._gender):
-            if member.num_left:
-                member.advance(num_passes)
+        for model in self._models:
+            model.advance(max(1, CHUNK_ROWS // len(self.job.embeddings)))
 
     def result(self) -> FacePredictions:
         """Return the mean over the passes."""
-        age, gender = ([one.mean() for one in members] for members in (self._age, self._gender))
-        return _prediction(self._pair, self.job.embeddings, age, gender)
+        age, gender = (model.means() for model in self._models)
+        return _join(self._pair, self.job.embeddings, age, gender)
 
 
-class _SampledMember:
-    """One network, and the sum (N, C) of its probabilities over the passes so far."""
+class _SampledModel:
+    """The networks of a model, which share the passes, and the sums (N, C) of their softmax."""
 
-    def __init__(self, net: SampledNet, embeddings: Tensor, num_passes: int):
-        self._net, self._start = net, net.start(embeddings)
-        self._num_passes = self.num_left = num_passes
-        self._sums = torch.zeros(len(embeddings), net.num_classes, device=embeddings.device)
+    def __init__(self, nets: Sequence[SampledNet], x: Tensor, num_passes: int):
+        self._nets, self._starts = nets, [net.start(x) for net in nets]
+        self._sums = [torch.zeros(len(x), net.num_classes, device=x.device) for net in nets]
+        self._num_passes = self.num_left = -(-num_passes // len(nets))
 
     def advance(self, most: int) -> None:
         num_passes = min(most, self.num_left)
-        self._sums += self._net.passes(self._start, num_passes).softmax(-1).sum(0)
+        if num_passes:
+            for net, start, total in zip(self._nets, self._starts, self._sums, strict=True):
+                total.add_(net.passes(start, num_passes).softmax(-1).sum(0))
         self.num_left -= num_passes
 
-    def mean(self) -> Floats:
-        mean: Floats = (self._sums / self._num_passes).cpu().numpy()
-        return mean
+    def means(self) -> list[Floats]:
+        return [(total / self._num_passes).cpu().numpy() for total in self._sums]
 
 
-def _prediction(
+def _join(
     pair: ModelPair, embeddings: Floats, age: Sequence[Floats], gender: Sequence[Floats]
 ) -> FacePredictions:
     """Put together what each member of the two models says."""
@@ -197,7 +192,7 @@ class Engine:
             [torch.cat([net(x).softmax(1) for x in chunks]).cpu().numpy() for net in model.nets]
             for model in (pair.age, pair.gender)
         )
-        return _prediction(pair, embeddings, age, gender)
+        return _join(pair, embeddings, age, gender)
 
     def _advance(self, samplings: deque[_Sampling]) -> None:
         """Give the job in front a chunk of passes, and put it behind the others."""

@@ -2,11 +2,14 @@
 
 import traceback
 
-from flask import Flask, Response, request
+from flask import Response, request
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
+from faces.client import AnswerError, ServerAwayError
+from faces.errors import TOO_LARGE, ImageError
 from serving.engine import ClosedError
 from serving.responses import error_response
+from serving.routes import AgeGenderApp
 from utils.log import get_logger
 
 ADDRESSES = (
@@ -18,12 +21,26 @@ KEPT_HEADERS = ("Allow", "Retry-After")
 logger = get_logger("server")
 
 
-def add_error_handlers(app: Flask) -> None:
+def add_error_handlers(app: AgeGenderApp) -> None:
     """Say how each kind of error is answered."""
-    limit = app.config["MAX_CONTENT_LENGTH"]
+    limit, face_server = app.settings.max_body_bytes, f"the face server at {app.face_server.url}"
+
+    def away(error: Exception) -> Response:
+        return error_response(f"{face_server} is away: {error}", 503)
+
+    def without_faces(error: Exception) -> Response:
+        return error_response(f"{face_server} gave no faces: {error}", 503)
+
     app.register_error_handler(HTTPException, lambda error: _answer_http_error(error, limit))
+    app.register_error_handler(ImageError, _answer_image_error)
+    app.register_error_handler(ServerAwayError, away)
+    app.register_error_handler(AnswerError, without_faces)
     app.register_error_handler(ClosedError, lambda error: error_response(str(error), 503))
     app.register_error_handler(Exception, _answer_failure)
+
+
+def _answer_image_error(error: ImageError) -> Response:
+    return error_response(str(error), 413 if error.reason == TOO_LARGE else 400)
 
 
 def _answer_http_error(error: HTTPException, limit: int) -> Response:

@@ -104,8 +104,7 @@ def _checkpoints_of(path: Path) -> list[Path]:
 
 def _num_rows(member: Checkpoint) -> int:
     """Return how many training rows the embedding statistics of a member are from; 0 for none."""
-    statistics = member.content.get("embeddings")
-    return int(statistics.get("num_rows", 0)) if isinstance(statistics, dict) else 0
+    return int((member.content.get("embeddings") or {}).get("num_rows", 0))
 
 
 def _check_alike(members: Sequence[Checkpoint]) -> None:
@@ -129,8 +128,11 @@ def _num_classes(member: Checkpoint) -> Any:
 
 def _networks(member: Checkpoint) -> list[str]:
     """List the face networks that are recorded, sorted."""
-    records = member.content.get("extractor")
-    records = records.values() if isinstance(records, dict) else ()
+    by_data_set = member.content.get("extractor") or {}
     return sorted(
-        {str(one["model"]) for one in records if isinstance(one, dict) and "model" in one}
+        {
+            str(one["model"])
+            for one in by_data_set.values()
+            if isinstance(one, dict) and "model" in one
+        }
     )

@@ -6,15 +6,9 @@ from typing import Any
 
 import numpy as np
 from flask import Request
-from werkzeug.exceptions import (
-    BadRequest,
-    RequestEntityTooLarge,
-    ServiceUnavailable,
-    UnsupportedMediaType,
-)
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from faces.client import AnswerError, Face, FaceAnswer, FaceServer, ServerAwayError
-from faces.errors import TOO_LARGE, ImageError
+from faces.client import Face, FaceServer
 from faces.photo import SentPhoto, prepare
 from serving.engine import Engine
 from serving.requests import check_passes
@@ -74,11 +68,12 @@ def describe_faces(
         settings: has the side of the square that is sent, and the limit of passes.
 
     Raises:
-        HTTPException: it is no picture, or a damaged or huge one, or holds too many faces.
-        ServiceUnavailable: the face server gives no faces.
+        HTTPException: it holds too many faces, or the face server cannot use it.
+        ImageError: it is no picture, or a damaged or huge one.
+        ServerAwayError, AnswerError: the face server gives no faces.
     """
-    photo = _prepared(picture, settings.image_size)
-    answer = _asked(face_server, photo.jpeg)
+    photo = prepare(picture, settings.image_size)
+    answer = face_server.ask(photo.jpeg)
     if answer.faces is None:
         raise BadRequest("the face server cannot use this picture")
     found = sorted(answer.faces, key=lambda face: float(face.bbox[0]))
@@ -94,24 +89,6 @@ def describe_faces(
         },
         "model": answer.model,
     }
-
-
-def _prepared(picture: bytes, side: int) -> SentPhoto:
-    try:
-        return prepare(picture, side)
-    except ImageError as error:
-        kind = RequestEntityTooLarge if error.reason == TOO_LARGE else BadRequest
-        raise kind(str(error)) from None
-
-
-def _asked(face_server: FaceServer, jpeg: bytes) -> FaceAnswer:
-    try:
-        return face_server.ask(jpeg)
-    except ServerAwayError as error:
-        problem = f"is away: {error}"
-    except AnswerError as error:
-        problem = f"gave no faces: {error}"
-    raise ServiceUnavailable(f"the face server at {face_server.url} {problem}")
 
 
 def _described(

@@ -100,6 +100,7 @@ class AgeGenderApp(Flask):
 
         Raises:
             HTTPException: there is no answer; its description says why.
+            ImageError, ServerAwayError, AnswerError: as `describe_faces`.
         """
         most = self.settings.max_mc_samples
         query = read_query(request.args, most, IMAGE_QUERY, min(IMAGE_MC_SAMPLES, most))
