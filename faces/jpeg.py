@@ -35,7 +35,7 @@ _one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class JpegSegment:
     """A marker and what belongs to it, without the compressed pixels behind a scan's header."""
 
     marker: int
@@ -58,7 +58,7 @@ class Segment:
         return is_other and not self.tells_colours
 
 
-def _segments(content: bytes) -> Iterator[Segment]:
+def _segments(content: bytes) -> Iterator[JpegSegment]:
     """Read the segments that are whole, up to the end of the picture or to what is none."""
     position = len(START)
     while (found := _MARKER.search(content, position)) is not None:
@@ -68,7 +68,7 @@ def _segments(content: bytes) -> Iterator[Segment]:
             return
         body = content[position + 2 : position + length]
         position += length
-        yield Segment(found[1][0], found.start(), position, body)
+        yield JpegSegment(found[1][0], found.start(), position, body)
 
 
 def without_metadata(content: bytes) -> tuple[bytes, bytes, bytes]:

@@ -13,10 +13,10 @@ from typing import Final
 
 from PIL import Image, UnidentifiedImageError, features
 
-from faces import boxes, jpeg, png, tiff
+from faces import isobmff, jpeg, png, tiff
 from faces.errors import NO_IMAGE, TOO_LARGE, ImageError, one_picture
-from faces.exif import UPRIGHT, orientation_of
 from faces.modes import SIDEWAYS, plain, turned
+from faces.tiff import UPRIGHT, orientation_of
 
 MAX_FILE_BYTES = 48 * 2**20
 MAX_JPEG_PIXELS = 2**26
@@ -143,8 +143,8 @@ def _without_metadata(content: bytes) -> tuple[bytes, bytes, bytes]:
         return png.without_metadata(content)
     if content.startswith(tiff.PREFIXES):
         return tiff.without_metadata(content)
-    if boxes.kind_of(content) == "AVIF":
-        return boxes.with_metadata_hidden(content), b"", b""
+    if isobmff.kind_of(content) == "AVIF":
+        return isobmff.with_metadata_hidden(content), b"", b""
     return content, b"", b""
 
 
@@ -163,11 +163,11 @@ def _identified(content: bytes) -> Image.Image:
 
 
 def _kind_of(content: bytes) -> str | None:
-    """Tell the format by how a file begins, of those that users bring often."""
+    """Return the format by how a file begins, of those that users bring often."""
     for name, prefixes in _BEGINNINGS.items():
         if content.startswith(prefixes):
             return name
-    return boxes.kind_of(content)
+    return isobmff.kind_of(content)
 
 
 def _complaint(name: str, content: bytes) -> str:

@@ -23,7 +23,7 @@ _NAME = re.compile(rb"[A-Za-z]{4}")
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class PngChunk:
     """A chunk that is whole; `end` is behind its checksum."""
 
     name: bytes
@@ -40,7 +40,7 @@ class Chunk:
         return content[self.start + 8 : self.end - 4]
 
 
-def _chunks(content: bytes) -> Iterator[Chunk]:
+def _chunks(content: bytes) -> Iterator[PngChunk]:
     """Read the chunks up to the end, or to the first that is cut off or none."""
     position = len(SIGNATURE)
     while position + 12 <= len(content):
@@ -48,7 +48,7 @@ def _chunks(content: bytes) -> Iterator[Chunk]:
         end = position + 12 + int.from_bytes(content[position : position + 4], "big")
         if end > len(content) or not _NAME.fullmatch(name):
             return
-        yield Chunk(name, position, end)
+        yield PngChunk(name, position, end)
         if name == b"IEND":
             return
         position = end
@@ -80,7 +80,7 @@ def without_metadata(content: bytes) -> tuple[bytes, bytes, bytes]:
     return bytes(kept), exif, found.get(_XMP, b"")
 
 
-def _find(chunk: Chunk, content: bytes, found: dict[bytes, bytes]) -> None:
+def _find(chunk: PngChunk, content: bytes, found: dict[bytes, bytes]) -> None:
     """Note what an orientation may stand in."""
     if chunk.name == b"eXIf":
         found[chunk.name] = chunk.body(content)

@@ -1,9 +1,14 @@
-"""TIFF: the first directory of a file, or of EXIF, which is one; only the tags of pixels stay."""
+"""TIFF: its first directory without the metadata, and the orientation in EXIF, which is a TIFF."""
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+UPRIGHT = 1
+ORIENTATIONS = range(1, 9)
+_HEADERS = re.compile(rb"(?:Exif\0\0)*")
+_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 ORIENTATION_TAG = 0x0112
 XMP_TAG = 700
 PREFIXES = (b"II\x2a\0", b"MM\0\x2a", b"II\0\x2a", b"MM\x2a\0", b"II\x2b\0", b"MM\0\x2b")
@@ -40,34 +45,34 @@ class _Layout:
 
     @property
     def offset(self) -> struct.Struct:
-        """A place in the file."""
+        """A position in the file."""
         return struct.Struct(self.order + ("Q" if self.is_big else "I"))
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry of a directory; `place` is where it begins."""
+class TiffEntry:
+    """An entry of a directory; `start` is where it stands in the file."""
 
     tag: int
-    kind: int
+    type: int
     count: int
     value: bytes
-    place: int
+    start: int
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
-    """The first directory of a file; `place` is where its number of entries stands."""
+class TiffDirectory:
+    """The first directory of a file; `start` is where its number of entries stands."""
 
     layout: _Layout
-    place: int
-    entries: list[Entry]
+    start: int
+    entries: list[TiffEntry]
 
     def orientation(self) -> int | None:
         """Return the value of the orientation, whatever number it is; None without one."""
         found = None
         for entry in self.entries:
-            letter = _WHOLE_NUMBERS.get(entry.kind)
+            letter = _WHOLE_NUMBERS.get(entry.type)
             if entry.tag == ORIENTATION_TAG and entry.count == 1 and letter:
                 form = struct.Struct(self.layout.order + letter)
                 if form.size <= len(entry.value):
@@ -83,25 +88,47 @@ class Directory:
         return b""
 
 
-def read_directory(content: bytes) -> Directory | None:
+def read_directory(content: bytes) -> TiffDirectory | None:
     """Read the first directory; None where there is none. Entries beyond the end are left out."""
     if len(content) < 8 or content[:2] not in (b"II", b"MM"):
         return None
     layout = _Layout("<" if content[:1] == b"I" else ">", _BIG in content[2:4])
     try:
-        (place,) = layout.offset.unpack_from(content, 8 if layout.is_big else 4)
-        (count,) = layout.count.unpack_from(content, place)
+        (start,) = layout.offset.unpack_from(content, 8 if layout.is_big else 4)
+        (count,) = layout.count.unpack_from(content, start)
     except (struct.error, OverflowError):
         return None
-    return Directory(layout, place, list(_entries(content, layout, place, count)))
+    first = start + layout.count.size
+    return TiffDirectory(layout, start, list(_entries(content, layout, first, count)))
 
 
-def _entries(content: bytes, layout: _Layout, place: int, count: int) -> Iterator[Entry]:
-    start, width = place + layout.count.size, layout.entry.size
+def _entries(content: bytes, layout: _Layout, start: int, count: int) -> Iterator[TiffEntry]:
+    width = layout.entry.size
     count = min(count, max(0, len(content) - start) // width)
     for position in range(start, start + count * width, width):
-        tag, kind, number, value = layout.entry.unpack_from(content, position)
-        yield Entry(tag, kind, number, value, position)
+        tag, number_type, number, value = layout.entry.unpack_from(content, position)
+        yield TiffEntry(tag, number_type, number, value, position)
+
+
+def orientation_of(exif: bytes | None, xmp: bytes | None = None) -> int:
+    r"""Return the orientation, 1 to 8; what does not exist, or cannot be read, is upright.
+
+    Args:
+        exif: with or without its header, which some programs write twice.
+        xmp: where the EXIF holds no orientation.
+
+    >>> orientation_of(b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0")
+    6
+    >>> orientation_of(None, b'<x tiff:Orientation="3"/>')
+    3
+    """
+    found = None
+    if exif:
+        directory = read_directory(_HEADERS.sub(b"", exif, count=1))
+        found = directory.orientation() if directory is not None else None
+    if found is None and xmp and (match := _XMP.search(xmp)):
+        found = int(match[1])
+    return UPRIGHT if found is None or found not in ORIENTATIONS else found
 
 
 def without_metadata(content: bytes) -> tuple[bytes, bytes, bytes]:
@@ -117,13 +144,13 @@ def without_metadata(content: bytes) -> tuple[bytes, bytes, bytes]:
     return _with_pixel_tags_only(content, directory), content, directory.values(content, XMP_TAG)
 
 
-def _with_pixel_tags_only(content: bytes, directory: Directory) -> bytes:
+def _with_pixel_tags_only(content: bytes, directory: TiffDirectory) -> bytes:
     layout, kept = directory.layout, [e for e in directory.entries if e.tag in PIXEL_TAGS]
     changed = bytearray(content)
-    layout.count.pack_into(changed, directory.place, len(kept))
-    position, width = directory.place + layout.count.size, layout.entry.size
+    layout.count.pack_into(changed, directory.start, len(kept))
+    position, width = directory.start + layout.count.size, layout.entry.size
     for entry in kept:
-        changed[position : position + width] = content[entry.place : entry.place + width]
+        changed[position : position + width] = content[entry.start : entry.start + width]
         position += width
     changed[position : position + layout.offset.size] = bytes(layout.offset.size)
     return bytes(changed)

@@ -25,9 +25,9 @@ from PIL import Image
 
 from faces import png
 from faces.errors import ImageError
-from faces.exif import orientation_of
 from faces.jpeg import END
 from faces.pictures import FORMATS
+from faces.tiff import orientation_of
 
 PLAIN = coarse()
 TURNS = {

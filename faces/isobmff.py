@@ -1,4 +1,4 @@
-"""Files of boxes (AVIF, HEIC): what kind they are, and their metadata hidden from the decoder.
+"""AVIF and HEIC, which are files of boxes: which of them it is, and AVIF without its metadata.
 
 Source: ISO/IEC 14496-12 (the boxes), 23008-12 (items).
 """
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 MAX_BOXES = 10_000
 _METADATA = (b"Exif", b"mime")
 _HIDDEN = b"skip"
-_KIND_PLACES = {2: 8, 3: 10}
-"""Where the kind of an item stands, behind its number, by the version of its box."""
+_ITEM_TYPE_OFFSETS = {2: 8, 3: 10}
+"""Where the type of an item stands, behind its number, by the version of its box."""
 
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 _AVIF_BRANDS = (b"avif", b"avis")
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A box: what it is, and where its content begins and ends."""
+class FileBox:
+    """A box: its type, and where its content begins and ends."""
 
-    kind: bytes
+    type: bytes
     start: int
     end: int
 
 
-def _boxes(content: bytes | bytearray, start: int, end: int) -> Iterator[Box]:
+def _boxes(content: bytes | bytearray, start: int, end: int) -> Iterator[FileBox]:
     """Read the boxes of a file, or of a box; one that is cut off ends with the file."""
     for _ in range(MAX_BOXES):
         if start + 8 > end:
@@ -36,12 +36,12 @@ def _boxes(content: bytes | bytearray, start: int, end: int) -> Iterator[Box]:
         stop = start + size if size else end
         if stop < start + header:
             return
-        yield Box(bytes(content[start + 4 : start + 8]), start + header, min(stop, end))
+        yield FileBox(bytes(content[start + 4 : start + 8]), start + header, min(stop, end))
         start = stop
 
 
 def kind_of(content: bytes) -> str | None:
-    r"""Tell HEIC and AVIF from other files by the brands that they begin with.
+    r"""Return HEIC, AVIF or None by the brands that a file begins with.
 
     >>> kind_of(b"\0\0\0\x18ftypmif1\0\0\0\0heicmif1"), kind_of(b"GIF89a")
     ('HEIC', None)
@@ -50,7 +50,7 @@ def kind_of(content: bytes) -> str | None:
         return None
     length = max(16, min(int.from_bytes(content[:4], "big"), 256))
     major, others = content[8:12], content[16:length]
-    brands = [major, *(others[place : place + 4] for place in range(0, len(others), 4))]
+    brands = [major, *(others[start : start + 4] for start in range(0, len(others), 4))]
     if any(brand in _AVIF_BRANDS for brand in brands):
         return "AVIF"
     return "HEIC" if any(brand in _HEIC_BRANDS for brand in brands) else None
@@ -63,16 +63,16 @@ def with_metadata_hidden(content: bytes) -> bytes:
     """
     changed = bytearray(content)
     for box in _boxes(content, 0, len(content)):
-        if box.kind == b"meta":
+        if box.type == b"meta":
             for inner in _boxes(content, box.start + 4, box.end):  # 4: version and flags
-                if inner.kind == b"iinf":
+                if inner.type == b"iinf":
                     _hide_items(changed, inner)
     return bytes(changed)
 
 
-def _hide_items(content: bytearray, items: Box) -> None:
+def _hide_items(content: bytearray, items: FileBox) -> None:
     count_bytes = 2 if content[items.start] == 0 else 4
     for item in _boxes(content, items.start + 4 + count_bytes, items.end):
-        place = item.start + _KIND_PLACES.get(content[item.start], len(content))
-        if item.kind == b"infe" and bytes(content[place : place + 4]) in _METADATA:
-            content[place : place + 4] = _HIDDEN
+        start = item.start + _ITEM_TYPE_OFFSETS.get(content[item.start], len(content))
+        if item.type == b"infe" and bytes(content[start : start + 4]) in _METADATA:
+            content[start : start + 4] = _HIDDEN
