@@ -27,11 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import measuring
 from benchmarks.servers import Load, encode, put_load, running
 from model.model import ResMLP
-from serving.models import choose_mc_dtype, load_pair
 from utils.checkpoint import save_checkpoint
+from utils.runtime import cpu_has_bfloat16
 
 JSON, BINARY = "application/json", "application/octet-stream"
-CPU = torch.device("cpu")
 Faces = NDArray[np.float32]
 """Embeddings (N, 512)."""
 
@@ -50,8 +49,6 @@ def main() -> None:
         bench = Bench(models, options.seconds, options.turns)
         report_one_face(bench)
         report_many_faces(bench)
-        report_large_request(bench)
-        report_passes(bench)
         report_memory(bench, options.requests)
 
 
@@ -122,7 +119,7 @@ class Bench:
         """Measure requests to ours and to the stand-in in turns, and print the rates in one line.
 
         Args:
-            title: of the line, which is left open.
+            title: of the line.
             faces: of each request.
             num_clients: at once.
             goal: ratio of the rates that is aimed at.
@@ -142,83 +139,32 @@ class Bench:
                 ours.append(self.measure(url, request, num_clients))
             with running("-m", "benchmarks.stand_in_server", *self.models) as (url, _):
                 stand_in.append(self.measure(url, to_stand_in, num_clients))
-        rate, other = (len(faces) * median_rate(runs) for runs in (ours, stand_in))
+        rate, other = (
+            len(faces) * statistics.median(run.rate for run in runs) for runs in (ours, stand_in)
+        )
         unit = "faces" if len(faces) > 1 else "requests"
         print(f"{title}: {rate:,.0f} {unit}/s, stand-in {other:,.0f}: ", end="")
-        print(f"{rate / other:.2f} x (goal {goal})", end="", flush=True)
+        print(f"{rate / other:.2f} x (goal {goal})", flush=True)
         return ours
-
-
-def median_rate(runs: Sequence[Load]) -> float:
-    """Return the median of the rates."""
-    return statistics.median(run.rate for run in runs)
 
 
 def report_one_face(bench: Bench) -> None:
     """Measure requests of one face from 8 clients."""
     runs = bench.compare("one face, 8 clients", random_faces(1), 8, goal=3)
     p50, p99 = np.median([np.percentile(run.latencies_s, (50, 99)) for run in runs], axis=0)
-    print(f"; p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms: {p99 / p50:.1f} x (goal under 5)")
+    print(f"  p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms: {p99 / p50:.1f} x (goal under 5)")
 
 
 def report_many_faces(bench: Bench) -> None:
-    """Measure requests of 64 faces from 4 clients."""
-    for name, content_type, goal in (("JSON", JSON, 1.5), ("binary", BINARY, 3)):
-        bench.compare(f"64 faces, {name}", random_faces(64), 4, goal, content_type)
-        print()
-
-
-def report_large_request(bench: Bench) -> None:
-    """Measure the share of the networks in a request of 4,096 faces."""
+    """Measure requests of 64 faces from 4 clients, of 4,096 from one, and passes of dropout."""
     faces = random_faces(4096)
-    pair = load_pair(*bench.models, CPU, torch.float32)
-    x, request = torch.from_numpy(faces), encode(faces.tobytes(), BINARY)
-
-    def forward() -> None:
-        for model in (pair.age, pair.gender):
-            for chunk in torch.split(x, 2048):
-                model.nets[0](chunk)
-
-    inside, whole = [], []
-    with bench.ours() as (url, _), torch.inference_mode():
-        for _ in range(2 * bench.num_turns):
-            whole.append(statistics.median(bench.measure(url, request, 1).latencies_s))
-            inside.append(measuring.median_seconds(forward))
-    share = statistics.median(part / both for part, both in zip(inside, whole, strict=True))
-    whole_ms, inside_ms = (1e3 * statistics.median(seconds) for seconds in (whole, inside))
-    print(
-        f"4,096 faces, binary: {whole_ms:.0f} ms, {inside_ms:.0f} ms in the networks: "
-        f"{share:.0%} (goal 80 %)",
-        flush=True,
-    )
-
-
-def report_passes(bench: Bench) -> None:
-    """Measure 64 faces with 512 passes of dropout."""
-    faces = random_faces(64)
-    goals = {"float32": 1.3}
-    if choose_mc_dtype("auto", CPU) is torch.bfloat16:
-        goals["bfloat16"] = 3
+    bench.compare("64 faces, JSON", faces[:64], 4, goal=1.5)
+    bench.compare("64 faces, binary", faces[:64], 4, goal=3, content_type=BINARY)
+    bench.compare("4,096 faces, binary", faces, 1, goal=3, content_type=BINARY)
+    goals = {"float32": 1.3} | ({"bfloat16": 3.0} if cpu_has_bfloat16() else {})
     for name, goal in goals.items():
         title, options = f"64 faces, 512 passes, {name}", ("--mc-precision", name)
-        runs = bench.compare(title, faces, 1, goal, query="?mc_samples=512", options=options)
-        rate, bare = 64 * median_rate(runs), 64 / seconds_of_passes(bench, faces, 512, name)
-        print(f"; bare forwards with dropout {bare:,.0f}: {bare / rate:.2f} x (goal at most 1.3)")
-
-
-def seconds_of_passes(bench: Bench, faces: Faces, num_passes: int, precision: str) -> float:
-    """Return how long the networks alone take, with 32 passes of all faces at a time."""
-    pair = load_pair(*bench.models, CPU, choose_mc_dtype(precision, CPU))
-    x = torch.from_numpy(faces)
-
-    def forward() -> None:
-        for model in (pair.age, pair.gender):
-            start = model.sampled[0].start(x)
-            for _ in range(num_passes // 32):
-                model.sampled[0].passes(start, 32)
-
-    with torch.inference_mode():
-        return measuring.median_seconds(forward)
+        bench.compare(title, faces[:64], 1, goal, query="?mc_samples=512", options=options)
 
 
 def report_memory(bench: Bench, num_requests: int) -> None:

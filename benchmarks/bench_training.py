@@ -1,7 +1,9 @@
 """How fast training is, beside a bare loop and beside the stock way, in one run.
 
-    python benchmarks/bench_training.py                       speed, on random embeddings
-    python benchmarks/bench_training.py --real_data DATA_DIR  time to quality as well, on real ones
+    python benchmarks/bench_training.py                                      about 10 minutes
+    python benchmarks/bench_training.py --rows 20000 --epoch_rows 8192 --turns 1     a first look
+
+Random embeddings, as many as IMDB and WIKI have.
 
 "bare" is forward, backward and fused AdamW over tensors in memory, torch's own dropout, nothing
 else. "stock" is what the original does: dict samples one at a time through a DataLoader with
@@ -28,7 +30,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from base.base_trainer import Setup
 from base.device import Precision, choose_precision, cpu_has_bfloat16, cpu_rounds_factors
 from benchmarks import measuring, recipes
-from benchmarks.quality import report_quality
 from benchmarks.random_data import write_random_imdb_wiki
 from benchmarks.stock import DictSamples, stock_epoch, stock_network
 from trainer.fit import prepare
@@ -63,7 +64,6 @@ def main() -> None:
     )
     parser.add_argument("--epoch_rows", type=int, default=65_536, help="rows a timed turn trains")
     parser.add_argument("--turns", type=int, default=5, help="timed turns; their median counts")
-    parser.add_argument("--real_data", type=Path, help="data_dir of real embeddings in imdb_wiki")
     arguments = parser.parse_args()
     measuring.print_machine()
     with tempfile.TemporaryDirectory() as folder:
@@ -71,8 +71,6 @@ def main() -> None:
         write_random_imdb_wiki(data_dir, arguments.rows)
         report_loading(data_dir, arguments.rows)
         report_speed(data_dir, arguments.epoch_rows, arguments.turns)
-    if arguments.real_data is not None:
-        report_quality(arguments.real_data)
 
 
 def report_loading(data_dir: Path, num_rows: int) -> None:

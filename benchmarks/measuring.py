@@ -51,16 +51,6 @@ def timed(action: Callable[[], Any]) -> tuple[Seconds, Any]:
     return np.array([time.perf_counter() - wall, time.process_time() - cpu]), result
 
 
-def median_seconds(action: Callable[[], object], num_calls: int = 9) -> float:
-    """Return the median duration of several calls."""
-    seconds = []
-    for _ in range(num_calls):
-        start = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
-
-
 def resident_bytes(process: int | str = "self", peak: bool = False) -> int:
     """Read the resident size of a process, or its peak, from Linux's /proc.
 

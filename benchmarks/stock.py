@@ -1,13 +1,11 @@
 """The stock way to train: dict samples one at a time, default AdamW, `.item()` every batch."""
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.recipes import Recipe
 from model.dropout import Dropout
 from model.model import ResMLP
 
@@ -60,28 +58,3 @@ def stock_epoch(
         total_loss += loss.item()
         correct += torch.sum(torch.argmax(output, dim=1) == y).item() / len(y)
     return total_loss / len(loader)
-
-
-def stock_training(
-    train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], recipe: Recipe, seed: int
-) -> ResMLP:
-    """Train a recipe of the original project with early stop; return its best epoch's network."""
-    batch_size, trainer = recipe["data_loader"]["args"]["batch_size"], recipe["trainer"]
-    train_loader, valid_loader = (
-        DataLoader(DictSamples(*rows), batch_size, shuffle=True) for rows in (train, valid)
-    )
-    model = stock_network(recipe["arch"]["args"], seed)
-    optimizer = torch.optim.AdamW(model.parameters(), **recipe["optimizer"]["args"])
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, **recipe["lr_scheduler"]["args"])
-    best_loss, best_weights, num_worse, epoch = float("inf"), model.state_dict(), 0, 0
-    while epoch < trainer["epochs"] and num_worse <= trainer["early_stop"]:
-        epoch += 1
-        stock_epoch(model.train(), train_loader, optimizer)
-        with torch.no_grad():
-            loss = stock_epoch(model.eval(), valid_loader, None)
-        schedule.step()
-        num_worse = 0 if loss <= best_loss else num_worse + 1
-        if loss <= best_loss:
-            best_loss, best_weights = loss, copy.deepcopy(model.state_dict())
-    model.load_state_dict(best_weights)
-    return model

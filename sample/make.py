@@ -27,7 +27,7 @@ from utils.errors import DataError
 from utils.files import read_json, refuse_unwritable, write_json
 from utils.locks import remove_leftovers
 
-FORMAT = 1
+FORMAT = 2
 """Goes up when the same arguments give other files."""
 
 RESIZE = 640

@@ -16,11 +16,11 @@ from sample.grid_faces import unit
 from utils.labels import EMBEDDING_SIZE
 
 IDENTITY_LENGTH, NOISE_LENGTH = 0.72, 0.66
-GENDER_LENGTH, AGE_LENGTH = 0.2, 0.5
+GENDER_LENGTH, AGE_LENGTH = 0.22, 0.5
 NUM_AGE_WAVES = 4
 # How far looks are off: of a person, and beside that of a photo.
-LOOKS_GENDER_SPREAD, PHOTO_GENDER_SPREAD = 0.45, 0.55
-LOOKS_AGE_SPREAD, PHOTO_AGE_SPREAD = 0.05, 0.055
+LOOKS_GENDER_SPREAD, PHOTO_GENDER_SPREAD = 0.15, 0.2
+LOOKS_AGE_SPREAD, PHOTO_AGE_SPREAD = 0.02, 0.025
 GROWN_UP_YEARS = 14
 
 KINDS = {"face": 0.962, "two faces": 0.012, "no face": 0.014, "cut off": 0.005, "no image": 0.003}
