@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from base.device import cpu_has_bfloat16
 from benchmarks import measuring
 from benchmarks.servers import Load, encode, put_load, running
 from model.model import ResMLP
 from utils.checkpoint import save_checkpoint
-from utils.runtime import cpu_has_bfloat16
 
 JSON, BINARY = "application/json", "application/octet-stream"
 Faces = NDArray[np.float32]
