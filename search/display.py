@@ -11,7 +11,7 @@ from utils.log import get_logger
 
 
 def trial_name(trial: Any) -> str:
-    """Name a trial and its folder."""
+    """Return the name of a trial and its folder."""
     return f"trial-{trial.trial_id}"
 
 
@@ -36,7 +36,7 @@ class Display(Callback):  # type: ignore[misc]  # Ray is not type-checked
         return {**self.__dict__, "_bar": None}
 
     def get_state(self) -> dict[str, Any]:
-        """Give what a search that goes on needs to know."""
+        """Return what a search that goes on needs to know."""
         return {"best": self.best, "done": self.done}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ FLAT_KEYS = {"lr": "lr", "bs": "batch_size", "data_dir": "data_dir"}
 
 
 def what_to_search(arguments: argparse.Namespace) -> tuple[Search, str | None, Path | None]:
-    """Give the search, the cluster's address, and the folder of a search to go on with.
+    """Return the search, the cluster's address, and the folder of a search to go on with.
 
     Raises:
         ConfigError: the config is wrong, or there is no search to go on with.

@@ -7,12 +7,11 @@ from search.space import PARAMETERS, Search
 from search.trial import FAILURE, NODE
 from utils.text import in_columns
 
-Values = dict[str, Any]
 NUM_BEST = 10
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """One trial.
 
     Attributes:
@@ -26,7 +25,7 @@ class Outcome:
     """
 
     trial: str
-    values: Values
+    values: dict[str, Any]
     best: dict[str, float]
     num_epochs: int
     failure: str
@@ -39,7 +38,7 @@ class Outcome:
         return not self.failure and "val_loss" in self.best
 
 
-def outcome_of(result: Any) -> Outcome:
+def outcome_of(result: Any) -> TrialOutcome:
     """Read a trial from Ray's result."""
     report = result.metrics or {}
     failure = str(report.get(FAILURE, ""))
@@ -49,7 +48,7 @@ def outcome_of(result: Any) -> Outcome:
     best = {name.removeprefix(prefix): v for name, v in report.items() if name.startswith(prefix)}
     checkpoint = None if result.checkpoint is None else str(result.checkpoint.path)
     values = {name: result.config[name] for name in PARAMETERS} if result.config else {}
-    return Outcome(
+    return TrialOutcome(
         trial=result.path.rsplit("/", 1)[-1],
         values=values,
         best=best,
@@ -65,13 +64,13 @@ def _last_line(text: str) -> str:
     return lines[-1][:300] if lines else ""
 
 
-def in_order(outcomes: list[Outcome]) -> list[Outcome]:
+def in_order(outcomes: list[TrialOutcome]) -> list[TrialOutcome]:
     """Sort finished trials by their validation loss, the best first; leave out the others."""
     finished = [outcome for outcome in outcomes if outcome.is_finished]
     return sorted(finished, key=lambda outcome: (outcome.best["val_loss"], outcome.trial))
 
 
-def table(outcomes: list[Outcome], num_epochs: int) -> str:
+def table(outcomes: list[TrialOutcome], num_epochs: int) -> str:
     """Lay out the best trials as text.
 
     Args:
@@ -95,8 +94,8 @@ def table(outcomes: list[Outcome], num_epochs: int) -> str:
     return "\n".join([title, *in_columns(rows, str.rjust)])
 
 
-def report_of(search: Search, outcomes: list[Outcome]) -> dict[str, Any]:
-    """Give the content of results.json: the search, its trials, the best first, failures last."""
+def report_of(search: Search, outcomes: list[TrialOutcome]) -> dict[str, Any]:
+    """Return the content of results.json: the search, its trials, the best first, failures last."""
     failed = [outcome for outcome in outcomes if not outcome.is_finished]
     trials = [asdict(outcome) for outcome in [*in_order(outcomes), *failed]]
     return {"config": search.config, "trials": trials}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.outcome import Outcome
+from search.outcome import TrialOutcome
 from search.space import BOUNDS, PARAMETERS, Search
 from utils.figures import new_figure
 from utils.files import atomic_write
@@ -34,7 +34,7 @@ class Axis:
     ticks: list[tuple[float, str]]
 
 
-def plot(outcomes: list[Outcome], search: Search, path: Path) -> None:
+def plot(outcomes: list[TrialOutcome], search: Search, path: Path) -> None:
     """Draw loss against each parameter, and all parameters of each trial as parallel coordinates.
 
     Args:
@@ -56,7 +56,7 @@ def plot(outcomes: list[Outcome], search: Search, path: Path) -> None:
         figure.savefig(file, format="png", dpi=130)
 
 
-def _axis(name: str, values: list[Any], outcomes: list[Outcome]) -> Axis:
+def _axis(name: str, values: list[Any], outcomes: list[TrialOutcome]) -> Axis:
     found = [outcome.values[name] for outcome in outcomes]
     if name in BOUNDS and len(values) == 2:
         low, high = np.log(values)

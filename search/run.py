@@ -1,46 +1,34 @@
 """A search with Ray Tune, from its config to what it found."""
 
-import errno
-import logging
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from base.interrupt import StopRequest
-from cluster.code import code_version
 from cluster.session import num_at_once, ray_session, refuse_too_much, refuse_unfit_nodes
-from search.outcome import Outcome, in_order, outcome_of, report_of, table
+from search.outcome import TrialOutcome, in_order, outcome_of, report_of, table
 from search.plot import plot
 from search.recovery import recover, remove_killed_searches
-from search.space import BOUNDS, PARAMETERS, Search, searches_dir
-from search.trial import DISK_FULL, FAILURE, SILENT, train_trial
+from search.space import PARAMETERS, Search, searches_dir
+from search.trial import SILENT
+from search.tuner import TUNE_NAME, run_trials
 from trainer.check import check
 from trainer.data import SharedInputs, read_inputs
 from trainer.fit import prepare
-from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError, SearchError
 from utils.figures import optional_picture
 from utils.files import read_json_or_none, refuse_unwritable, write_json
-from utils.locks import Held, hold, only_one
+from utils.locks import Held, hold
 from utils.log import get_logger
+from utils.options import Config
 from utils.run_folders import claim_folder, lock_path
 
 CONFIG_NAME = "config.json"
 RESULTS_NAME = "results.json"
 BEST_CONFIG_NAME = "best-config.json"
 PLOT_NAME = "hp-tuning.png"
-TUNE_NAME = "tune"
-MAX_FAILURES = 3
-"""Times a trial goes on from its checkpoint when its process or machine dies."""
-
-REDUCTION_FACTOR = 2
-"""ASHA (arXiv 1810.05934) stops all but the best half at 1, 2, 4, ... epochs."""
 
 
 def search_parameters(search: Search, address: str | None, folder: Path | None = None) -> Path:
@@ -60,9 +48,9 @@ def search_parameters(search: Search, address: str | None, folder: Path | None =
     """
     logger = get_logger("search")
     refuse_unwritable(folder or searches_dir(search.config))
-    inputs = [_read_inputs(search)]  # to be handed over: the store alone must hold the data
+    inputs = [_read_inputs(search)]  # handed over: see _run
     remove_killed_searches(searches_dir(search.config), TUNE_NAME)
-    with _held(search.config, folder) as folder, _kept_if_begun(folder):
+    with _search_folder(search.config, folder) as folder:
         logger.info(f"Search: {folder}")
         outcomes = _run(search, address, folder.resolve(), inputs)
         try:
@@ -73,8 +61,10 @@ def search_parameters(search: Search, address: str | None, folder: Path | None =
 
 
 @contextmanager
-def _held(config: dict[str, Any], folder: Path | None) -> Iterator[Path]:
+def _search_folder(config: Config, folder: Path | None) -> Iterator[Path]:
     """Hold the folder of a search, of a new one if none is given.
+
+    It is removed when not even the first trial could begin.
 
     Raises:
         ConfigError: another process holds it.
@@ -84,27 +74,19 @@ def _held(config: dict[str, Any], folder: Path | None) -> Iterator[Path]:
         folder, held = claim_folder(searches_dir(config))
     else:
         held = hold(lock_path(folder))
-    busy = ConfigError(f"{folder}: another process is running this search")
     if held is None:
-        raise busy
+        raise ConfigError(f"{folder}: another process is running this search")
     with held:
         if not (folder / CONFIG_NAME).exists():
             write_json(config, folder / CONFIG_NAME)
-        with only_one(folder, busy):
+        try:
             yield folder
+        finally:
+            if not (folder / TUNE_NAME).exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _kept_if_begun(folder: Path) -> Iterator[None]:
-    """Remove a search's folder when not even its first trial could begin."""
-    try:
-        yield
-    finally:
-        if not (folder / TUNE_NAME).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def find_unfinished(config: dict[str, Any]) -> Path:
+def find_unfinished(config: Config) -> Path:
     """Find the newest search of this config that was interrupted.
 
     Raises:
@@ -140,7 +122,8 @@ def _read_inputs(search: Search) -> SharedInputs:
 
 def _run(
     search: Search, address: str | None, folder: Path, inputs: list[SharedInputs]
-) -> list[Outcome]:
+) -> list[TrialOutcome]:
+    """Run the trials on Ray; the inputs are handed over, so that its store alone holds the data."""
     source = inputs[0].source
     num_bytes = 0 if source is None else source.num_bytes()
     del source
@@ -153,130 +136,10 @@ def _run(
         get_logger("search").info(
             f"Ray: {num_trials} trials at once, cores each: {search.share.cpus}"
         )
-        trainable = _trainable(search, inputs.pop())
-        return [outcome_of(result) for result in _fit(ray, search, folder, trainable)]
+        return [outcome_of(result) for result in run_trials(ray, search, folder, inputs.pop())]
 
 
-def _fit(ray: Any, search: Search, folder: Path, trainable: Any) -> Any:
-    """Run the search, and again the trials whose process died before Ray watched over it.
-
-    Raises:
-        OSError: the disk is full.
-        Interrupted: as in `search_parameters`.
-    """
-    for _ in range(MAX_FAILURES):
-        with _heeded_signals() as stop:
-            results = _tuner(search, folder, trainable).fit()
-        if stop.is_set:  # Ray counts the trials under way as done
-            raise Interrupted(f"interrupted; go on with --resume {folder}", stop.exit_code)
-        if any(DISK_FULL in str((result.metrics or {}).get(FAILURE)) for result in results):
-            raise OSError(
-                errno.ENOSPC, f"{DISK_FULL}; make room, and go on with --resume", str(folder)
-            )
-        if not any(isinstance(result.error, ray.exceptions.RayActorError) for result in results):
-            break
-    return results
-
-
-def _trainable(search: Search, inputs: SharedInputs) -> Any:
-    from ray import tune
-
-    shared = tune.with_parameters(train_trial, search=search, inputs=inputs, code=code_version())
-    resources = {name.lower(): amount for name, amount in search.share.resources().items()}
-    return tune.with_resources(shared, resources)
-
-
-def _tuner(search: Search, folder: Path, trainable: Any) -> Any:
-    from ray import tune
-
-    from search.display import Display, trial_name
-
-    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # the display tells what matters
-    path = folder / TUNE_NAME
-    if (path / "tuner.pkl").exists():
-        return tune.Tuner.restore(str(path), trainable, resume_errored=True)
-    config = search.config
-    return tune.Tuner(
-        trainable,
-        param_space={name: _domain(name, config[name]) for name in PARAMETERS},
-        tune_config=tune.TuneConfig(
-            metric="val_loss",
-            mode="min",
-            num_samples=config["num_samples"],
-            scheduler=_scheduler(config),
-            search_alg=_search_alg(config),
-            reuse_actors=True,
-            trial_name_creator=trial_name,
-            trial_dirname_creator=trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name=TUNE_NAME,
-            storage_path=str(folder),
-            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-            callbacks=[Display(config["num_samples"], config["max_num_epochs"])],
-            verbose=0,
-        ),
-    )
-
-
-def _domain(name: str, values: list[Any]) -> Any:
-    from ray import tune
-
-    if len(values) == 1:
-        return values[0]
-    return tune.loguniform(*values) if name in BOUNDS else tune.choice(values)
-
-
-def _scheduler(config: dict[str, Any]) -> Any:
-    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
-
-    if config["scheduler"].lower() == "fifo":
-        return FIFOScheduler()
-    return ASHAScheduler(
-        time_attr="epoch",
-        max_t=config["max_num_epochs"],
-        grace_period=1,
-        reduction_factor=REDUCTION_FACTOR,
-    )
-
-
-def _search_alg(config: dict[str, Any]) -> Any:
-    from ray.tune.search.basic_variant import BasicVariantGenerator
-
-    if config["search_alg"].lower() == "random":
-        return BasicVariantGenerator(random_state=config["seed"])
-    try:
-        import optuna
-        from ray.tune.search.optuna import OptunaSearch
-    except ImportError:
-        raise ConfigError("search_alg optuna is not installed: pip install optuna") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return OptunaSearch(seed=config["seed"])
-
-
-class _Forwarded(StopRequest):
-    """Passes a signal on to Ray Tune, which saves the search and ends it when SIGUSR1 comes."""
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        super()._note(number, frame)
-        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-            raise KeyboardInterrupt  # the search did not begin yet
-        signal.raise_signal(signal.SIGUSR1)
-
-
-@contextmanager
-def _heeded_signals() -> Iterator[StopRequest]:
-    before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-    try:
-        with _Forwarded() as stop:
-            yield stop
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-
-
-def _show(search: Search, outcomes: list[Outcome], folder: Path) -> None:
+def _show(search: Search, outcomes: list[TrialOutcome], folder: Path) -> None:
     """Print the best trials; write the config of the best one, and the plot.
 
     Raises:

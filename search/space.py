@@ -136,7 +136,7 @@ class Search:
         return [name for name in PARAMETERS if len(self.config[name]) > 1]
 
     def training_config(self, values: dict[str, Any]) -> Config:
-        """Give the complete config of one trial, as train.py takes it.
+        """Return the complete config of one trial, as train.py takes it.
 
         Args:
             values: of all parameters.
@@ -206,7 +206,7 @@ def _training_problems(search: Search) -> list[str]:
 
 
 def task_changes(task: str) -> Config:
-    """Give what `--task` sets in the flat config of a search.
+    """Return what `--task` sets in the flat config of a search.
 
     Raises:
         ConfigError: unknown task.
@@ -221,5 +221,5 @@ def task_changes(task: str) -> Config:
 
 
 def searches_dir(config: Config) -> Path:
-    """Name the folder of the searches below a search's save_dir."""
+    """Return the folder of the searches below a search's save_dir."""
     return Path(config["save_dir"]) / "hp-tuning"

@@ -70,7 +70,7 @@ def _train(config: dict[str, Any], folder: Path, inputs: SharedInputs) -> None:
 
 
 def _restored(folder: Path) -> tuple[Path | None, Log]:
-    """Copy the checkpoint to go on from; give its path, and the log of its best epoch so far."""
+    """Copy the checkpoint to go on from; return its path, and the log of its best epoch so far."""
     from ray import tune
 
     checkpoint = tune.get_checkpoint()

@@ -1,7 +1,6 @@
 import argparse
 import json
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from helpers import ROOT, Config
 from cluster import session
 from search import run as search_run
 from search.options import NEWEST, what_to_search
-from search.outcome import Outcome, in_order, outcome_of, report_of, table
+from search.outcome import TrialOutcome, in_order, outcome_of, report_of, table
 from search.plot import plot
 from search.recovery import recover, remove_killed_searches
 from search.run import find_unfinished
@@ -265,7 +264,7 @@ def test_a_search_with_numbers_that_cannot_be_is_refused_in_short_lines() -> Non
 # --- what it found -------------------------------------------------------------------------------
 
 
-def outcome(number: int, loss: float | None, failure: str = "") -> Outcome:
+def outcome(number: int, loss: float | None, failure: str = "") -> TrialOutcome:
     best = {} if loss is None else {"epoch": 2.0, "val_loss": loss, "val_accuracy": 1 - loss}
     values = {
         "dropout": [0.1, 0.3, 0.5, 0.7][number % 4],
@@ -276,7 +275,7 @@ def outcome(number: int, loss: float | None, failure: str = "") -> Outcome:
         "weight_decay": 1e-4 * (number + 1),
         "gamma": 0.3 + 0.01 * number,
     }
-    return Outcome(f"trial-{number}", values, best, 3, failure, None, "")
+    return TrialOutcome(f"trial-{number}", values, best, 3, failure, None, "")
 
 
 def test_the_table_holds_the_ten_best_of_the_finished_trials() -> None:
@@ -431,7 +430,12 @@ def test_a_search_that_goes_on_or_holds_a_foreign_file_stays(tmp_path: Path) -> 
 def search_of_one_trial(save_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
     """Make a search whose only trial is done without data or training."""
     monkeypatch.setattr(search_run, "_read_inputs", lambda _: None)
-    monkeypatch.setattr(search_run, "_run", lambda *_: [outcome(0, 0.5)])
+
+    def run(search: Search, address: str | None, folder: Path, inputs: list[Any]) -> Any:
+        (folder / "tune").mkdir()
+        return [outcome(0, 0.5)]
+
+    monkeypatch.setattr(search_run, "_run", run)
     return read_search(shipped(save_dir=str(save_dir), num_samples=1))
 
 
@@ -456,7 +460,6 @@ def test_a_picture_that_ends_a_search_leaves_its_results(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(search_run, "plot", interrupt)
-    monkeypatch.setattr(search_run, "_kept_if_begun", lambda _: nullcontext())
     with pytest.raises(KeyboardInterrupt):
         search_run.search_parameters(search, None)
     (folder,) = (tmp_path / "hp-tuning").iterdir()

@@ -9,7 +9,7 @@ from helpers import ROOT
 from stored import make_face, store, write_wiki
 from study_folders import make_study
 
-from search.outcome import Outcome
+from search.outcome import TrialOutcome
 from search.run import _show
 from search.space import PARAMETERS, read_search
 from studies.report import write_report
@@ -105,7 +105,7 @@ def test_a_search_without_its_picture_has_its_best_config(
     search = read_search(read_config(None, None, "hp-tuning.json"))
     values = {name: search.config[name][0] for name in PARAMETERS}
     best = {"epoch": 1.0, "val_loss": 0.5}
-    _show(search, [Outcome("trial-0", values, best, 1, "", None, "")], tmp_path)
+    _show(search, [TrialOutcome("trial-0", values, best, 1, "", None, "")], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["best-config.json"]
     assert "hp-tuning.png is left out" in program_log.text
 
