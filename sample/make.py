@@ -22,7 +22,7 @@ from sample.grid_faces import JPEG_QUALITY
 from sample.imdb_wiki import write_mat
 from sample.people import FaceSpace, SamplePhoto
 from sample.pictures import picture_bytes
-from utils.console import say
+from utils.cli import say
 from utils.errors import DataError
 from utils.files import read_json, refuse_unwritable, write_json
 from utils.locks import remove_leftovers

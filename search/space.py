@@ -15,7 +15,7 @@ from utils.files import read_json
 from utils.options import TASKS_PATH, Config, task_settings
 from utils.paths import PathText, expand_paths
 from utils.problems import JsonObject, read_object, refusal
-from utils.schema import PositiveNumber, WholeNumber
+from utils.schema import EACH_ONCE, PositiveNumber, WholeNumber
 from utils.text import shown
 
 CHOICES: dict[str, str] = {
@@ -40,18 +40,8 @@ LOADERS = {"gender": "GenderDataLoader", "age": "AgeDataLoader"}
 TRAIN_CONFIG = TASKS_PATH.parent.parent / "train.json"
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
-
-
-def _choices(values: list[Any]) -> list[Any]:
-    if len(set(map(str, values))) < len(values):
-        raise ValueError(f"{shown(values)}, a value occurs twice")
-    return values
 
 
 def _bounds(values: list[float]) -> list[float]:
@@ -73,16 +63,12 @@ def _not_zero(split: float) -> float:
     return split
 
 
-Choices = Annotated[
-    list[Any], BeforeValidator(_as_list), Field(min_length=1), AfterValidator(_choices)
-]
-Bounds = Annotated[
-    list[float], BeforeValidator(_as_list), Field(min_length=1), AfterValidator(_bounds)
-]
+Choices = Annotated[list[Any], Field(min_length=1), EACH_ONCE]
+Bounds = Annotated[list[float], Field(min_length=1), AfterValidator(_bounds)]
 
 
 class SearchConfig(JsonObject):
-    """The flat config of a search. A single value of a parameter is a fixed one."""
+    """The flat config of a search, with a list of values for each parameter."""
 
     dropout: Choices
     num_residuals_per_block: Choices
@@ -155,7 +141,9 @@ def read_search(config: Config) -> Search:
     defaults = {key: field.default for key, field in fields.items() if key not in PARAMETERS}
     completed = {**defaults, **copy.deepcopy(config)}
     expand_paths(completed, PATH_KEYS)
-    completed |= {name: _as_list(completed[name]) for name in PARAMETERS if name in completed}
+    for name in PARAMETERS:
+        if name in completed and not isinstance(completed[name], list):
+            completed[name] = [completed[name]]  # a single value is a fixed one
     read_object(SearchConfig, completed, "config of the search")
     search = Search(completed, _base(completed))
     if problems := _training_problems(search):

@@ -216,21 +216,14 @@ def json_bytes(content: Any) -> bytes:
     return text.encode(errors="backslashreplace")  # just what JSON writes for half a character
 
 
-def write_json(content: Any, path: Path | str) -> None:
-    """Write `content` as indented JSON, whole or not at all."""
-    content_bytes = json_bytes(content)
-    with atomic_write(path) as file:
-        file.write(content_bytes)
-
-
-def write_new_json(content: Any, path: Path | str) -> None:
-    """Write `content` as indented JSON to a new file, whole or not at all.
+def write_json(content: Any, path: Path | str, is_new: bool = False) -> None:
+    """Write `content` as indented JSON, whole or not at all.
 
     Raises:
-        FileExistsError: it is there already.
+        FileExistsError: `is_new`, and the file is there already.
     """
     content_bytes = json_bytes(content)
-    with atomic_write(path, is_new=True) as file:
+    with atomic_write(path, is_new) as file:
         file.write(content_bytes)
 
 

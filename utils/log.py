@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils.console import encodable
+from utils.text import encodable
 
 ROOT = "age_gender"
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}

@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from utils.files import write_new_json
+from utils.files import write_json
 from utils.locks import Held, hold, hold_left, remove_leftovers
 
 OF_NO_WORTH = ("config.json", "epochs.jsonl", "info.log", "events.out.tfevents.*", ".*.tmp")
@@ -77,7 +77,7 @@ def write_claimed_json(content: Any, parent: Path, suffix: str) -> Path:
     for run_id in _run_ids():
         path = parent / f"{run_id}{suffix}"
         with contextlib.suppress(FileExistsError):
-            write_new_json(content, path)
+            write_json(content, path, is_new=True)
             break
     return path
 

@@ -52,10 +52,11 @@ def _folds(number: int) -> int:
     return number
 
 
+EACH_ONCE = AfterValidator(_each_once)
 WholeNumber = Annotated[int, Field(ge=-MOST, le=MOST)]
 NaturalNumber = Annotated[int, Field(ge=0, le=MOST)]
 PositiveNumber = Annotated[int, Field(ge=1, le=MOST)]
-Seeds = Annotated[list[NaturalNumber], Field(min_length=1), AfterValidator(_each_once)]
+Seeds = Annotated[list[NaturalNumber], Field(min_length=1), EACH_ONCE]
 
 
 class TrainerConfig(JsonObject):
@@ -82,7 +83,7 @@ class TrainingConfig(JsonObject):
     data_loader: dict[str, Any]
     optimizer: dict[str, Any]
     loss: str | dict[str, Any]
-    metrics: Annotated[list[Any], AfterValidator(_each_once)]
+    metrics: Annotated[list[Any], EACH_ONCE]
     lr_scheduler: dict[str, Any] | None = None
     trainer: TrainerConfig
     num_cross_val: Annotated[PositiveNumber, AfterValidator(_folds)] = NUM_FOLDS

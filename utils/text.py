@@ -44,3 +44,14 @@ def in_columns(
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(justify, row, widths)).rstrip() for row in rows]
+
+
+def encodable(text: str, stream: Any) -> str:
+    r"""Replace what a stream's encoding has no bytes for by its number.
+
+    >>> import io
+    >>> encodable("3 ± 1", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    '3 \\xb1 1'
+    """
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

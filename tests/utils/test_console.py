@@ -11,9 +11,9 @@ import pytest
 from conftest import MakeConfig
 from helpers import ROOT, TINY, read, run_dirs, save_config, train
 
-from utils.cli import run
-from utils.console import Console, encodable, lasting_consoles
+from utils.cli import Console, lasting_consoles, run
 from utils.log import get_logger, log_to_console, run_log
+from utils.text import encodable
 
 ODD = "caf\xe9 \udcff ± 年"
 

@@ -9,7 +9,7 @@ import pytest
 from helpers import ROOT
 
 from utils.errors import UserError
-from utils.files import atomic_write, write_new_json
+from utils.files import atomic_write, write_json
 from utils.locks import Held, hold, hold_left, only_one, open_temporary, remove_leftovers, this_boot
 
 A_DAY_AGO = 25 * 3600
@@ -178,9 +178,9 @@ def test_a_new_file_replaces_nothing_and_is_there_whole_or_not_at_all(
         if not has_links:
             monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(1, "none")))
         path = tmp_path / f"{has_links}.json"
-        write_new_json({"a": 1}, path)
+        write_json({"a": 1}, path, is_new=True)
         with pytest.raises(FileExistsError):
-            write_new_json({"a": 2}, path)
+            write_json({"a": 2}, path, is_new=True)
         assert path.read_bytes() == b'{\n    "a": 1\n}\n'
     assert names(tmp_path) == ["False.json", "True.json"]
 
