@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
@@ -11,8 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from base.monitor import Count, Monitor
-from utils.checkpoint import Checkpoint
-from utils.checkpoint_fields import MAX_EPOCH, is_count, is_number
+from utils.checkpoint import MAX_EPOCH, Checkpoint
 from utils.errors import CheckpointError
 from utils.problems import JsonObject, Problem, problems_in
 from utils.text import shown
@@ -123,7 +123,7 @@ def _contradictions(state: ResumeState, checkpoint: Checkpoint) -> Iterator[Prob
     progress, monitor, config = state.position, state.monitor, checkpoint.config
     epoch, batch = progress.epoch, progress.batch
     planned = config["trainer"]["epochs"]
-    if is_count(planned) and epoch > planned:
+    if type(planned) is int and epoch > planned:
         yield Problem("resume.position.epoch", f"{epoch}, expected at most {planned:,}")
     if checkpoint.content.get("epoch") != epoch:
         got = checkpoint.content.get("epoch")
@@ -200,12 +200,17 @@ def _state_after_a_step(optimizer: Optimizer) -> dict[int, dict[str, Any]]:
     return states
 
 
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a finite number of a float's range; true is none."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def _is_like(value: Any, like: Any, is_count: bool) -> bool:
     """Return whether a value can stand where an optimizer of this kind has `like`."""
     if isinstance(like, Tensor) and isinstance(value, Tensor):
         is_real = value.is_floating_point() or not (like.is_floating_point() or value.is_complex())
         if not is_real or value.shape != like.shape or not value.isfinite().all():
             return False
-    elif (isinstance(like, Tensor) and like.dim() > 0) or not is_number(value):
+    elif (isinstance(like, Tensor) and like.dim() > 0) or not _is_number(value):
         return False
     return not is_count or (value >= 0 and float(value).is_integer())

@@ -7,24 +7,66 @@ original project (the config a plain dict), and beside them resume (how to go on
 """
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator, ConfigDict, Field
 from torch import Tensor
 
-from utils.checkpoint_fields import refuse_fields
 from utils.errors import CheckpointError
 from utils.files import atomic_write
 from utils.legacy.configs import from_original
 from utils.legacy.torch_zip import read_torch_zip
+from utils.problems import JsonObject, problems_in
 
 MEMBERS = "members"
 """Key of an ensemble's models."""
 
 MAX_MEMBERS = 1000
 """Models of an ensemble: each costs the server time at every request."""
+
+
+MAX_EPOCH = 10**6
+"""More have passed in no training."""
+
+MAX_EXTRACTOR_LETTERS = 1 << 18
+"""The server shows it."""
+
+
+def _of_tensors(weights: dict[str, Any]) -> dict[str, Any]:
+    if not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise ValueError("holds something else than tensors")
+    return weights
+
+
+def _of_json(extractor: dict[str, Any] | None) -> dict[str, Any] | None:
+    try:
+        num_letters = len(json.dumps(extractor))
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("holds what JSON does not, expected what made the embeddings") from None
+    if num_letters > MAX_EXTRACTOR_LETTERS:
+        raise ValueError(f"has {num_letters:,} letters, at most {MAX_EXTRACTOR_LETTERS:,} are read")
+    return extractor
+
+
+class CheckpointFields(JsonObject):
+    """What a checkpoint may hold, if it does; how to resume is checked where that is done."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    state_dict: Annotated[dict[str, Any], AfterValidator(_of_tensors)]
+    arch: str = ""
+    epoch: Annotated[int, Field(ge=0, le=MAX_EPOCH)] = 0
+    config: dict[str, Any] | None = None
+    optimizer: dict[str, Any] | None = None
+    resume: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, Any] | None = None
+    embeddings: dict[str, Any] | None = None
+    extractor: Annotated[dict[str, Any] | None, AfterValidator(_of_json)] = None
+    temperature: Annotated[float, Field(gt=0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,14 +198,16 @@ def _without_prefix(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]
 
 
 def _checkpoint(path: Path, content: dict[str, Any], is_original: bool) -> Checkpoint:
-    refuse_fields(path, content)
-    weights = content["state_dict"]
-    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()):
+    if not isinstance(content.get("state_dict"), dict):
+        raise CheckpointError(f"{path} is not a checkpoint of this project: it has no state_dict")
+    if problems := problems_in(CheckpointFields, content):
+        problem = " ".join(str(problems[0]).split())
         raise CheckpointError(
-            f"{path} is damaged: its state_dict holds something else than named tensors"
+            f"{path} is damaged: {problem}; get the file again from where it came, or take another "
+            "checkpoint"
         )
     if is_original:
-        content = {**content, "state_dict": _without_prefix(path, weights)}
+        content = {**content, "state_dict": _without_prefix(path, content["state_dict"])}
     checkpoint = Checkpoint(path, content, is_original)
     _refuse_shared(path, [checkpoint])
     return checkpoint

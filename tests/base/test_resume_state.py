@@ -65,15 +65,15 @@ def moment(make: Callable[[torch.Tensor], torch.Tensor]) -> Change:
 
 CHANGES: dict[str, tuple[str, Change]] = {
     "epoch text": ("resume.position.epoch: 'two'", set_to("resume/position/epoch", "two")),
-    "both epochs text": ("epoch is 'two'", both_epochs("two")),
-    "epoch 1e12": ("epoch is 1000000000000", both_epochs(10**12)),
-    "epochs 1e12 of as many": ("epoch is 1000000000000", longer(10**12)),
+    "both epochs text": ("epoch: 'two'", both_epochs("two")),
+    "epoch 1e12": ("epoch: 1000000000000", both_epochs(10**12)),
+    "epochs 1e12 of as many": ("epoch: 1000000000000", longer(10**12)),
     "epoch beyond the plan": ("resume.position.epoch: 9", both_epochs(9)),
-    "epoch negative": ("epoch is -1", both_epochs(-1)),
-    "epoch true": ("epoch is True", both_epochs(True)),
-    "epoch a fraction": ("epoch is 1.5", both_epochs(1.5)),
+    "epoch negative": ("epoch: -1", both_epochs(-1)),
+    "epoch true": ("epoch: True", both_epochs(True)),
+    "epoch a fraction": ("epoch: 1.5", both_epochs(1.5)),
     "two epochs": ("epoch: 1, expected 2", set_to("epoch", 1)),
-    "no epoch": ("epoch is None", set_to("epoch", None)),
+    "no epoch": ("epoch: null", set_to("epoch", None)),
     "batch text": ("resume.position.batch", set_to("resume/position/batch", "3")),
     "batch negative": ("resume.position.batch", set_to("resume/position/batch", -1)),
     "sums at the end of an epoch": (
@@ -132,7 +132,7 @@ CHANGES: dict[str, tuple[str, Change]] = {
         "resume.random: missing",
         lambda content: content["resume"].pop("random"),
     ),
-    "resume a list": ("resume is a list", set_to("resume", [1])),
+    "resume a list": ("resume: [1]", set_to("resume", [1])),
 }
 """What is changed in a checkpoint of the end of epoch 2, and what the refusal says."""
 
