@@ -27,7 +27,7 @@ class ImageError(Exception):
     """A picture cannot be used.
 
     Attributes:
-        reason: in few words, the same for all pictures of this sort.
+        reason: in few words, the same for all pictures that fail alike.
     """
 
     def __init__(self, reason: str, detail: str = ""):
@@ -59,8 +59,8 @@ def one_picture() -> Iterator[None]:
     except _OF_DAMAGED_FILES as error:
         raise ImageError(DAMAGED, _in_one_line(error)) from None
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno}"
         reason = f"cannot be decoded ({type(error).__name__})"
         raise ImageError(reason, f"{_in_one_line(error)} at {where}") from error
 

@@ -16,7 +16,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = frozenset((5, 6, 7, 8))
-"""Orientations in which width and height change places."""
+"""Orientations in which width and height are swapped."""
 
 
 def turned(picture: Image.Image, orientation: int) -> Image.Image:

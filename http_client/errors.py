@@ -13,7 +13,7 @@ class ServerAwayError(Exception):
         is_final: asking again at once would be of no use.
         is_silent: something listens there, and the time was up.
         has_remedy: the message says what to do.
-        reason: in few words, the same for all of this sort.
+        reason: in few words, the same for all servers that are away.
         is_temporary: another server, or this one later, may well answer.
     """
 
@@ -31,7 +31,7 @@ class AnswerError(Exception):
     """An answer came, and it is not the one that was asked for.
 
     Attributes:
-        reason: in few words, the same for all answers of this sort.
+        reason: in few words, the same for all answers that are alike.
         is_temporary: the same request may well be answered later.
         wait_s: seconds to wait before, if the server says so.
         is_busy: it is a server, or the proxy in front of it, that asks to come again.

@@ -44,7 +44,7 @@ _FAILURES = {
 
 
 def client_context() -> ssl.SSLContext:
-    """Make what verifies servers: by the system's authorities and those that variables name.
+    """Return what verifies servers: by the system's authorities and those that variables name.
 
     OpenSSL itself heeds SSL_CERT_FILE and SSL_CERT_DIR; where the system has no authorities at
     all, those of the package certifi count, if it is installed.

@@ -66,7 +66,7 @@ def words(guess: SeenFace, number: int | None = None) -> tuple[str, ...]:
 def place_labels(
     guesses: Sequence[SeenFace], faces: Sequence[PixelBox], size: tuple[int, int]
 ) -> tuple[int, list[Label]]:
-    """Find a size of font, in pixels, and places inside the picture.
+    """Find a size of font, in pixels, and where labels lie inside the picture.
 
     The largest font counts with which no label covers a face or another label; where there is
     none, the one with which they cover least.
@@ -85,7 +85,7 @@ def place_labels(
 
 
 def _fitting(texts: Sequence[Sequence[str]], font_size: int, width: int) -> int:
-    """Make the font smaller when the widest label is wider than the picture."""
+    """Return a smaller size of font when the widest label is wider than the picture."""
     widest = max((_extent(lines, font_size)[0] for lines in texts), default=1)
     return font_size if widest <= width else max(1, int(font_size * width / widest))
 

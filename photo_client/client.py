@@ -173,6 +173,6 @@ class PhotoAnnotator:
 
 
 def _failed(photo: PhotoFile, reason: str, error: str) -> PhotoResult:
-    """Tell that a photo failed, at once and in the result."""
+    """Print that a photo failed, and return the result that says so."""
     tqdm.write(printable(f"{photo.path}: {error}"), file=sys.stderr)
     return PhotoResult(photo, error=error, reason=reason)

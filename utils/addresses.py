@@ -14,7 +14,7 @@ _MAX_HOST = 253
 
 
 def server_url(address: int | str, kind: str = "a face server", port: int = 10002) -> str:
-    """Make the URL of a port on this machine, or of a host and its port, or check a URL.
+    """Return the URL of a port on this machine, of a host and its port, or of a checked URL.
 
     Args:
         address: what was given.
@@ -55,7 +55,7 @@ def _with_scheme(address: int | str) -> str:
 
 
 def _is_complete(parts: SplitResult) -> bool:
-    """Tell whether a URL names a host that can be, and no user; ValueError for a bad port."""
+    """Check that a URL names a host that can be, and no user; ValueError for a bad port."""
     return (
         parts.scheme in ("http", "https")
         and "@" not in parts.netloc
@@ -74,7 +74,7 @@ def _is_host(host: str) -> bool:
 
 
 def same_server(url: str) -> str:
-    """Give two URLs of one server the same form.
+    """Return a URL in the form that all URLs of its server share.
 
     >>> same_server("HTTP://LocalHost") == same_server("http://127.0.0.1:80/")
     True
@@ -94,10 +94,10 @@ def url_of(host: str, port: int) -> str:
 
 
 def port_of(parts: SplitResult) -> int:
-    """Give the port of a URL, also when it does not name it."""
+    """Return the port of a URL, also when it does not name it."""
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def target_of(parts: SplitResult) -> str:
-    """Give what a request names of a URL."""
+    """Return what a request names of a URL: its path and query."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -31,7 +31,7 @@ def encoded(made: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def sent(content: bytes, side: int = 96) -> NDArray[np.uint8]:
-    """Give the pixels of what is sent, (side, side, 3)."""
+    """Return the pixels of what is sent, (side, side, 3)."""
     jpeg = square_jpeg(content, side)
     with Image.open(BytesIO(jpeg)) as made:
         assert (made.format, made.mode, made.size) == ("JPEG", "RGB", (side, side))

@@ -22,7 +22,7 @@ def guess(
 
 
 def luminance(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the relative luminance of WCAG 2."""
+    """Return the relative luminance of WCAG 2."""
     shares = pixels / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     weighted: NDArray[np.float64] = linear @ np.array([0.2126, 0.7152, 0.0722])
@@ -30,7 +30,7 @@ def luminance(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def label_boxes(size: tuple[int, int], guesses: list[SeenFace]) -> list[tuple[int, ...]]:
-    """Give where labels are drawn in a photo that is not enlarged."""
+    """Return where labels are drawn in a photo that is not enlarged."""
     faces = [tuple(int(value) for value in one.bbox) for one in guesses]
     return [label.box for label in place_labels(guesses, faces, size)[1]]  # type: ignore[arg-type]
 

@@ -57,7 +57,7 @@ def url(settings: dict[str, Any], face_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def ask(run_script: RunScript, face_url: str, url: str) -> Ask:
-    """Give a function that runs client.py against the two servers."""
+    """Return a function that runs client.py against the two servers."""
 
     def run(*paths: Path | str, options: tuple[object, ...] = ()) -> Outcome:
         addresses = ("--url-face", face_url, "--url-age-gender", url)
@@ -68,7 +68,7 @@ def ask(run_script: RunScript, face_url: str, url: str) -> Ask:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Any], str]]:
-    """Give a function that serves an application until the test ends."""
+    """Yield a function that serves an application until the test ends."""
     with ExitStack() as stack:
         yield lambda application: stack.enter_context(running(application))
 
