@@ -56,7 +56,7 @@ class StackMember:
         return len(order) - has_odd_end
 
     def rows_of_epoch(self) -> Tensor:
-        """Return the places (N,) among the faces of the next epoch's samples, in order."""
+        """Return the indices (N,) among the faces of the next epoch's samples, in order."""
         order = self.trainer.setup.train_loader.order
         order.epoch, order.first_batch = self.trainer.progress.epoch + 1, 0
         return self.dataset.face_indices(torch.cat(list(order)))

@@ -84,9 +84,12 @@ class _ClusterRuns:
         self.task = ray.remote(
             num_cpus=resources["CPU"], num_gpus=resources["GPU"], max_retries=MAX_RETRIES
         )(run_remotely)
-        order = TaskSettings(config.config, self.share.cpus, code_version(), division.is_stacked)
-        self.order = ray.put(order)
-        self.board = ray.remote(num_cpus=0, scheduling_strategy=_here(ray))(ProgressActor).remote()
+        self.settings = ray.put(
+            TaskSettings(config.config, self.share.cpus, code_version(), division.is_stacked)
+        )
+        self.progress = ray.remote(num_cpus=0, scheduling_strategy=_here(ray))(
+            ProgressActor
+        ).remote()
         self.under_way: dict[Any, list[RunKey]] = {}
 
     def run(self, bar: Any, stop: StopRequest) -> Iterator[RunResult]:
@@ -112,7 +115,7 @@ class _ClusterRuns:
         room = num_at_once(self.share.resources()) - len(self.under_way)
         for runs in self.waiting[: max(room, 0)]:
             self.waiting.remove(runs)
-            reference = self.task.remote(self.order, runs, self.inputs, self.board)
+            reference = self.task.remote(self.settings, runs, self.inputs, self.progress)
             self.under_way[reference] = runs
 
     def _outcomes(self, reference: Any) -> list[RunOutcome]:
@@ -129,22 +132,22 @@ class _ClusterRuns:
             return [ClusterError(f"{names}: {_one_line(error)}")]
         return outcomes
 
-    def _keep(self, sent: TrainedRun) -> RunResult:
-        save_dir = keep_run(self.config, sent.models, sent.log)
-        return dataclasses.replace(sent.finished, best_path=save_dir / sent.best_name)
+    def _keep(self, trained: TrainedRun) -> RunResult:
+        save_dir = keep_run(self.config, trained.models, trained.log)
+        return dataclasses.replace(trained.result, best_path=save_dir / trained.best_name)
 
     def _show(self, bar: Any) -> None:
-        epochs = self.ray.get(self.board.read.remote())
+        epochs = self.ray.get(self.progress.read.remote())
         under_way = {run: epochs.get(run, 0) for runs in self.under_way.values() for run in runs}
-        bar.set_postfix_str(progress(under_way, self.config["trainer"]["epochs"]))
+        bar.set_postfix_str(describe_progress(under_way, self.config["trainer"]["epochs"]))
 
 
-def progress(under_way: dict[RunKey, int], num_epochs: int) -> str:
+def describe_progress(under_way: dict[RunKey, int], num_epochs: int) -> str:
     """Describe in short how far the runs under way are.
 
-    >>> progress({(0, 3): 7, (0, 4): 5}, 20)
+    >>> describe_progress({(0, 3): 7, (0, 4): 5}, 20)
     'seed/fold 0/3 epoch 7 of 20, 0/4 epoch 5 of 20'
-    >>> progress({(seed, fold): 5 + seed for seed in range(5) for fold in range(5)}, 20)
+    >>> describe_progress({(seed, fold): 5 + seed for seed in range(5) for fold in range(5)}, 20)
     '25 under way, epochs 5 to 9 of 20'
     """
     if len(under_way) > MAX_NAMED_RUNS:

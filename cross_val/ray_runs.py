@@ -21,7 +21,7 @@ from utils.errors import ClusterError, UserError
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """What to run, and how.
+    """What all tasks of a cross-validation have in common.
 
     Attributes:
         config: of the cross-validation, checked.
@@ -40,33 +40,33 @@ class TaskSettings:
 class TrainedRun:
     """A finished run and its files; the best checkpoint is `best_name` in `models`."""
 
-    finished: RunResult
+    result: RunResult
     best_name: str
     models: Files
     log: Files
 
 
 RunOutcome = TrainedRun | Exception
-"""Of a run: what it made, or the error that the user can mend."""
+"""What a run made, or the error that the user can mend."""
 
 
 def run_remotely(
-    order: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
+    settings: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, progress: Any
 ) -> list[RunOutcome]:
     """Train and evaluate; return the errors that the user can mend instead of raising them.
 
     Args:
-        order: the same for all tasks.
-        runs: seeds and folds; a single one unless the order is for stacks.
+        settings: of all tasks.
+        runs: seeds and folds; a single one unless they are stacked.
         inputs: what the driver read; its arrays are views of the object store.
-        board: actor that is told of epochs.
+        progress: the `ProgressActor`, which is told of epochs.
 
     Returns:
         The outcome of each run. What ends a stack is that of all its runs that were under way.
     """
     outcomes: dict[RunKey, RunOutcome] = {}
     try:
-        for run, outcome in _train(order, runs, inputs, board):
+        for run, outcome in _train(settings, runs, inputs, progress):
             outcomes[run] = outcome
     except (UserError, OSError) as error:
         outcomes = dict.fromkeys(runs, error) | outcomes
@@ -83,48 +83,43 @@ def _out_of_memory(error: torch.OutOfMemoryError) -> ClusterError:
 
 
 def _train(
-    order: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
+    settings: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, progress: Any
 ) -> Iterator[tuple[RunKey, RunOutcome]]:
-    if code_version() != order.code:
+    if code_version() != settings.code:
         raise ClusterError(
-            f"a node has another version of the code ({code_version()}; the driver {order.code})"
+            f"a node has another version of the code ({code_version()}; the driver {settings.code})"
         )
-    train = _train_stacked if order.is_stacked else _train_single
-    with limited_threads(order.threads), tempfile.TemporaryDirectory() as folder:
-        config = ConfigParser(order.config, folder=Path(folder))
-        for run, outcome in train(config, runs, inputs, board):
-            yield run, _packed(outcome, Path(folder)) if isinstance(outcome, RunResult) else outcome
 
+    def note(run: RunKey, epoch: int, _: int) -> None:
+        progress.note.remote(run, epoch)
 
-def _train_stacked(
-    config: ConfigParser, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
-) -> Iterator[tuple[RunKey, RunResult | Exception]]:
-    def tell(run: RunKey, epoch: int, _: int) -> None:
-        board.note.remote(run, epoch)
-
-    return train_stacks(config, runs, inputs, tell)
+    train = train_stacks if settings.is_stacked else _train_single
+    with limited_threads(settings.threads), tempfile.TemporaryDirectory() as folder:
+        config = ConfigParser(settings.config, folder=Path(folder))
+        for run, outcome in train(config, runs, inputs, note):
+            yield run, _pack(outcome, Path(folder)) if isinstance(outcome, RunResult) else outcome
 
 
 def _train_single(
-    config: ConfigParser, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
-) -> Iterator[tuple[RunKey, RunResult | Exception]]:
+    config: ConfigParser, runs: Sequence[RunKey], inputs: SharedInputs, on_epoch: Any
+) -> Iterator[tuple[RunKey, RunResult]]:
     (run,) = runs
 
-    def tell(log: Log) -> None:
-        board.note.remote(run, int(log["epoch"]))
+    def note(log: Log) -> None:
+        on_epoch(run, int(log["epoch"]), 1)
 
-    yield run, run_one(config, *run, on_epoch=tell, inputs=inputs)
+    yield run, run_one(config, *run, on_epoch=note, inputs=inputs)
 
 
-def _packed(finished: RunResult, folder: Path) -> TrainedRun:
+def _pack(result: RunResult, folder: Path) -> TrainedRun:
     """Read a run's files below the temporary folder."""
-    save_dir = finished.best_path.parent
+    save_dir = result.best_path.parent
     log_dir = folder / "log" / save_dir.relative_to(folder / "models")
-    return TrainedRun(finished, finished.best_path.name, pack(save_dir), pack(log_dir))
+    return TrainedRun(result, result.best_path.name, pack(save_dir), pack(log_dir))
 
 
 class ProgressActor:
-    """Tells which epochs are done; an actor beside the driver."""
+    """Knows which epochs are done; an actor of Ray beside the driver."""
 
     def __init__(self) -> None:
         self._epochs: dict[RunKey, int] = {}

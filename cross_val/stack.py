@@ -100,29 +100,29 @@ class Stack:
                 of_batch, gradients = self._differentiate(slice(0, k), batch, stop)
                 sums[:k] += of_batch
                 steps.step(gradients)
-        for place, batch in self._odd_batches(table):
-            of_batch, gradients = self._differentiate(slice(place, place + 1), batch, stop)
-            sums[place] += of_batch[0]
-            step_alone(self._members[place], [gradient[0] for gradient in gradients])
+        for index, batch in self._odd_batches(table):
+            of_batch, gradients = self._differentiate(slice(index, index + 1), batch, stop)
+            sums[index] += of_batch[0]
+            step_alone(self._members[index], [gradient[0] for gradient in gradients])
         return [
             means(row, member.trainer.setup.train_loader.n_samples, self._setup.metrics)
             for member, row in zip(self._members, sums.cpu(), strict=True)
         ]
 
     def _whole_batches(self, table: Tensor) -> Iterator[Tensor]:
-        """Yield the places (k, B) of faces to train the first members on, from those (K, N)."""
+        """Yield the indices (k, B) of faces to train the first members on, from those (K, N)."""
         size, num_whole = self._batch_size, [one.num_whole_batches for one in self._members]
         for batch in range(num_whole[0]):
             k = sum(num > batch for num in num_whole)
             yield table[:k, batch * size : (batch + 1) * size]
 
     def _odd_batches(self, table: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yield members by their place, and the places (1, B) of faces left to train them on."""
-        for place, member in enumerate(self._members):
+        """Yield members by their index, and the indices (1, B) of faces left to train them on."""
+        for index, member in enumerate(self._members):
             num_done = member.num_whole_batches * self._batch_size
             num_rows = member.trainer.setup.train_loader.n_samples
             if num_rows > num_done:
-                yield place, table[place, None, num_done:num_rows]
+                yield index, table[index, None, num_done:num_rows]
 
     def _differentiate(
         self, members: slice, rows: Tensor, stop: StopRequest
@@ -135,9 +135,9 @@ class Stack:
         """
         if stop.is_set:
             raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
-        active, places = self._members[members], rows.flatten()
-        embeddings = self._embeddings.index_select(0, places).view(*rows.shape, -1)
-        target = self._labels.index_select(0, places)
+        active, indices = self._members[members], rows.flatten()
+        embeddings = self._embeddings.index_select(0, indices).view(*rows.shape, -1)
+        target = self._labels.index_select(0, indices)
         with self._setup.precision.autocast():
             run = self._networks.forward(embeddings, members, [one.bits for one in active])
             output = run.logits.flatten(0, 1)

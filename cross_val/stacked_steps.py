@@ -58,15 +58,15 @@ class StackedSteps:
         num_active = len(gradients[0])
         if not self._are_formed and all(one.num_steps for one in self._members[:num_active]):
             self._form(num_active)
-        place = 0
-        while place < num_active:
-            group = self._groups.get(place)
+        index = 0
+        while index < num_active:
+            group = self._groups.get(index)
             if group is None:
-                step_alone(self._members[place], [gradient[place] for gradient in gradients])
-                place += 1
+                step_alone(self._members[index], [gradient[index] for gradient in gradients])
+                index += 1
             else:
-                group.step([gradient[group.places] for gradient in gradients])
-                place = group.places.stop
+                group.step([gradient[group.indices] for gradient in gradients])
+                index = group.indices.stop
 
     def close(self) -> None:
         """Return the optimizers their state back."""
@@ -77,8 +77,8 @@ class StackedSteps:
     def _form(self, num_active: int) -> None:
         """Find the groups; all members of one have as many batches, so they end together."""
         self._are_formed = True
-        for _, places in groupby(range(num_active), lambda place: _kind(self._members[place])):
-            first, *others = places
+        for _, indices in groupby(range(num_active), lambda index: _kind(self._members[index])):
+            first, *others = indices
             if others:
                 together = slice(first, others[-1] + 1)
                 weights = [weight[together] for weight in self._weights]
@@ -89,11 +89,11 @@ class _Group:
     """Members that step as one.
 
     Attributes:
-        places: in the stack.
+        indices: in the stack.
     """
 
-    def __init__(self, places: slice, members: Sequence[StackMember], weights: Sequence[Tensor]):
-        self.places = places
+    def __init__(self, indices: slice, members: Sequence[StackMember], weights: Sequence[Tensor]):
+        self.indices = indices
         self._members = members
         self._weights = [nn.Parameter(weight) for weight in weights]
         self._optimizer = build_optimizer(members[0].trainer.config, self._weights)
@@ -114,11 +114,11 @@ class _Group:
 
     def close(self) -> None:
         """Write the state into the optimizers of the members."""
-        for place, member in enumerate(self._members):
+        for index, member in enumerate(self._members):
             setup = member.trainer.setup
             for weight, stacked in zip(setup.model.parameters(), self._weights, strict=True):
                 for key, value in self._optimizer.state.get(stacked, {}).items():
-                    own = value[place] if value.dim() else value
+                    own = value[index] if value.dim() else value
                     setup.optimizer.state[weight][key] = own.clone()
 
 

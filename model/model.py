@@ -131,8 +131,8 @@ class ResMLP(BaseModel):
         num_features = num_initial_features
         for block in range(num_blocks):
             layers.extend(
-                Residual(num_features, dropout, add_residual, add_IC, block == place == 0)
-                for place in range(num_residuals_per_block)
+                Residual(num_features, dropout, add_residual, add_IC, block == index == 0)
+                for index in range(num_residuals_per_block)
             )
             layers.append(DownSample(num_features, num_features // 2, dropout, add_IC))
             num_features //= 2

@@ -31,8 +31,8 @@ def _weights(
 ) -> Iterator[Weight]:
     layer = 0
     for block in range(num_blocks):
-        for place in range(num_residuals):
-            has_first_norm = add_IC and not block == place == 0
+        for index in range(num_residuals):
+            has_first_norm = add_IC and not block == index == 0
             yield from _residual(f"blocks.{layer}", num_features, has_first_norm, add_IC)
             layer += 1
         if add_IC:

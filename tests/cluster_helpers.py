@@ -1,4 +1,4 @@
-"""Stand-ins for the nodes of a cluster and for the board of a study."""
+"""Stand-ins for the nodes of a cluster and for the progress of a cross-validation."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,6 @@ def nodes(monkeypatch: pytest.MonkeyPatch, *resources: dict[str, float]) -> None
 
 
 def noted() -> tuple[Any, ProgressActor]:
-    """Return what stands for the actor in a worker, and the board behind it."""
-    board = ProgressActor()
-    return SimpleNamespace(note=SimpleNamespace(remote=board.note)), board
+    """Return what stands for the actor in a worker, and what it notes."""
+    progress = ProgressActor()
+    return SimpleNamespace(note=SimpleNamespace(remote=progress.note)), progress

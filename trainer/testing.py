@@ -109,10 +109,10 @@ def _warn_of_foreign(share: float | None, checkpoint: Checkpoint) -> None:
 
 def _foreign_share(checkpoint: Checkpoint, loader: BaseDataLoader, seed: int) -> float | None:
     """Return the share of the rows that come from another network; None where nobody can tell."""
-    check = OutOfDistributionDetector.from_checkpoint(checkpoint.content)
-    if check is None:
+    detector = OutOfDistributionDetector.from_checkpoint(checkpoint.content)
+    if detector is None:
         return None
-    return check.foreign_share(draw_embeddings(loader, seed))
+    return detector.foreign_share(draw_embeddings(loader, seed))
 
 
 def check_test(config: dict[str, Any]) -> list[str]:

@@ -319,8 +319,8 @@ def test_threads_are_limited_and_recorded(cross_val_config: Config) -> None:
 
 def remote(config: Config, version: str | None = None) -> Any:
     inputs = read_inputs(ConfigParser(config), whole=True)
-    order = TaskSettings(ConfigParser(config).config, 1, version or code_version())
-    (outcome,) = run_remotely(order, [(1, 0)], inputs, noted()[0])
+    settings = TaskSettings(ConfigParser(config).config, 1, version or code_version())
+    (outcome,) = run_remotely(settings, [(1, 0)], inputs, noted()[0])
     return outcome
 
 
@@ -329,8 +329,8 @@ def test_a_worker_gives_back_the_numbers_and_the_files_of_its_run(
 ) -> None:
     alone = cross_validate(ConfigParser(cross_val_config), seed=1, fold=0)
     sent = remote(cross_val_config)
-    assert sent.finished.stats == {
-        split: alone["stats"]["1"][split]["0"] for split in sent.finished.stats
+    assert sent.result.stats == {
+        split: alone["stats"]["1"][split]["0"] for split in sent.result.stats
     }
     here = ConfigParser(cross_val_config, folder=tmp_path / "kept")
     folder = keep_run(here, sent.models, sent.log)
@@ -338,7 +338,7 @@ def test_a_worker_gives_back_the_numbers_and_the_files_of_its_run(
     assert {"config.json", "model_best.pth"} <= sent.models.keys()
     log = tmp_path / "kept" / "log" / cross_val_config["name"] / folder.name / "info.log"
     assert "Best epoch" in log.read_text(encoding="utf-8")
-    assert not list(sent.finished.best_path.parents[3].glob("models")), "temporary files are left"
+    assert not list(sent.result.best_path.parents[3].glob("models")), "temporary files are left"
 
 
 def test_a_worker_with_another_version_of_the_code_says_so(cross_val_config: Config) -> None:
@@ -359,9 +359,9 @@ def test_a_full_disk_of_a_worker_comes_back_as_an_error(
     assert "No space left" in str(error)
 
 
-def test_the_board_tells_the_newest_epoch_of_each_run() -> None:
-    _, board = noted()
+def test_the_actor_knows_the_newest_epoch_of_each_run() -> None:
+    _, progress = noted()
     for epoch in (1, 2):
-        board.note((0, 1), epoch)
-    board.note((0, 2), 1)
-    assert board.read() == {(0, 1): 2, (0, 2): 1}
+        progress.note((0, 1), epoch)
+    progress.note((0, 2), 1)
+    assert progress.read() == {(0, 1): 2, (0, 2): 1}

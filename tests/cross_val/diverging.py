@@ -27,11 +27,11 @@ def diverging_run_config(config: ConfigParser, seed: int, fold: int) -> ConfigPa
 
 
 def run_remotely(
-    order: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, board: Any
+    settings: TaskSettings, runs: Sequence[RunKey], inputs: SharedInputs, progress: Any
 ) -> list[RunOutcome]:
     """Travel to a worker whole, as Ray sends functions of a program, and change its engine."""
     pytest.MonkeyPatch().setattr(stacked_engine, "run_config", diverging_run_config)
-    return remote.run_remotely(order, runs, inputs, board)
+    return remote.run_remotely(settings, runs, inputs, progress)
 
 
 if __name__ == "__main__":

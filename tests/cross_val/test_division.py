@@ -15,7 +15,7 @@ from cluster.session import TaskResources
 from cross_val import stacked_engine as engine_module
 from cross_val.cross_validate import cross_validate
 from cross_val.division import divide
-from cross_val.ray_engine import _ClusterRuns, progress
+from cross_val.ray_engine import _ClusterRuns, describe_progress
 from cross_val.ray_runs import RunOutcome, TaskSettings, TrainedRun, run_remotely
 from cross_val.runs import RunKey, evaluate_best
 from cross_val.stacked_engine import by_fold, split_evenly, stacked_engine
@@ -108,9 +108,9 @@ def test_parts_are_of_like_sizes(num_parts: int, sizes: list[int]) -> None:
 
 
 def test_the_bar_tells_few_runs_by_name_and_many_by_number() -> None:
-    assert progress({}, 20) == ""
-    assert "0/3" in progress(dict.fromkeys(RUNS[:4], 1), 20)
-    assert len(progress(dict.fromkeys(RUNS * 4, 1), 20)) < 50
+    assert describe_progress({}, 20) == ""
+    assert "0/3" in describe_progress(dict.fromkeys(RUNS[:4], 1), 20)
+    assert len(describe_progress(dict.fromkeys(RUNS * 4, 1), 20)) < 50
 
 
 class FakeRay:
@@ -142,12 +142,12 @@ def test_failures_of_later_tasks_are_told_and_the_first_is_raised(
 
 def remote(config: Config) -> tuple[dict[RunKey, RunOutcome], dict[RunKey, int]]:
     """Return the outcomes of four runs in a stack, and the epochs that were told."""
-    actor, board = noted()
+    actor, progress = noted()
     parsed = ConfigParser(config, check=check)
-    order = TaskSettings(parsed.config, 1, code_version(), is_stacked=True)
+    settings = TaskSettings(parsed.config, 1, code_version(), is_stacked=True)
     runs = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    outcomes = run_remotely(order, runs, read_inputs(parsed, whole=True), actor)
-    return dict(zip(runs, outcomes, strict=True)), board.read()
+    outcomes = run_remotely(settings, runs, read_inputs(parsed, whole=True), actor)
+    return dict(zip(runs, outcomes, strict=True)), progress.read()
 
 
 def test_a_stack_on_a_worker_gives_the_numbers_of_the_stacked_engine_and_all_files(
@@ -159,10 +159,10 @@ def test_a_stack_on_a_worker_gives_the_numbers_of_the_stacked_engine_and_all_fil
     expected = cross_validate(parsed, engine=stacked_engine(threads=1))
     for (seed, fold), sent in outcomes.items():
         assert isinstance(sent, TrainedRun)
-        assert sent.finished.stats == {
+        assert sent.result.stats == {
             split: values[str(fold)] for split, values in expected["stats"][str(seed)].items()
         }
-        assert sent.finished.environment == expected["environment"]
+        assert sent.result.environment == expected["environment"]
         assert {"config.json", "model_best.pth"} <= sent.models.keys()
         assert b"epoch 2/2" in sent.log["info.log"]
 
