@@ -9,26 +9,11 @@ into the other. Activations are changed in place where no gradient needs what th
 Source: arXiv 2108.08186.
 """
 
-import inspect
-from numbers import Integral, Real
-from typing import Any
-
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
+from model.arguments import check_arguments
 from model.dropout import Dropout
-
-MAX_LAYERS = 10_000
-MAX_WEIGHTS = 1 << 31
-"""Of a network: 8 GiB in float32. The published ones have under a million."""
-
-SIZES = (
-    "dropout",
-    "num_residuals_per_block",
-    "num_blocks",
-    "num_classes",
-    "num_initial_features",
-)
 
 
 class Residual(nn.Module):
@@ -124,8 +109,16 @@ class ResMLP(BaseModel):
         add_IC: bool = True,
     ):
         super().__init__()
-        _check_sizes(
-            dropout, num_residuals_per_block, num_blocks, num_classes, num_initial_features
+        check_arguments(
+            {
+                "dropout": dropout,
+                "num_residuals_per_block": num_residuals_per_block,
+                "num_blocks": num_blocks,
+                "num_classes": num_classes,
+                "num_initial_features": num_initial_features,
+                "add_residual": add_residual,
+                "add_IC": add_IC,
+            }
         )
         layers: list[nn.Module] = []
         num_features = num_initial_features
@@ -143,62 +136,3 @@ class ResMLP(BaseModel):
         """Map embeddings (N, D) to logits (N, C)."""
         logits: Tensor = self.blocks(x)
         return logits
-
-
-def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Check the arguments of `ResMLP` before anything is made, and fill in the defaults.
-
-    Raises:
-        TypeError: an argument is missing or unknown.
-        ValueError: one is of the wrong kind, out of its range, or asks for too large a network.
-    """
-    bound = inspect.signature(ResMLP).bind(**arguments)
-    bound.apply_defaults()
-    for name in ("add_residual", "add_IC"):
-        if not isinstance(bound.arguments[name], bool):
-            raise ValueError(f"{name} is {bound.arguments[name]!r}, expected true or false")
-    _check_sizes(*(bound.arguments[name] for name in SIZES))
-    return bound.arguments
-
-
-def _check_sizes(
-    dropout: float,
-    num_residuals_per_block: int,
-    num_blocks: int,
-    num_classes: int,
-    num_initial_features: int,
-) -> None:
-    if not isinstance(dropout, Real) or not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout!r:.60}, expected 0 <= dropout < 1")
-    for name, value, least in (
-        ("num_residuals_per_block", num_residuals_per_block, 0),
-        ("num_blocks", num_blocks, 0),
-        ("num_classes", num_classes, 1),
-        ("num_initial_features", num_initial_features, 1),
-    ):
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise ValueError(f"{name} is {value!r:.60}, expected a whole number")
-        if value < least:
-            raise ValueError(f"{name} is {value}, expected {least} or more")
-        if value > MAX_WEIGHTS:
-            raise ValueError(f"{name} is above {MAX_WEIGHTS:,}, more than any network here has")
-    if num_initial_features >> num_blocks < 1:
-        most = num_initial_features.bit_length() - 1
-        raise ValueError(
-            f"num_blocks is {num_blocks}, but {num_initial_features} features can be halved at "
-            f"most {most} times"
-        )
-    _refuse_giant(num_residuals_per_block, num_blocks, num_classes, num_initial_features)
-
-
-def _refuse_giant(num_residuals: int, num_blocks: int, num_classes: int, num_features: int) -> None:
-    num_layers = num_blocks * (2 * num_residuals + 1) + 1
-    widths = [num_features >> block for block in range(num_blocks)]
-    num_weights = sum(width * width * (2 * num_residuals + 1) for width in widths)
-    num_weights += (num_features >> num_blocks) * num_classes
-    if num_layers > MAX_LAYERS or num_weights > MAX_WEIGHTS:
-        raise ValueError(
-            f"num_residuals_per_block {num_residuals}, num_blocks {num_blocks}, num_classes "
-            f"{num_classes} and num_initial_features {num_features} make a network that is too "
-            f"large, expected at most {MAX_LAYERS:,} linear layers and {MAX_WEIGHTS:,} weights"
-        )

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from base.device import choose_device, choose_precision
 from faces.out_of_distribution import OutOfDistributionDetector
+from model.arguments import expected_weights
 from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
 from model.model import ResMLP
-from model.shapes import expected_weights
 from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
 from utils.files import read_json

@@ -16,7 +16,7 @@ from base.resume import resume
 from faces.out_of_distribution import MIN_ROWS, OutOfDistributionDetector
 from model import loss
 from model import model as arch
-from model.shapes import expected_weights
+from model.arguments import expected_weights
 from trainer.components import build_lr_scheduler, build_optimizer, metrics_of
 from trainer.data import (
     NO_INPUTS,

@@ -10,7 +10,7 @@ from data_loader.extractors import dataset_title, read_extractors
 from faces.out_of_distribution import OutOfDistributionDetector
 from model import loss
 from model import model as arch
-from model.shapes import expected_weights
+from model.arguments import expected_weights
 from trainer.check import check
 from trainer.components import metrics_of
 from trainer.data import draw_embeddings, held_out_loader, training_loader

@@ -220,14 +220,14 @@ def test_the_seed_of_torch_governs_the_initial_weights() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dropout": 1.0}, "dropout is 1.0, expected 0 <= dropout < 1"),
-        ({"dropout": -0.1}, "dropout is -0.1"),
-        ({"dropout": float("nan")}, "dropout is nan"),
-        ({"num_residuals_per_block": -1}, "num_residuals_per_block is -1, expected 0 or more"),
-        ({"num_blocks": -1}, "num_blocks is -1, expected 0 or more"),
+        ({"dropout": 1.0}, "dropout: 1.0, expected less than 1"),
+        ({"dropout": -0.1}, "dropout: -0.1, expected 0 or more"),
+        ({"dropout": float("nan")}, "dropout: nan"),
+        ({"num_residuals_per_block": -1}, "num_residuals_per_block: -1, expected 0 or more"),
+        ({"num_blocks": -1}, "num_blocks: -1, expected 0 or more"),
         ({"num_blocks": 5}, "16 features can be halved at most 4 times"),
-        ({"num_classes": 0}, "num_classes is 0, expected 1 or more"),
-        ({"num_initial_features": 0}, "num_initial_features is 0, expected 1 or more"),
+        ({"num_classes": 0}, "num_classes: 0, expected 1 or more"),
+        ({"num_initial_features": 0}, "num_initial_features: 0, expected 1 or more"),
     ],
 )
 def test_sizes_that_make_no_network_are_refused(arguments: dict[str, Any], message: str) -> None:

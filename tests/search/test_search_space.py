@@ -115,7 +115,7 @@ def test_the_config_given_is_not_changed() -> None:
         ({"lr": []}, r"lr: \[\], expected at least 1"),
         ({"dropout": "left out"}, "dropout: missing"),
         ({"dropout": [0.1, 0.1]}, "dropout: .*occurs twice"),
-        ({"dropout": [0.1, 1.5]}, "dropout is 1.5, expected 0 <= dropout < 1"),
+        ({"dropout": [0.1, 1.5]}, "dropout: 1.5, expected less than 1"),
         ({"dropout": ["a"]}, "arch.args.dropout: 'a'"),
         ({"num_blocks": [1, 12]}, "num_blocks is 12"),
         ({"batch_size": [0]}, "batch_size: 0"),

@@ -91,7 +91,7 @@ def test_weights_alone_are_served_with_their_config_beside_them(tmp_path: Path) 
         ('{"arch": {"type": "CNN", "args": {}}}', "no arch of type ResMLP"),
         ('{"arch": {"type": "ResMLP", "args": []}}', "no arch of type ResMLP"),
         ('{"arch": {"type": "ResMLP", "args": {"x": 1}}}', "arch.args of its config"),
-        (json.dumps(config_of(101, dropout=2)), "dropout is 2"),
+        (json.dumps(config_of(101, dropout=2)), "dropout: 2, expected less than 1"),
         (json.dumps(config_of(101, dropout="x")), "arch.args of its config"),
         (json.dumps(config_of(101, num_blocks=1)), "does not fit the network"),
         (json.dumps(config_of(101, last_activation="tanh")), "last_activation"),

@@ -327,7 +327,7 @@ BAD_CONFIGS: list[tuple[Config, str]] = [
     ({"optimizer.type": "LBFGS"}, "unknown type 'LBFGS', known are ASGD"),
     ({"optimizer.type": "load_state_dict"}, "unknown type 'load_state_dict'"),
     ({"arch.type": "MLP"}, "arch.type: unknown type 'MLP', known are ResMLP"),
-    ({"arch.args.dropout": 1}, "arch.args: dropout is 1, expected 0 <= dropout < 1"),
+    ({"arch.args.dropout": 1}, "arch.args: dropout: 1, expected less than 1"),
     ({"arch.args.num_blocks": 10}, "512 features can be halved at most 9 times"),
     ({"data_loader.type": "FaceDataLoader"}, "known are AgeDataLoader, GenderDataLoader"),
     ({"data_loader.args.dataset": "lfw"}, "unknown dataset 'lfw', known are adience, imdb, wiki"),

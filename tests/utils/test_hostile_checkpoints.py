@@ -13,8 +13,8 @@ from helpers import read, save_as_original, save_config, train
 from hostile import CONTENTS, MADE_UP, Content, bomb, content_of, rewritten, with_arch, write
 from serving_helpers import save_model
 
+from model.arguments import expected_weights
 from model.model import ResMLP
-from model.shapes import expected_weights
 from serving.models import load_model
 from utils.checkpoint import load_checkpoint, load_members
 from utils.config import ConfigParser
