@@ -17,9 +17,8 @@ from extraction.options import ExtractionOptions
 from extraction.pipeline import Pipeline, request_for
 from extraction.pool import ServerPool
 from extraction.same_network import ReferenceImage
-from extraction.servers import ReadyServers, addresses_of, ready_servers
+from extraction.servers import ReadyServers, face_servers, ready_servers
 from extraction.stored_answers import MissingError, StoredAnswers, UnusableError
-from faces.client import FaceServer
 from faces.errors import ImageError
 from utils.cli import Interrupted
 from utils.errors import DataError
@@ -93,8 +92,7 @@ def extract(
         OSError: the disk takes no more; what was done stays.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP came; what was done stays.
     """
-    addresses = addresses_of(options.docker_port)
-    servers = [FaceServer(address, options.timeout_s) for address in addresses]
+    servers = face_servers(options)
     with only_extraction(dataset_dir), StopRequest() as stop:
         remove_leftovers(dataset_dir)
         inventory = take_inventory(dataset_dir, image_paths, options.resize)

@@ -1,7 +1,7 @@
 """The face servers of an extraction: those that answer, or else containers."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from base.interrupt import StopRequest
@@ -9,7 +9,7 @@ from extraction.container import ContainerError, containers, image_name
 from extraction.options import ExtractionOptions
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from http_client.retry import RetryPolicy
-from utils.addresses import same_server, server_url
+from utils.addresses import same_server
 from utils.errors import DataError
 from utils.log import get_logger
 
@@ -31,18 +31,19 @@ class ReadyServers:
     model: str | None
 
 
-def addresses_of(docker_port: int | str | Sequence[int | str]) -> list[int | str]:
-    """Make a list of ports and URLs of one or several.
+def face_servers(options: ExtractionOptions) -> list[FaceServer]:
+    """Make a client of each face server that was named, by its port or URL.
 
     Raises:
-        DataError: there is none, or one twice.
+        DataError: there is none, one is named twice, or an address is none.
     """
-    is_several = isinstance(docker_port, Sequence) and not isinstance(docker_port, str | bytes)
-    addresses: list[int | str] = list(docker_port) if is_several else [docker_port]  # type: ignore[arg-type, list-item]
-    urls = [same_server(server_url(address)) for address in addresses]
-    if not urls or len(set(urls)) != len(urls):
-        raise DataError(f"docker_port is {docker_port!r}, expected ports or URLs, each once")
-    return addresses
+    given = options.docker_port
+    is_several = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+    addresses = given if is_several else [given]
+    servers = [FaceServer(address, options.timeout_s) for address in addresses]
+    if not servers or len({same_server(server.url) for server in servers}) != len(servers):
+        raise DataError(f"docker_port is {given!r}, expected ports or URLs, each once")
+    return servers
 
 
 @contextmanager
@@ -51,33 +52,38 @@ def ready_servers(
 ) -> Iterator[ReadyServers]:
     """Find the servers that answer; if there is none, run containers while the block lasts.
 
-    Containers are started for servers on this machine only.
+    Containers are started for servers on this machine only. The servers are closed at the end.
 
     Raises:
         ContainerError: nothing answers, or something else than a face server, or no container can
             be started.
         Interrupted: a stop was asked for meanwhile.
     """
-    try:
-        with _found_or_started(servers, options, stop) as ready:
-            yield ready
-    finally:
+    with ExitStack() as stack:
         for server in servers:
-            server.close()
-
-
-@contextmanager
-def _found_or_started(
-    servers: Sequence[FaceServer], options: ExtractionOptions, stop: StopRequest
-) -> Iterator[ReadyServers]:
-    looks = [_look(server, RetryPolicy(options.retry_waits_s)) for server in servers]
-    answers = [look for look in looks if isinstance(look, FaceAnswer)]
-    if answers:
+            stack.callback(server.close)
+        looks = [_look(server, RetryPolicy(options.retry_waits_s)) for server in servers]
+        answers = [look for look in looks if isinstance(look, FaceAnswer)]
+        description = ", ".join(server.url for server in servers)
         for server, look in zip(servers, looks, strict=True):
-            if not isinstance(look, FaceAnswer):
+            if answers and not isinstance(look, FaceAnswer):
                 logger.warning(f"{server.url} does not answer; it is used as soon as it does")
-        yield _ready(servers, ", ".join(server.url for server in servers), answers)
-        return
+        if not answers:
+            local = _to_start(servers, looks)
+            answers = stack.enter_context(containers(local, options, stop))
+            description = image_name(options)
+        models = [answer.model for answer in answers if answer.model is not None]
+        yield ReadyServers(servers, description, models[0] if models else None)
+
+
+def _to_start(
+    servers: Sequence[FaceServer], looks: Sequence[FaceAnswer | ServerAwayError]
+) -> list[FaceServer]:
+    """Return the servers for which a container is to be started, where none answers.
+
+    Raises:
+        ContainerError: one is busy, or all are of other machines.
+    """
     for server, look in zip(servers, looks, strict=True):
         if isinstance(look, ServerAwayError) and look.is_silent:
             raise ContainerError(
@@ -90,15 +96,7 @@ def _found_or_started(
         away = zip((server.url for server in servers), looks, strict=True)
         reasons = ", ".join(f"{url} ({reason})" for url, reason in away)
         raise ContainerError(f"no face server answers at {reasons}; start it, or correct the URL")
-    with containers(local, options, stop) as answers:
-        yield _ready(servers, image_name(options), answers)
-
-
-def _ready(
-    servers: Sequence[FaceServer], description: str, answers: Sequence[FaceAnswer]
-) -> ReadyServers:
-    models = [answer.model for answer in answers if answer.model is not None]
-    return ReadyServers(servers, description, models[0] if models else None)
+    return local
 
 
 def _look(server: FaceServer, retry: RetryPolicy) -> FaceAnswer | ServerAwayError:

@@ -17,7 +17,8 @@ from helpers import ROOT
 from base.interrupt import StopRequest
 from extraction.container import CUDA_IMAGE, IMAGE, ContainerError
 from extraction.extract import extract
-from extraction.servers import ReadyServers, addresses_of, ready_servers
+from extraction.options import ExtractionOptions
+from extraction.servers import ReadyServers, face_servers, ready_servers
 from faces.client import FaceServer
 from sample.stand_in_server import Behaviour, StandInServer
 from utils.cli import Interrupted
@@ -275,7 +276,7 @@ def test_a_server_that_is_too_busy_to_answer_is_no_reason_for_a_container(
 @pytest.mark.parametrize("given", ["http://me:secret@a/", 10002.0, None, b"x", [[1]], [True]])
 def test_what_is_no_address_is_one_error(given: Any) -> None:
     with pytest.raises(DataError) as caught:
-        addresses_of(given)
+        face_servers(ExtractionOptions(docker_port=given))
     assert "secret" not in str(caught.value)
 
 
@@ -291,9 +292,14 @@ def test_what_is_no_address_is_one_error(given: Any) -> None:
 )
 def test_no_server_and_one_twice_are_refused(given: list[int | str]) -> None:
     with pytest.raises(DataError, match="each once"):
-        addresses_of(given)
-    assert addresses_of(10002) == [10002]
-    assert addresses_of(["http://a", 7]) == ["http://a", 7]
+        face_servers(ExtractionOptions(docker_port=given))
+
+
+def test_one_server_or_several_are_taken() -> None:
+    (one,) = face_servers(ExtractionOptions(docker_port=10002))
+    assert (one.url, one.is_port) == ("http://127.0.0.1:10002/", True)
+    both = face_servers(ExtractionOptions(docker_port=["http://a", 7]))
+    assert [server.url for server in both] == ["http://a/", "http://127.0.0.1:7/"]
 
 
 def test_an_extraction_runs_in_its_container(docker: FakeDocker, port: int, tmp_path: Path) -> None:
