@@ -50,7 +50,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         return self.embeddings.index_select(0, faces), self.labels.index_select(0, faces)
 
     def face_indices(self, rows: Tensor) -> Tensor:
-        """Tell where rows (B,) of this data set are among the faces."""
+        """Return the indices among all faces of rows (B,) of this data set."""
         return rows if self.part is None else self.part.index_select(0, rows)
 
     def move(self, embeddings: Tensor, labels: Tensor) -> None:

@@ -13,7 +13,7 @@ BACKUP_SUFFIX = ".original.npy"
 
 
 def backup_of_original(path: Path) -> Path | None:
-    """Name the file that is to keep the original project's `path`; None when it is not theirs.
+    """Return the file that is to keep the original project's `path`; None when it is not theirs.
 
     Raises:
         DataError: that file is there already and holds something else.
@@ -37,7 +37,7 @@ def _is_original(path: Path) -> bool:
 
 
 def keep(path: Path, backup: Path) -> None:
-    """Give a file a second name, or a copy where the file system has one name a file."""
+    """Link a file under a second name, or copy it where the file system has one name a file."""
     if backup.exists():
         return
     try:

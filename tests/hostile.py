@@ -37,7 +37,7 @@ def nested(depth: int) -> Content:
 
 
 def shared(num_names: int) -> Content:
-    """Name one matrix as the weights of many layers."""
+    """Make one matrix the weights of many layers."""
     one, norm = torch.zeros(512, 512), dict(network().state_dict())
     weights = {}
     for layer in range(num_names):

@@ -38,7 +38,7 @@ def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
     own, loaded = model.state_dict(), checkpoint.state_dict
     last_layer = list(own)[-2:]
     weight, _ = last_layer
-    is_whole = all(isinstance(loaded.get(name), Tensor) for name in last_layer)
+    is_whole = all(name in loaded for name in last_layer)
     if not is_whole or all(loaded[name].shape == own[name].shape for name in last_layer):
         load_weights(model, checkpoint)
         return
@@ -91,7 +91,7 @@ def _weights_of(state_dict: dict[str, Tensor]) -> Iterator[Weight]:
 
 
 def _misfit(expected: Iterable[Weight], loaded: dict[str, Tensor]) -> str:
-    """Say where weights differ from those expected; empty if nowhere."""
+    """Describe where weights differ from those expected; empty if nowhere."""
     names = set()
     for name, shape, is_floating in expected:
         if name not in loaded:

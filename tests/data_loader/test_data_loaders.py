@@ -153,7 +153,7 @@ def test_rows_beyond_one_chunk_are_copied_right(tmp_path: Path) -> None:
 
 
 def change(**values: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Give a change of row 3 of a data file."""
+    """Make a change of row 3 of a data file."""
 
     def apply(faces: NDArray[Any]) -> NDArray[Any]:
         for name, value in values.items():
@@ -164,7 +164,7 @@ def change(**values: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
 
 
 def retype(**types: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Give a change of the types of fields; None drops one."""
+    """Make a change of the types of fields; None drops one."""
 
     def apply(faces: NDArray[Any]) -> NDArray[Any]:
         fields = [
@@ -281,7 +281,7 @@ def boundless(content: bytes) -> bytes:
 
 
 def with_shape(shape: str) -> Callable[[bytes], bytes]:
-    """Give a file of 200 rows another shape in its header, which keeps its length."""
+    """Write into a file of 200 rows another shape in its header, which keeps its length."""
 
     def apply(content: bytes) -> bytes:
         old, end = b"(200,), }", content.index(b"\n")
@@ -361,7 +361,7 @@ def test_an_unknown_data_set_lists_the_known_ones(data_dir: Path) -> None:
 
 
 def original_records(faces: NDArray[Any], is_adience: bool) -> Any:
-    """Give the records as the original project pickled them."""
+    """Return the records as the original project pickled them."""
     records = [
         {
             "image_path": f"data/{row['image_path']}",

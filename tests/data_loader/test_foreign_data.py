@@ -85,7 +85,7 @@ def config_of(small_config: MakeConfig, data_dir: Path, **changes: Any) -> Confi
 
 @pytest.fixture
 def faces_dir(tmp_path: Path) -> Path:
-    """Give a folder with 1,500 faces of network 1."""
+    """Make a folder with 1,500 faces of network 1."""
     write_faces(tmp_path / "data", "wiki", embed(1, 1500))
     return tmp_path / "data"
 

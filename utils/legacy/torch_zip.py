@@ -48,7 +48,7 @@ DTYPES = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Storage:
+class TensorStorage:
     """Numbers that tensors are views of: a 1-d tensor."""
 
     flat: Any
@@ -76,7 +76,7 @@ def read_torch_zip(path: Path) -> tuple[Any, bool]:
         raise CheckpointError(f"{path}: {problem}")
     try:
         with refused_as(CheckpointError, path), path.open("rb") as file:
-            unpickler = TensorUnpickler(Records(file))
+            unpickler = TensorUnpickler(TorchZip(file))
             content = unpickler.read_plain(LEAVES | {torch.Tensor})
             is_original = not unpickler.named <= OUR_NAMES.keys()
             if is_original and not unpickler.named <= ORIGINAL_NAMES.keys():
@@ -87,7 +87,7 @@ def read_torch_zip(path: Path) -> tuple[Any, bool]:
         raise CheckpointError(f"{path} cannot be read: {problem.strerror}") from None
 
 
-class Records:
+class TorchZip:
     """The records of a torch zip, by their names without the archive's own folder.
 
     Raises:
@@ -133,37 +133,37 @@ class Records:
 class TensorUnpickler(PlainUnpickler):
     """Reads the pickle of a torch zip, whose tensors are in records of their own."""
 
-    def __init__(self, records: Records) -> None:
-        content = records.read(PICKLE, MAX_PICKLE_BYTES)
+    def __init__(self, file: TorchZip) -> None:
+        content = file.read(PICKLE, MAX_PICKLE_BYTES)
         super().__init__(content, {**OUR_NAMES, **ORIGINAL_NAMES})
-        self._records = records
-        self._storages: dict[str, Storage] = {}
+        self._file = file
+        self._storages: dict[str, TensorStorage] = {}
 
-    def persistent_load(self, pid: Any) -> Storage:
+    def persistent_load(self, pid: Any) -> TensorStorage:
         """Read the storage of ('storage', type, key, location, number of elements)."""
         _, kind, key, _, num_elements = pid
         if type(kind) is not NamedType or kind.name not in DTYPES or type(key) is not str:
             refuse("refers to something that is no storage")
         self.spend(TENSOR_BYTES)
         if key not in self._storages:
-            self._storages[key] = _storage_of(self._records.read(f"data/{key}"), DTYPES[kind.name])
+            self._storages[key] = _storage_of(self._file.read(f"data/{key}"), DTYPES[kind.name])
         flat = self._storages[key].flat
         if str(flat.dtype) != f"torch.{DTYPES[kind.name]}" or num_elements != len(flat):
             refuse(f"holds a storage {key[:100]!r} whose size or type does not fit its tensors")
         return self._storages[key]
 
 
-def _storage_of(content: bytes, dtype: str) -> Storage:
+def _storage_of(content: bytes, dtype: str) -> TensorStorage:
     import torch
 
     kind = getattr(torch, dtype)
     if len(content) % kind.itemsize:
         refuse("holds a storage that is cut short")
     if not content:
-        return Storage(torch.empty(0, dtype=kind))
+        return TensorStorage(torch.empty(0, dtype=kind))
     if kind is torch.bool:  # whose bytes must be 0 or 1
-        return Storage(torch.frombuffer(bytearray(content), dtype=torch.uint8) != 0)
-    return Storage(torch.frombuffer(bytearray(content), dtype=kind))
+        return TensorStorage(torch.frombuffer(bytearray(content), dtype=torch.uint8) != 0)
+    return TensorStorage(torch.frombuffer(bytearray(content), dtype=kind))
 
 
 def tensor(
@@ -178,7 +178,7 @@ def tensor(
 ) -> Any:
     """Do what `_rebuild_tensor_v2` does, which torch checks against the storage."""
     spend(TENSOR_BYTES)
-    if type(storage) is not Storage or rest not in ((), ({},)):
+    if type(storage) is not TensorStorage or rest not in ((), ({},)):
         refuse("holds a tensor that stands for other numbers than those of a storage")
     is_too_large = math.prod(size) > len(storage.flat) or len(size) > MAX_DIMENSIONS
     if is_too_large or math.prod(side or 1 for side in size) > MAX_EMPTY_SIZE:

@@ -304,11 +304,6 @@ def test_a_value_that_holds_itself_is_refused():
         load_pickle(pickle.dumps(value))
 
 
-def many(make, times=20_000):
-    """Name one large thing, then use it again and again at a few bytes each."""
-    return b"\x80\x03" + make + b"\x94(" + b"h\x00h\x01R" * times + b"l."
-
-
 @pytest.mark.parametrize(
     "content",
     [
