@@ -15,7 +15,7 @@ from studies.metrics import (
     score,
     split_by_run,
     subject_codes,
-    subject_sums,
+    subject_totals,
 )
 from studies.protocols import LOWER_IS_BETTER, TASKS, StudyPart
 from studies.results import StudyResult
@@ -84,11 +84,11 @@ def summarise_split(runs: Sequence[FaceScores], values: Sequence[dict[str, float
     task = runs[0].task
     faces = pool(runs).faces
     codes, num_subjects = subject_codes(faces)
-    sums = [
-        subject_sums(run, of_run, num_subjects)
+    totals = [
+        subject_totals(run, of_run, num_subjects)
         for run, of_run in zip(runs, split_by_run(codes, runs), strict=True)
     ]
-    intervals = bootstrap(sums, lambda totals: metrics_of(task, totals))
+    intervals = bootstrap(totals, lambda drawn: metrics_of(task, drawn))
     return SplitSummary(
         faces=len(np.unique(faces.row)),
         faces_a_run=float(np.mean([len(run) for run in runs])),

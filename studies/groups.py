@@ -15,8 +15,8 @@ from studies.metrics import (
     subject_codes,
     sum_by_subject,
 )
+from studies.predictions import FaceInfo
 from studies.protocols import LOWER_IS_BETTER, TASKS
-from studies.results import FaceInfo
 from utils.labels import ages_to_classes
 
 GENDERS = {"m": "male", "f": "female"}
@@ -71,8 +71,8 @@ def class_table(pooled: FaceScores) -> list[ClassSummary]:
     """Summarise every class."""
     matrix = confusion(pooled)
     hits, true, guessed = np.diag(matrix), matrix.sum(1), matrix.sum(0)
-    first = np.unique(pooled.faces.row, return_index=True)[1]
-    faces = np.bincount(pooled.label[first], minlength=len(matrix)).tolist()
+    label = pooled.label[pooled.faces.first_of_rows]
+    faces = np.bincount(label, minlength=len(matrix)).tolist()
     return [
         ClassSummary(
             name,
@@ -218,7 +218,7 @@ def _means(totals: Floats, metrics: Sequence[str]) -> dict[str, Floats]:
 
 def _sizes(faces: FaceInfo, codes: Ints) -> list[tuple[int, int]]:
     """Count the different faces and subjects (numbered by `codes`) of each group."""
-    first = np.unique(faces.row, return_index=True)[1]
+    first = faces.first_of_rows
     of_faces, subject = group_codes(faces[first]), codes[first]
     sizes = []
     for group in range(len(group_names())):

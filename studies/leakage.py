@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from data_loader.faces import Faces, read_faces
 from studies.comparisons import Spread
-from studies.metrics import FaceScores, Ints, score, subject_names
+from studies.metrics import FaceScores, Ints, score
+from studies.predictions import FaceInfo
 from studies.protocols import BY_IMAGE, StudyPart
-from studies.results import FaceInfo, StudyResult, read_result
+from studies.results import StudyResult, read_result
 from utils.errors import UserError
 
 NEAR_COSINE = 0.9
@@ -51,7 +52,7 @@ class SharedRows:
 
 def shared_between_splits(splits: Mapping[str, FaceInfo]) -> list[SharedRows]:
     """Look for subjects and rows on both sides of any two splits of one run."""
-    names = {split: _known_subjects(faces) for split, faces in splits.items()}
+    names = {split: faces.known_subjects for split, faces in splits.items()}
     found = []
     for pair in combinations(splits, 2):
         one, other = (splits[split] for split in pair)
@@ -66,11 +67,6 @@ def shared_between_splits(splits: Mapping[str, FaceInfo]) -> list[SharedRows]:
             )
         )
     return found
-
-
-def _known_subjects(faces: FaceInfo) -> NDArray[np.str_]:
-    known = faces.subject != ""
-    return np.unique(subject_names(faces.source[known], faces.subject[known]))
 
 
 def worst_of_runs(found: Sequence[Sequence[SharedRows]]) -> list[SharedRows]:

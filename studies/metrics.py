@@ -1,8 +1,8 @@
-"""The metrics of a study: what each face scores, and metrics as functions of sums over faces.
+"""The metrics of a study: what each face scores, and metrics as functions of totals over faces.
 
-The scores of a run are added up by subject once (`subject_sums`). Totals of these sums, weighted or
-not, give every metric (`metrics_of`), so that values and their bootstrap replicates come from one
-and the same formula. What each face scores, `model.metric` says.
+The scores of a run are added up by subject once (`subject_totals`). Their totals, weighted or not,
+give every metric (`metrics_of`), so that values and their bootstrap replicates come from one and
+the same formula. What each face scores, `model.metric` says.
 """
 
 import itertools
@@ -17,8 +17,8 @@ from scipy.sparse import coo_array, csr_array
 from model import metric
 from model.metric import ScoredProbabilities
 from studies.intervals import Floats
+from studies.predictions import FaceInfo, Predictions
 from studies.protocols import TASKS
-from studies.results import FaceInfo, Predictions
 
 Ints = NDArray[np.int64]
 
@@ -148,7 +148,7 @@ def _column_starts(task: str) -> list[int]:
     return list(itertools.accumulate(widths))
 
 
-def subject_sums(scores: FaceScores, codes: Ints, num_subjects: int) -> csr_array:
+def subject_totals(scores: FaceScores, codes: Ints, num_subjects: int) -> csr_array:
     """Add up what `metrics_of` needs over the faces of each subject.
 
     Args:
@@ -183,7 +183,7 @@ def sum_by_subject(
 
 
 def metrics_of(task: str, totals: Floats) -> dict[str, Floats]:
-    """Turn totals (..., columns) of `subject_sums` into metrics (...,); NaN where no face counts.
+    """Turn totals (..., columns) of `subject_totals` into metrics (...,); NaN where no face counts.
 
     Balanced accuracy is the mean of the accuracies of the classes that occur. The expected
     calibration error is the mean over the faces of |confidence - accuracy| of their bin. Source of
@@ -207,7 +207,7 @@ def ratio(total: Floats, count: Floats) -> Floats:
 
 def evaluate(scores: FaceScores) -> dict[str, float]:
     """Return the metrics of one run."""
-    totals = subject_sums(scores, np.zeros(len(scores), np.int64), 1).toarray()[0]
+    totals = subject_totals(scores, np.zeros(len(scores), np.int64), 1).toarray()[0]
     return {name: float(value) for name, value in metrics_of(scores.task, totals).items()}
 
 
@@ -218,9 +218,8 @@ def subject_codes(faces: FaceInfo) -> tuple[Ints, int]:
         the subject number of each face, and how many subjects there are.
     """
     rows, first, inverse = np.unique(faces.row, return_index=True, return_inverse=True)
-    source, subject = faces.source[first], faces.subject[first]
-    _, codes = np.unique(subject_names(source, subject), return_inverse=True)
-    unknown = subject == ""
+    _, codes = np.unique(faces[first].subject_name, return_inverse=True)
+    unknown = faces.subject[first] == ""
     codes[unknown] = len(rows) + np.arange(int(unknown.sum()))
     _, codes = np.unique(codes, return_inverse=True)
     return codes[inverse], int(codes.max()) + 1
@@ -229,12 +228,3 @@ def subject_codes(faces: FaceInfo) -> tuple[Ints, int]:
 def split_by_run(column: Ints, runs: Sequence[FaceScores]) -> list[Ints]:
     """Split a column of pooled runs into those of each run."""
     return np.split(column, np.cumsum([len(run) for run in runs])[:-1])
-
-
-def subject_names(source: NDArray[np.str_], subject: NDArray[np.str_]) -> NDArray[np.str_]:
-    """Write subjects as <source>/<subject>: the same name in two data sets is two people.
-
-    >>> subject_names(np.array(["imdb"]), np.array(["7"])).tolist()
-    ['imdb/7']
-    """
-    return np.strings.add(np.strings.add(source, "/"), subject)

@@ -1,7 +1,8 @@
-"""Probabilities for every row of every split of a run, from the evaluation that all share."""
+"""Predictions for every row of every split of a run: how they are made, written and read."""
 
+import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,143 @@ from data_loader.data_files import count_faces
 from data_loader.faces import FaceSource, read_source
 from model import loss
 from model import model as arch
-from studies.results import FaceInfo, PredictionFiles, Predictions
 from trainer.components import metrics_of
 from trainer.data import SharedInputs, held_out_loader, training_loader
 from trainer.evaluate import evaluate
 from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
+from utils.errors import DataError
+from utils.files import atomic_write
 from utils.weights import load_weights
 
 Probabilities = NDArray[np.float32]
+
+PredictionFiles = dict[str, str | None]
+"""Paths from the study's folder, by split; None for a split without rows."""
+
+DTYPE_KINDS = {
+    "probabilities": "f",
+    "label": "i",
+    "age": "f",
+    "gender": "U",
+    "subject": "U",
+    "row": "i",
+    "source": "U",
+}
+"""Fields of a predictions file, and the kind of numpy type that each holds."""
+
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+"""What numpy raises on a file that is not, or no longer, one of arrays."""
+
+
+# --- the files ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FaceInfo:
+    """Who N faces are.
+
+    Attributes:
+        age: (N,) float32, true years.
+        gender: (N,) 'm' or 'f'.
+        subject: (N,) who is on the image; empty where it is not known.
+        row: (N,) row of the face in the data set of the config.
+        source: (N,) Adience, imdb or wiki.
+    """
+
+    age: NDArray[np.float32]
+    gender: NDArray[np.str_]
+    subject: NDArray[np.str_]
+    row: NDArray[np.int64]
+    source: NDArray[np.str_]
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> "FaceInfo":
+        return FaceInfo(*(column[rows] for column in vars(self).values()))
+
+    @property
+    def first_of_rows(self) -> NDArray[np.int64]:
+        """Where each row of the data set occurs first, in order of the rows."""
+        return np.unique(self.row, return_index=True)[1]
+
+    @property
+    def subject_name(self) -> NDArray[np.str_]:
+        """Write <source>/<subject>, (N,): the same name in two data sets is two people."""
+        return np.strings.add(np.strings.add(self.source, "/"), self.subject)
+
+    @property
+    def known_subjects(self) -> NDArray[np.str_]:
+        """The different subjects whose names are known."""
+        return np.unique(self.subject_name[self.subject != ""])
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says of N faces, and what is true.
+
+    Attributes:
+        probabilities: (N, C) float32; every row adds up to 1.
+        label: (N,) true class numbers.
+        faces: who they are.
+    """
+
+    probabilities: NDArray[np.float32]
+    label: NDArray[np.int64]
+    faces: FaceInfo
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> "Predictions":
+        return Predictions(self.probabilities[rows], self.label[rows], self.faces[rows])
+
+    def write(self, path: Path) -> None:
+        """Write an .npz file of plain arrays."""
+        columns: dict[str, Any] = {"probabilities": self.probabilities, "label": self.label}
+        with atomic_write(path) as file:
+            np.savez(file, **columns, **vars(self.faces))
+
+
+def read_predictions(path: Path, num_classes: int) -> Predictions:
+    """Read a predictions file.
+
+    Raises:
+        DataError: the file is missing, damaged or foreign, or does not fit the task.
+    """
+    try:
+        # Opened here, since numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            columns = {name: content[name] for name in DTYPE_KINDS}
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path} is no predictions file ({reason}); run its part of the study again"
+        ) from None
+    problem = _problem(columns, num_classes)
+    if problem:
+        raise DataError(f"{path}: {problem}; run its part of the study again")
+    faces = FaceInfo(**{one.name: columns[one.name] for one in fields(FaceInfo)})
+    return Predictions(columns["probabilities"], columns["label"], faces)
+
+
+def _problem(columns: dict[str, NDArray[Any]], num_classes: int) -> str | None:
+    probabilities, label = columns["probabilities"], columns["label"]
+    num_faces = len(label) if label.ndim else 0
+    for name, kind in DTYPE_KINDS.items():
+        column = columns[name]
+        shape = (num_faces, num_classes) if name == "probabilities" else (num_faces,)
+        if column.dtype.kind != kind or column.shape != shape:
+            return f"{name} is {column.dtype} {column.shape}, expected kind {kind!r} {shape}"
+    if num_faces == 0:
+        return "it holds no face"
+    if not (np.abs(probabilities.sum(1, dtype=np.float64) - 1) < 1e-3).all():
+        return "there are probabilities that do not add up to 1"
+    if (probabilities < 0).any():
+        return "there are negative probabilities"
+    if label.min() < 0 or label.max() >= num_classes:
+        return f"labels {label.min()} to {label.max()}, expected 0 to {num_classes - 1}"
+    if not np.isfinite(columns["age"]).all():
+        return "there are ages that are not finite"
+    return None
+
+
+# --- what is in them ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -40,12 +169,12 @@ class StudyData:
     source: FaceSource
     names: NDArray[np.str_]
 
-    @classmethod
-    def read(cls, data_dir: str, dataset: str) -> "StudyData":
-        """Read it; raises what `read_faces` does."""
-        counts = count_faces(data_dir, dataset)
-        names = np.repeat(list(counts), list(counts.values()))
-        return cls(read_source(data_dir, dataset), names)
+
+def read_data(data_dir: str, dataset: str) -> StudyData:
+    """Read a whole data set; raises what `read_faces` does."""
+    counts = count_faces(data_dir, dataset)
+    names = np.repeat(list(counts), list(counts.values()))
+    return StudyData(read_source(data_dir, dataset), names)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ class StudyTask:
         metrics: all, in the order of the report.
         headline: those in the table of all results.
         main: the one that the original project publishes.
-        compared: those by which it is compared with the baselines.
-        group_metrics: those of the groups of gender and age; the last one ranks them.
     """
 
     title: str
@@ -26,9 +24,19 @@ class StudyTask:
     metrics: tuple[str, ...]
     headline: tuple[str, ...]
     main: str
-    compared: tuple[str, ...]
-    group_metrics: tuple[str, ...]
 
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The metrics by which it is compared with the baselines."""
+        return (self.main, "mae") if "mae" in self.metrics else (self.main,)
+
+    @property
+    def group_metrics(self) -> tuple[str, ...]:
+        """The metrics of the groups of gender and age; the last one ranks them."""
+        return (self.main, "one_off_accuracy", "mae") if "mae" in self.metrics else (self.main,)
+
+
+_AGE_METRICS = ("balanced_accuracy", "one_off_accuracy", "mae", "cs5", "brier", "ece")
 
 TASKS = {
     "gender": StudyTask(
@@ -37,29 +45,20 @@ TASKS = {
         metrics=("accuracy", "balanced_accuracy", "brier", "ece"),
         headline=("accuracy",),
         main="accuracy",
-        compared=("accuracy",),
-        group_metrics=("accuracy",),
     ),
     "age8": StudyTask(
         title="Age in 8 classes",
         num_classes=8,
-        metrics=("accuracy", "balanced_accuracy", "one_off_accuracy", "mae", "cs5", "brier", "ece"),
+        metrics=("accuracy", *_AGE_METRICS),
         headline=("accuracy", "one_off_accuracy", "mae"),
         main="accuracy",
-        compared=("accuracy", "mae"),
-        group_metrics=("accuracy", "one_off_accuracy", "mae"),
     ),
     "age101": StudyTask(
         title="Age in 101 classes",
         num_classes=101,
-        metrics=(
-            *("accuracy", "accuracy_relaxed", "balanced_accuracy", "one_off_accuracy"),
-            *("mae", "cs5", "brier", "ece"),
-        ),
+        metrics=("accuracy", "accuracy_relaxed", *_AGE_METRICS),
         headline=("accuracy", "accuracy_relaxed", "mae"),
         main="accuracy_relaxed",
-        compared=("accuracy_relaxed", "mae"),
-        group_metrics=("accuracy_relaxed", "one_off_accuracy", "mae"),
     ),
 }
 LOWER_IS_BETTER = {"mae", "brier", "ece"}

@@ -1,131 +1,17 @@
-"""What the runs of a study leave: one JSON file a result, and the predictions that it names."""
+"""What the runs of a study leave: one JSON file a result, which names the predictions."""
 
-import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from cross_val.results import SPLITS
+from studies.predictions import PredictionFiles, Predictions, read_predictions
 from studies.protocols import PROTOCOLS, TASKS, StudyPart
 from utils.errors import DataError
-from utils.files import atomic_write, read_json, write_json
-
-DTYPE_KINDS = {
-    "probabilities": "f",
-    "label": "i",
-    "age": "f",
-    "gender": "U",
-    "subject": "U",
-    "row": "i",
-    "source": "U",
-}
-"""Fields of a predictions file, and the kind of numpy type that each holds."""
-
-DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
-"""What numpy raises on a file that is not, or no longer, one of arrays."""
-
-
-@dataclass(frozen=True)
-class FaceInfo:
-    """Who N faces are.
-
-    Attributes:
-        age: (N,) float32, true years.
-        gender: (N,) 'm' or 'f'.
-        subject: (N,) who is on the image; empty where it is not known.
-        row: (N,) row of the face in the data set of the config.
-        source: (N,) Adience, imdb or wiki.
-    """
-
-    age: NDArray[np.float32]
-    gender: NDArray[np.str_]
-    subject: NDArray[np.str_]
-    row: NDArray[np.int64]
-    source: NDArray[np.str_]
-
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> "FaceInfo":
-        return FaceInfo(*(column[rows] for column in vars(self).values()))
-
-    @property
-    def distinct(self) -> "FaceInfo":
-        """Each row of the data set once."""
-        return self[np.unique(self.row, return_index=True)[1]]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a network says of N faces, and what is true.
-
-    Attributes:
-        probabilities: (N, C) float32; every row adds up to 1.
-        label: (N,) true class numbers.
-        faces: who they are.
-    """
-
-    probabilities: NDArray[np.float32]
-    label: NDArray[np.int64]
-    faces: FaceInfo
-
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> "Predictions":
-        return Predictions(self.probabilities[rows], self.label[rows], self.faces[rows])
-
-    def write(self, path: Path) -> None:
-        """Write an .npz file of plain arrays."""
-        columns: dict[str, Any] = {"probabilities": self.probabilities, "label": self.label}
-        with atomic_write(path) as file:
-            np.savez(file, **columns, **vars(self.faces))
-
-
-def read_predictions(path: Path, num_classes: int) -> Predictions:
-    """Read a predictions file.
-
-    Raises:
-        DataError: the file is missing, damaged or foreign, or does not fit the task.
-    """
-    try:
-        # Opened here, since numpy leaves a damaged file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            columns = {name: content[name] for name in DTYPE_KINDS}
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path} is no predictions file ({reason}); run its part of the study again"
-        ) from None
-    problem = _problem(columns, num_classes)
-    if problem:
-        raise DataError(f"{path}: {problem}; run its part of the study again")
-    faces = FaceInfo(**{one.name: columns[one.name] for one in fields(FaceInfo)})
-    return Predictions(columns["probabilities"], columns["label"], faces)
-
-
-def _problem(columns: dict[str, NDArray[Any]], num_classes: int) -> str | None:
-    probabilities, label = columns["probabilities"], columns["label"]
-    num_faces = len(label) if label.ndim else 0
-    for name, kind in DTYPE_KINDS.items():
-        column = columns[name]
-        shape = (num_faces, num_classes) if name == "probabilities" else (num_faces,)
-        if column.dtype.kind != kind or column.shape != shape:
-            return f"{name} is {column.dtype} {column.shape}, expected kind {kind!r} {shape}"
-    if num_faces == 0:
-        return "it holds no face"
-    if not (np.abs(probabilities.sum(1, dtype=np.float64) - 1) < 1e-3).all():
-        return "there are probabilities that do not add up to 1"
-    if (probabilities < 0).any():
-        return "there are negative probabilities"
-    if label.min() < 0 or label.max() >= num_classes:
-        return f"labels {label.min()} to {label.max()}, expected 0 to {num_classes - 1}"
-    if not np.isfinite(columns["age"]).all():
-        return "there are ages that are not finite"
-    return None
-
-
-PredictionFiles = dict[str, str | None]
-"""Paths from the study's folder, by split; None for a split without rows."""
+from utils.files import read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,12 @@ cross-validations where train.py and cross-val.py write theirs. A part is done o
 there; within a part, trainings that are done are found again.
 """
 
-import functools
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from cross_val.results import Plan
 from cross_val.runs import Engine
 from studies.baselines import write_baselines
 from studies.config import StudyConfig
-from studies.predictions import StudyData, predict, split_rows, write_predictions
+from studies.predictions import StudyData, predict, read_data, split_rows, write_predictions
 from studies.protocols import PROTOCOLS, StudyPart
 from studies.results import BaselineRun, StudyResult, StudyRun, TrainedRun, parse_result
 from trainer.data import SharedInputs
@@ -102,6 +102,7 @@ class _RunningStudy:
     engine_name: str
     stop: StopRequest
     logger: logging.Logger = field(default_factory=lambda: get_logger("study"))
+    read: Callable[[str, str], StudyData] = field(default_factory=lambda: lru_cache(1)(read_data))
 
     def run(self, part: StudyPart, position: str) -> None:
         """Run a part, unless it is done."""
@@ -214,12 +215,7 @@ class _RunningStudy:
 
     def _data(self, config: ConfigParser) -> StudyData:
         arguments = config["data_loader"]["args"]
-        return self._read(arguments["data_dir"], arguments["dataset"])
-
-    @functools.cached_property
-    def _read(self) -> Callable[[str, str], StudyData]:
-        """Read a data set, and keep it until another is read."""
-        return functools.lru_cache(maxsize=1)(StudyData.read)
+        return self.read(arguments["data_dir"], arguments["dataset"])
 
     def _heed_stop(self) -> None:
         if self.stop.is_set:

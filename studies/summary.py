@@ -13,7 +13,7 @@ from data_loader.extractors import read_extractors
 from studies import calibration, comparisons, groups, leakage
 from studies.comparisons import BaselineSummary, Comparison, RunSummary, SplitSummary
 from studies.intervals import Floats
-from studies.metrics import FaceScores, Ints, evaluate, pool, score, subject_names
+from studies.metrics import FaceScores, Ints, evaluate, pool, score
 from studies.protocols import PROTOCOLS, PUBLISHED, TASKS, PublishedFigure
 from studies.results import StudyResult, StudyRun, read_results
 from trainer.components import COMPONENTS
@@ -218,7 +218,14 @@ def _summarise_result(folder: Path, result: StudyResult) -> tuple[ResultSummary,
             if (task, result.protocol, metric) in PUBLISHED
         },
         learning=learning_curves(result.runs),
-        shared=_shared(scores),
+        shared=leakage.worst_of_runs(
+            [
+                leakage.shared_between_splits(
+                    {split: runs[index].faces for split, runs in scores.items()}
+                )
+                for index in range(len(result.runs))
+            ]
+        ),
         data=_describe_data(result, [run for runs in scores.values() for run in runs]),
         confusion=groups.confusion(pooled),
         classes=groups.class_table(pooled),
@@ -228,19 +235,6 @@ def _summarise_result(folder: Path, result: StudyResult) -> tuple[ResultSummary,
         error_by_age=calibration.error_by_age(judged),
     )
     return summary, judged
-
-
-def _shared(scores: dict[str, list[FaceScores]]) -> list[leakage.SharedRows]:
-    """Return what the splits of a run share, of the run that shares most."""
-    of_runs = zip(*scores.values(), strict=True)
-    return leakage.worst_of_runs(
-        [
-            leakage.shared_between_splits(
-                {split: run.faces for split, run in zip(scores, runs, strict=True)}
-            )
-            for runs in of_runs
-        ]
-    )
 
 
 def learning_curves(runs: Sequence[StudyRun]) -> LearningCurves:
@@ -259,9 +253,8 @@ def learning_curves(runs: Sequence[StudyRun]) -> LearningCurves:
 
 
 def _describe_data(result: StudyResult, runs: Sequence[FaceScores]) -> DataSummary:
-    faces = pool(runs).faces.distinct
-    known = faces.subject != ""
-    names = subject_names(faces.source[known], faces.subject[known])
+    faces = pool(runs).faces
+    faces = faces[faces.first_of_rows]
     age_names = groups.age_group_names()
     age_group = ages_to_classes(faces.age, len(age_names))
     settings = result.config.get("data_loader", {}).get("args", {})
@@ -270,8 +263,8 @@ def _describe_data(result: StudyResult, runs: Sequence[FaceScores]) -> DataSumma
         dataset=dataset,
         validation_by=settings.get("validation_by", LOADER.default("validation_by")),
         faces=len(faces.row),
-        subjects=len(np.unique(names)),
-        faces_of_unknown=int((~known).sum()),
+        subjects=len(faces.known_subjects),
+        faces_of_unknown=int((faces.subject == "").sum()),
         sources=_counts(faces.source),
         genders={
             groups.GENDERS[key]: n

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from data_loader.faces import read_faces
 from studies.metrics import FaceScores, score
+from studies.predictions import FaceInfo, Predictions
 from studies.protocols import TASKS
-from studies.results import FaceInfo, Predictions
 from utils.files import write_json
 from utils.labels import ages_to_classes, class_years
 
@@ -33,7 +33,7 @@ def make_columns(num_faces: int = 300, num_people: int = 60, seed: int = 0) -> C
 
 
 def read_columns(data_dir: Path) -> Columns:
-    """Give the faces of a data file of Adience in the same form."""
+    """Return the faces of a data file of Adience in the same form."""
     faces = read_faces(data_dir, "Adience")
     names = ("age", "gender", "subject", "fold")
     found = {name: getattr(faces, name) for name in names}
@@ -127,7 +127,7 @@ def make_result(
     seeds: int = 2,
     changes: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write one result with its predictions, and give the path of its JSON file."""
+    """Write one result with its predictions, and return the path of its JSON file."""
     columns = make_columns() if columns is None else columns
     name = "-".join(filter(None, (task, protocol, variant)))
     folds: list[int | None] = list(range(5)) if protocol in "cd" else [None]
@@ -160,7 +160,7 @@ def logs(seed: int) -> dict[str, Any]:
 
 
 def make_study(folder: Path, names: tuple[str, ...], **options: Any) -> Path:
-    """Write results such as "age8-d" or "age8-d-by-image" below a folder, and give the folder."""
+    """Write results such as "age8-d" or "age8-d-by-image" below a folder, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         task, protocol, *variant = name.split("-", 2)

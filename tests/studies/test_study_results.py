@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from study_folders import make_columns, make_predictions, make_result
 
+from studies.predictions import read_predictions
 from studies.protocols import StudyPart
-from studies.results import read_predictions, read_result, read_results
+from studies.results import read_result, read_results
 from utils.errors import DataError
 from utils.files import read_json, write_json
 
