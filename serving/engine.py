@@ -95,7 +95,7 @@ def _join(
 ) -> FacePredictions:
     """Put together what each member of the two models says."""
     both = ClassProbabilities.of_members(age), ClassProbabilities.of_members(gender)
-    return FacePredictions(*both, pair.years, pair.is_familiar(embeddings))
+    return FacePredictions(*both, pair.years, pair.is_in_distribution(embeddings))
 
 
 class Engine:

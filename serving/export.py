@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.models import embedding_check, network_arguments
+from serving.models import detector_of, network_arguments
 from utils.checkpoint import (
     MAX_MEMBERS,
     MEMBERS,
@@ -84,7 +84,7 @@ def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
 
 def _check(checkpoint: Checkpoint) -> None:
     network_arguments(checkpoint)
-    embedding_check(checkpoint)
+    detector_of(checkpoint)
 
 
 def _write(content: dict[str, Any], out_path: Path) -> None:

@@ -36,7 +36,7 @@ class ServedModel:
             mode.
         sampled: the same with dropout on.
         num_classes: C.
-        check: tells embeddings of another network; None for models without statistics.
+        detector: recognises embeddings of another network; None for models without statistics.
         extractor: what made the embeddings it was trained on, by data set, where that is known.
     """
 
@@ -45,7 +45,7 @@ class ServedModel:
     nets: tuple[FoldedNet, ...]
     sampled: tuple[SampledNet, ...]
     num_classes: int
-    check: OutOfDistributionDetector | None
+    detector: OutOfDistributionDetector | None
     extractor: dict[str, Any]
 
     def describe(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class ServedModel:
             "version": self.version,
             "num_members": len(self.nets),
             "num_classes": self.num_classes,
-            "network_check": None if self.check is None else self.check.describe(),
+            "network_check": None if self.detector is None else self.detector.describe(),
             "extractor": self.extractor,
         }
 
@@ -67,26 +67,26 @@ class ModelPair:
     Attributes:
         years: (C,) float32, what the age classes stand for.
         device: where both run.
-        checks: those of the two models; one where they are the same, as after the same data.
+        detectors: those of the two models; one where they are the same, as after the same data.
     """
 
     age: ServedModel
     gender: ServedModel
     years: NDArray[np.float32]
     device: torch.device
-    checks: tuple[OutOfDistributionDetector, ...]
+    detectors: tuple[OutOfDistributionDetector, ...]
 
-    def is_familiar(self, embeddings: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    def is_in_distribution(self, embeddings: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Return which of (N, 512) vectors both models know the network of.
 
         Returns:
             (N,) bool; None where neither model can tell.
         """
-        if not self.checks:
+        if not self.detectors:
             return None
-        verdicts = [check.is_in_distribution(embeddings) for check in self.checks]
-        familiar: NDArray[np.bool_] = np.logical_and.reduce(verdicts)
-        return familiar
+        of_each = [detector.is_in_distribution(embeddings) for detector in self.detectors]
+        of_both: NDArray[np.bool_] = np.logical_and.reduce(of_each)
+        return of_both
 
 
 def choose_served_device(name: str) -> torch.device:
@@ -130,10 +130,10 @@ def load_pair(
     age = load_model("age", Path(age_path), device, mc_dtype)
     gender = load_model("gender", Path(gender_path), device, mc_dtype)
     years = class_years(age.num_classes)
-    checks = [model.check for model in (age, gender) if model.check is not None]
-    if len(checks) == 2 and np.array_equal(checks[0].directions, checks[1].directions):
-        checks.pop()
-    return ModelPair(age, gender, years, device, tuple(checks))
+    detectors = [model.detector for model in (age, gender) if model.detector is not None]
+    if len({detector.directions.tobytes() for detector in detectors}) == 1:
+        detectors = detectors[:1]
+    return ModelPair(age, gender, years, device, tuple(detectors))
 
 
 def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtype) -> ServedModel:
@@ -161,7 +161,7 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
         nets=tuple(FoldedNet(net) for net in nets),
         sampled=tuple(SampledNet(net, mc_dtype) for net in nets),
         num_classes=counts.pop(),
-        check=embedding_check(members[0]),
+        detector=detector_of(members[0]),
         extractor=members[0].content.get("extractor") or {},
     )
 
@@ -209,7 +209,7 @@ def network_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
     return arguments
 
 
-def embedding_check(checkpoint: Checkpoint) -> OutOfDistributionDetector | None:
+def detector_of(checkpoint: Checkpoint) -> OutOfDistributionDetector | None:
     """Read what recognises the embeddings of other networks; None where there is nothing.
 
     Raises:

@@ -104,7 +104,7 @@ def _described(
             "age": age,
             "gender": gender,
             "uncertainty": uncertainty,
-            "in_distribution": is_familiar,
+            "in_distribution": flag,
         }
-        for face, age, gender, uncertainty, is_familiar in zip(found, *columns, strict=True)
+        for face, age, gender, uncertainty, flag in zip(found, *columns, strict=True)
     ]

@@ -59,14 +59,14 @@ class FacePredictions:
         age: of 8 or 101 classes.
         gender: of male and female.
         years: (C,) what the age classes stand for.
-        is_familiar: (N,) bool, the vector is of the network that the models were trained on; None
-            where no model can tell.
+        is_in_distribution: (N,) bool, the vector is of the network that the models were trained
+            on; None where no model can tell.
     """
 
     age: ClassProbabilities
     gender: ClassProbabilities
     years: Floats
-    is_familiar: NDArray[np.bool_] | None
+    is_in_distribution: NDArray[np.bool_] | None
 
     @property
     def ages(self) -> list[float]:
@@ -93,9 +93,9 @@ class FacePredictions:
     @property
     def in_distribution(self) -> list[bool | None]:
         """Whether a vector is of the models' network; None where unknown."""
-        if self.is_familiar is None:
+        if self.is_in_distribution is None:
             return [None] * len(self.age.probabilities)
-        flags: list[bool | None] = self.is_familiar.tolist()
+        flags: list[bool | None] = self.is_in_distribution.tolist()
         return flags
 
     @property
@@ -106,7 +106,7 @@ class FacePredictions:
     def rows(self, rows: slice) -> "FacePredictions":
         """Return those of some of the faces."""
         age, gender = self.age.rows(rows), self.gender.rows(rows)
-        return FacePredictions(age, gender, self.years, _some(self.is_familiar, rows))
+        return FacePredictions(age, gender, self.years, _some(self.is_in_distribution, rows))
 
     def as_json(self, with_uncertainty: bool) -> dict[str, Any]:
         """Return the answer to POST /: a list of each quantity, one entry a face."""

@@ -26,7 +26,7 @@ IMAGE_MC_SAMPLES = 64
 HEALTH_TIMEOUT_S = 10.0
 DUMMY = np.full((1, EMBEDDING_SIZE), EMBEDDING_SIZE**-0.5, np.float32)
 LIMITS = ("max_body_bytes", "max_faces", "max_mc_samples", "max_mc_passes")
-"""ServerSettings that GET /health tells."""
+"""Settings that GET /health tells."""
 
 
 class InMemoryRequest(Request):

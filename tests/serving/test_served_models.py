@@ -181,7 +181,7 @@ def test_a_pair_tells_the_years_of_its_age_classes(tmp_path: Path) -> None:
         age = save_model(tmp_path / "a.pth", num_classes)
         pair = load_pair(age, gender, CPU, torch.float32)
         assert pair.years.tolist() == years
-        assert pair.is_familiar(vectors(2)) is None
+        assert pair.is_in_distribution(vectors(2)) is None
         assert pair.age.version != pair.gender.version
 
 
@@ -214,8 +214,8 @@ def test_both_models_must_know_a_vector_and_one_check_is_enough_where_they_are_t
         )
         gender = save_model(tmp_path / "g.pth", 2, **others)
         pair = load_pair(age, gender, CPU, torch.float32)
-        assert len(pair.checks) == num_checks
-        familiar = pair.is_familiar(rows)
+        assert len(pair.detectors) == num_checks
+        familiar = pair.is_in_distribution(rows)
         assert familiar is not None
         assert familiar.tolist() == [True] * num_known + [False] * (40 - num_known)
 
