@@ -6,6 +6,7 @@ data=data/sample
 out=saved/demo
 log=$out/demo.log
 settings=(--data_dir "$data" -o trainer.save_dir="$out")
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}  # faster for networks as small as these
 mkdir -p "$out"
 : > "$log"
 
@@ -51,8 +52,9 @@ number=3
 for task in gender age101; do
     name=${task%101}
     metric=accuracy
-    if [ "$task" = age101 ]; then metric=mae; fi
-    step "$((++number)). Train $name on the sample's IMDB and WIKI; mae is the error in years"
+    unit=
+    if [ "$task" = age101 ]; then metric=mae unit="; mae is the mean error in years"; fi
+    step "$((++number)). Train $name on the sample's IMDB and WIKI$unit"
     python train.py --task "$task" "${settings[@]}" -o trainer.verbosity=1 -o metrics="[\"$metric\"]" | some_epochs
     quietly scripts "export_model('$(newest_run)model_best.pth', 'models/sample/$name.pth')"
     step "$((++number)). Test $name on the sample's Adience: other people"
