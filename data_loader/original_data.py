@@ -11,6 +11,7 @@ from utils.errors import DataError
 from utils.labels import EMBEDDING_SIZE, GENDERS
 from utils.legacy.pickles import load_pickled_npy
 from utils.legacy.refusal import RefusedError, refuse, refused_as
+from utils.text import shown
 
 NO_FOLD = -1
 KEYS = ("image_path", "age", "gender", "embedding")
@@ -78,7 +79,7 @@ def _face(content: dict[str, Any], fold: int) -> OriginalFace:
     if fold != NO_FOLD and _number(own_fold, "fold") != fold:
         refuse(f"has the fold {own_fold}")
     if type(gender) is not str or gender not in GENDERS:
-        refuse(f"has the gender {_show(gender)}, 'm' or 'f' was expected")
+        refuse(f"has the gender {shown(gender)}, 'm' or 'f' was expected")
     image_path = _path(content["image_path"])
     return OriginalFace(
         image_path,
@@ -108,7 +109,7 @@ def _number(value: Any, what: str) -> float:
     is_number = isinstance(value, int | float | np.integer | np.floating)
     # Integers can be too large for a float; they compare with one nevertheless.
     if not is_number or type(value) is bool or not abs(value) <= MAX_NUMBER:
-        refuse(f"has the {what} {_show(value)}, a finite number was expected")
+        refuse(f"has the {what} {shown(value)}, a finite number was expected")
     return float(value)
 
 
@@ -118,9 +119,3 @@ def _embedding(value: Any) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # becomes infinite, and is refused for its length
         embedding: NDArray[np.float32] = value.astype(np.float32, copy=False)
     return embedding
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, str | int | float | np.number):
-        return repr(value)[:50]
-    return f"that is a {type(value).__name__}"

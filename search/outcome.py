@@ -80,11 +80,11 @@ def table(outcomes: list[TrialOutcome], num_epochs: int) -> str:
     metrics = [name for name in outcomes[0].best if name.startswith("val_")]
     head = ["", *metrics, "best epoch", "epochs", *PARAMETERS]
     rows = [head]
-    for place, outcome in enumerate(outcomes[:NUM_BEST], 1):
+    for rank, outcome in enumerate(outcomes[:NUM_BEST], 1):
         epoch = f"{outcome.best['epoch']:.0f}"
         rows.append(
             [
-                f"{place}",
+                f"{rank}",
                 *(f"{outcome.best[name]:.4f}" for name in metrics),
                 *(epoch, f"{outcome.num_epochs} of {num_epochs}"),
                 *(f"{outcome.values[name]:.4g}" for name in PARAMETERS),

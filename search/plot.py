@@ -24,13 +24,13 @@ class Axis:
 
     Attributes:
         name: of the parameter.
-        places: (N,) where each trial's value lies, from 0 to 1: choices at equal distances, what
+        heights: (N,) of each trial's value, from 0 to 1: choices at equal distances, what
             lies between bounds on a logarithmic scale.
-        ticks: places and what to write there.
+        ticks: heights and what to write there.
     """
 
     name: str
-    places: NDArray[np.float64]
+    heights: NDArray[np.float64]
     ticks: list[tuple[float, str]]
 
 
@@ -62,8 +62,8 @@ def _axis(name: str, values: list[Any], outcomes: list[TrialOutcome]) -> Axis:
         low, high = np.log(values)
         shares = np.linspace(0, 1, 3)
         labels = [f"{value:.2g}" for value in np.exp(low + shares * (high - low))]
-        places = (np.log(found) - low) / (high - low)
-        return Axis(name, places, list(zip(shares.tolist(), labels, strict=True)))
+        heights = (np.log(found) - low) / (high - low)
+        return Axis(name, heights, list(zip(shares.tolist(), labels, strict=True)))
     choices = sorted(values)
     shares = np.linspace(0, 1, len(choices)) if len(choices) > 1 else np.array([0.5])
     ticks = [(float(share), f"{choice:g}") for share, choice in zip(shares, choices, strict=True)]
@@ -80,14 +80,14 @@ def _parallel(figure: Any, axes: list[Axis], losses: NDArray[np.float64]) -> Non
 
     area = figure.subplots()
     ranks = _ranks(losses)
-    lines = np.stack([*(axis.places for axis in axes), ranks], 1)
+    lines = np.stack([*(axis.heights for axis in axes), ranks], 1)
     colours = mpl.colormaps[COLOURS](ranks)
     for row in reversed(range(len(losses))):  # the best on top
         area.plot(lines[row], color=colours[row], lw=3 if row == 0 else 1.1, alpha=0.85)
     ends = [(1.0, f"{losses[0]:.4f}"), (0.0, f"{losses[-1]:.4f}")]
-    for place, ticks in enumerate([*(axis.ticks for axis in axes), ends]):
+    for column, ticks in enumerate([*(axis.ticks for axis in axes), ends]):
         for height, text in ticks:
-            area.text(place, height, f" {text}", fontsize=8, va="center", bbox=_paper())
+            area.text(column, height, f" {text}", fontsize=8, va="center", bbox=_paper())
     area.set_xticks(range(len(axes) + 1), [*(axis.name for axis in axes), "rank by\nval_loss"])
     area.set_yticks([])
     area.set_xlim(-0.1, len(axes) + 0.35)
@@ -103,9 +103,9 @@ def _paper() -> dict[str, Any]:
 def _scatter(figure: Any, axes: list[Axis], losses: NDArray[np.float64]) -> None:
     areas = np.atleast_1d(figure.subplots(1, len(axes), sharey=True))
     for area, axis in zip(areas, axes, strict=True):
-        area.scatter(axis.places, losses, c=_ranks(losses), cmap=COLOURS, s=22, zorder=3)
-        area.scatter(axis.places[0], losses[0], marker="*", s=170, c=BEST_COLOUR, zorder=4)
-        area.set_xticks([place for place, _ in axis.ticks], [text for _, text in axis.ticks])
+        area.scatter(axis.heights, losses, c=_ranks(losses), cmap=COLOURS, s=22, zorder=3)
+        area.scatter(axis.heights[0], losses[0], marker="*", s=170, c=BEST_COLOUR, zorder=4)
+        area.set_xticks([height for height, _ in axis.ticks], [text for _, text in axis.ticks])
         area.set_xlim(-0.12, 1.12)
         area.set_xlabel(axis.name)
         area.grid(color="0.9")

@@ -30,7 +30,7 @@ BOUNDS: dict[str, str] = {
     "gamma": "lr_scheduler.args.gamma",
 }
 PARAMETERS = {**CHOICES, **BOUNDS}
-"""What is searched: its key in a search, and its place in the config of a training."""
+"""What is searched: its key in a search, and its path in the config of a training."""
 
 PATH_KEYS = ("data_dir", "save_dir")
 HELD_OUT_FOLD = 0
@@ -127,8 +127,8 @@ class Search:
         Args:
             values: of all parameters.
         """
-        places = {place: values[name] for name, place in PARAMETERS.items()}
-        return ConfigParser(self.base, modification=places).config
+        changes = {path: values[name] for name, path in PARAMETERS.items()}
+        return ConfigParser(self.base, modification=changes).config
 
 
 def read_search(config: Config) -> Search:

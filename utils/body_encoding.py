@@ -2,7 +2,7 @@
 
 
 def refusal_of_encoding(content_encoding: str | None) -> str | None:
-    """Word why a body is refused by its Content-Encoding; None if it is not.
+    """Return why a body is refused by its Content-Encoding; None if it is not.
 
     A compressed body would have to be unpacked to know how large it is.
 

@@ -110,7 +110,7 @@ class ConfigParser:
         return copy.deepcopy(self._config)
 
     def __getitem__(self, name: str) -> Any:
-        """Give a copy of one top-level value."""
+        """Return a copy of one top-level value."""
         return copy.deepcopy(self._config[name])
 
     def init_obj(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -135,7 +135,7 @@ class ConfigParser:
         return partial(getattr(module, section["type"]), *args, **arguments, **kwargs)
 
     def get_logger(self, name: str, verbosity: int | None = None) -> Any:
-        """Give the logger of one part of the program, by default at the config's verbosity."""
+        """Return the logger of one part of the program, by default at the config's verbosity."""
         return get_logger(
             name, self._config["trainer"]["verbosity"] if verbosity is None else verbosity
         )

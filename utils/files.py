@@ -80,17 +80,17 @@ def refuse_unwritable(*folders: Path) -> None:
     Raises:
         PathError: they cannot; the message names the first one, and how many more there are.
     """
-    places: dict[Path, Path] = {}
+    folder_of: dict[Path, Path] = {}
     for folder in folders:
-        places.setdefault(_nearest(folder), folder)
-    problems = {place: problem for place in places if (problem := _problem_of(place))}
+        folder_of.setdefault(_nearest(folder), folder)
+    problems = {existing: problem for existing in folder_of if (problem := _problem_of(existing))}
     if problems:
-        place, problem = next(iter(problems.items()))
-        where = "" if place == places[place] else f"{place}: "
+        existing, problem = next(iter(problems.items()))
+        where = "" if existing == folder_of[existing] else f"{existing}: "
         more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
         raise PathError(
-            f"{places[place]} cannot be written: {where}{problem}{more}; make it writable, or name "
-            "another place"
+            f"{folder_of[existing]} cannot be written: {where}{problem}{more}; make it writable, "
+            "or name another place"
         )
 
 
@@ -109,12 +109,12 @@ def _nearest(folder: Path) -> Path:
     return next(one for one in (folder, *folder.parents, Path()) if os.path.lexists(one))
 
 
-def _problem_of(place: Path) -> str | None:
+def _problem_of(path: Path) -> str | None:
     """Return why no file can be made in what is there; None where one can."""
-    if not place.is_dir():
+    if not path.is_dir():
         return "not a folder"
     try:
-        with tempfile.TemporaryFile(dir=place) as file:  # without a name: a kill leaves nothing
+        with tempfile.TemporaryFile(dir=path) as file:  # without a name: a kill leaves nothing
             file.write(b"\0")
             file.flush()  # which a full disk does not take
     except OSError as error:
@@ -228,7 +228,7 @@ def write_json(content: Any, path: Path | str, is_new: bool = False) -> None:
 
 
 def file_stamps(paths: Iterable[Path]) -> dict[str, list[int]]:
-    """Give size and time of change (ns) of those files that are there: another pair, another file.
+    """Return size and time of change (ns) of those files that are there: both tell versions apart.
 
     >>> file_stamps([Path("no such file")])
     {}

@@ -21,7 +21,7 @@ _console_levels: dict[str, int] = {}
 
 
 def get_logger(name: str, verbosity: int | None = None) -> logging.Logger:
-    """Give the logger of one part of the program.
+    """Return the logger of one part of the program.
 
     Args:
         name: of the part, such as "trainer".
@@ -36,7 +36,7 @@ def get_logger(name: str, verbosity: int | None = None) -> logging.Logger:
 
 
 def is_for_console(record: logging.LogRecord) -> bool:
-    """Tell whether the verbosity lets a line through to the console."""
+    """Return whether the verbosity lets a line through to the console."""
     return record.levelno >= _console_levels.get(record.name, logging.INFO)
 
 

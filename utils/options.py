@@ -86,7 +86,7 @@ def task_names() -> list[str]:
 
 
 def task_settings(name: str) -> dict[str, Any]:
-    """Give what `--task` sets, {"path.to.key": value}: the shared recipe, and the task's own keys.
+    """Return what `--task` sets, {"path.to.key": value}: the recipe, and the task's own keys.
 
     Raises:
         ConfigError: unknown task.
@@ -191,9 +191,9 @@ def set_by_path(config: Config, path: str, value: Any) -> None:
     *parents, last = path.replace(";", ".").split(".")
     if len(parents) >= MAX_DEPTH:
         raise ConfigError(f"{cut(path)}: more than {MAX_DEPTH} keys below each other")
-    place = config
+    section = config
     for depth, key in enumerate(parents):
-        inner = place.get(key)
+        inner = section.get(key)
         if inner is None:
             inner = {}
         elif isinstance(inner, str) and (*parents, last)[depth + 1] in ("type", "args"):
@@ -202,6 +202,6 @@ def set_by_path(config: Config, path: str, value: Any) -> None:
             raise ConfigError(
                 f"{cut(path)}: {cut('.'.join(parents[: depth + 1]))} has no keys below it"
             )
-        place[key] = inner
-        place = inner
-    place[last] = value
+        section[key] = inner
+        section = inner
+    section[last] = value

@@ -77,9 +77,9 @@ def expand_paths(config: dict[str, Any], keys: Iterable[str] = CONFIG_PATHS) -> 
     """
     for key in keys:
         *parents, last = key.split(".")
-        place: Any = config
+        section: Any = config
         for parent in parents:
-            place = place.get(parent) if isinstance(place, dict) else None
-        value = place.get(last) if isinstance(place, dict) else None
+            section = section.get(parent) if isinstance(section, dict) else None
+        value = section.get(last) if isinstance(section, dict) else None
         if isinstance(value, str) and path_problem(value) is None:
-            place[last] = os.path.expanduser(value)  # noqa: PTH111 - as above
+            section[last] = os.path.expanduser(value)  # noqa: PTH111 - as above

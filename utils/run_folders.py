@@ -22,12 +22,12 @@ OF_NO_WORTH = ("config.json", "epochs.jsonl", "info.log", "events.out.tfevents.*
 
 
 def lock_path(path: Path) -> Path:
-    """Name the file that is locked by those at work on `path`."""
+    """Return the file that is locked by those at work on `path`."""
     return path.with_name(f".{path.name}.lock")
 
 
 def locked_path(lock: Path) -> Path:
-    """Name the file or folder that a lock file is of.
+    """Return the file or folder that a lock file is of.
 
     >>> locked_path(lock_path(Path("models/run"))) == Path("models/run")
     True

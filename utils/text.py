@@ -1,10 +1,15 @@
 """Text laid out for the console."""
 
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 MAX_SHOWN = 80
 """Characters of a value that a message repeats."""
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxset = 20
+_BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 2 * MAX_SHOWN
 
 
 def cut(text: str, most: int = MAX_SHOWN) -> str:
@@ -19,13 +24,13 @@ def cut(text: str, most: int = MAX_SHOWN) -> str:
 def shown(value: Any) -> str:
     """Write a value as Python does, shortened, for a message; it may be of any size.
 
-    >>> shown("x"), len(shown("x" * 5000)), shown(10**5000)
-    ("'x'", 80, 'a number of thousands of digits')
+    >>> shown("x"), len(shown("x" * 5000)), shown(10**5000), len(shown([{}] * 10**6))
+    ("'x'", 80, 'a number of thousands of digits', 80)
     """
     if isinstance(value, str):
         return cut(repr(value[: MAX_SHOWN + 1]))
     try:
-        return cut(repr(value))
+        return cut(_BRIEF.repr(value))
     except ValueError:  # Python writes no number that long
         return "a number of thousands of digits"
 
