@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from data_loader.original_data import OriginalFace, read_original_faces
 from utils.errors import DataError
-from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
+from utils.labels import EMBEDDING_SIZE, NO_FOLD, NORM_BOUNDS, NUM_FOLDS
 from utils.npy import read_npy_header
 
 MAX_AGE_YEARS = 9999
@@ -157,9 +157,9 @@ def _check_columns(path: Path, columns: Columns, is_adience: bool) -> None:
     _refuse_rows(path, _has_no_text(columns["subject"]), "a subject that is no text")
     _refuse_rows(path, (gender != "m") & (gender != "f"), "a gender other than 'm' or 'f'")
     if is_adience:
-        _refuse_rows(path, (fold < 0) | (fold > 4), "a fold other than 0 to 4")
+        _refuse_rows(path, (fold < 0) | (fold >= NUM_FOLDS), "a fold other than 0 to 4")
     else:
-        _refuse_rows(path, fold != -1, "a fold of Adience")
+        _refuse_rows(path, fold != NO_FOLD, "a fold of Adience")
 
 
 def _has_no_text(column: NDArray[np.str_]) -> NDArray[np.bool_]:

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import DataError
-from utils.labels import EMBEDDING_SIZE, GENDERS
+from utils.labels import EMBEDDING_SIZE, GENDERS, NO_FOLD
 from utils.legacy.pickles import load_pickled_npy
 from utils.legacy.refusal import RefusedError, refuse, refused_as
 from utils.text import shown
 
-NO_FOLD = -1
 KEYS = ("image_path", "age", "gender", "embedding")
 MAX_PATH_LENGTH = 4096
 MAX_SUBJECT_LENGTH = 255

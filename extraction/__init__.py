@@ -1,1 +1,5 @@
-"""From downloaded images to clean embeddings: requests to a face server, and the cleaning."""
+"""From downloaded images to the data files that training reads.
+
+Two modules are the tables of contents: `extract` sends the images to face servers and stores the
+answers, and `cleaning` makes a data file of labels and stored answers.
+"""

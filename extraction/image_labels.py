@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from utils.errors import DataError
+from utils.labels import NO_FOLD
 
 MAX_PATH_LENGTH, MAX_NAME_LENGTH = 1024, 255
 """Letters in a path, and in a part of it or the name of a person; all rows are as wide as one."""
@@ -19,14 +20,14 @@ class ImageLabels:
         subject: who it shows; may be empty.
         age: in years.
         gender: 'm' or 'f'.
-        fold: 0 to 4 in Adience, -1 elsewhere.
+        fold: 0 to 4 in Adience, `NO_FOLD` elsewhere.
     """
 
     image_path: str
     subject: str
     age: float | None
     gender: str | None
-    fold: int = -1
+    fold: int = NO_FOLD
 
 
 def unique_images(labels: Iterable[ImageLabels]) -> list[ImageLabels]:

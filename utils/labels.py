@@ -10,7 +10,10 @@ NORM_BOUNDS = (0.99, 1.01)
 """An embedding of a length within these counts as one of unit length."""
 
 NUM_FOLDS = 5
-"""Folds of Adience."""
+"""Folds of Adience: 0 to 4."""
+
+NO_FOLD = -1
+"""The fold of a face of another data set."""
 
 GENDERS = ("m", "f")
 """Class 0 is male, class 1 is female."""
