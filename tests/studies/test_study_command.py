@@ -111,6 +111,25 @@ def test_a_missing_key_of_the_study_is_named(key: str) -> None:
         StudyConfig(content, select([]), {})
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaints"),
+    [
+        ({"protocols": []}, ["protocols: []"]),
+        ({"protocols": {"a": {}, "b": {}, "c": {}}}, ["protocols.d: missing"]),
+        ({"protocols": {name: {} for name in "abcde"}}, ["protocols.e: unknown key"]),
+        ({"pretraining_seeds": [-1], "protocols": 1}, ["pretraining_seeds.0: -1", "protocols: 1"]),
+        ({"pretraining_seeds": 0}, ["pretraining_seeds: 0, expected a list"]),
+        ({"trainr": {}}, ["gender-a: config: trainr: unknown key, did you mean trainer?"]),
+    ],
+)
+def test_all_problems_of_the_file_are_told_at_once(
+    changes: dict[str, Any], complaints: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        StudyConfig(read_json(ROOT / "study.json") | changes, select([]), {})
+    assert all(complaint in str(refusal.value) for complaint in complaints)
+
+
 def test_only_the_parts_asked_for_must_have_a_sound_config(tmp_path: Path) -> None:
     soft = {"loss": {"type": "cse", "args": {"soft_ordinal_years": 2.0}}}
     study_config(tmp_path, tmp_path, "age8,d", **soft).describe()
