@@ -227,7 +227,7 @@ BAD: dict[str, tuple[str, Arguments, str]] = {
     ),
     # train.py: checkpoints
     "no checkpoint to resume": ("train.py", lambda b: ["-r", b.folder / "none.pth"], "none.pth"),
-    "folder as a checkpoint": ("train.py", lambda b: ["-r", b.folder], "no such checkpoint"),
+    "folder as a checkpoint": ("train.py", lambda b: ["-r", b.folder], "a checkpoint was expected"),
     "text as a checkpoint": (
         "train.py",
         lambda b: ["-r", b.file("text.pth", b"hello")],

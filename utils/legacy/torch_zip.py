@@ -72,7 +72,11 @@ def read_torch_zip(path: Path) -> tuple[Any, bool]:
     import torch
 
     if not path.is_file():
-        problem = "is no regular file" if path.exists() else "no such checkpoint"
+        problem = (
+            "is no regular file, a checkpoint was expected"
+            if path.exists()
+            else "no such checkpoint"
+        )
         raise CheckpointError(f"{path}: {problem}")
     try:
         with refused_as(CheckpointError, path), path.open("rb") as file:
