@@ -11,7 +11,7 @@ from data_loader.dataset import FaceDataset, number_subjects
 from data_loader.faces import Faces, FaceSource, Selection, read_source
 from utils.errors import DataError
 from utils.labels import GENDERS, NUM_AGE_CLASSES, NUM_FOLDS, ages_to_classes, genders_to_classes
-from utils.paths import PathText
+from utils.schema import PathText
 
 
 class FaceDataLoader(BaseDataLoader):

@@ -13,9 +13,9 @@ from trainer.components import COMPONENTS
 from utils.config import ConfigParser
 from utils.files import read_json
 from utils.options import TASKS_PATH, Config, task_settings
-from utils.paths import PathText, expand_paths
+from utils.paths import expand_paths
 from utils.problems import JsonObject, read_object, refusal
-from utils.schema import EACH_ONCE, PositiveNumber, WholeNumber
+from utils.schema import EACH_ONCE, PathText, PositiveNumber, WholeNumber
 from utils.text import shown
 
 CHOICES: dict[str, str] = {

@@ -3,9 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AfterValidator
+from typing import Any
 
 from utils.errors import PathError
 
@@ -56,16 +54,6 @@ def path_problem(path: object) -> str | None:
         user = text.partition("/")[0]
         return f"begins with {user!r}, which is nobody's home folder here; write './{user}...'"
     return None
-
-
-def _checked(text: str) -> str:
-    if problem := path_problem(text):
-        raise ValueError(problem)
-    return text
-
-
-PathText = Annotated[str, AfterValidator(_checked)]
-"""A path in a JSON object, for pydantic."""
 
 
 def expand_paths(config: dict[str, Any], keys: Iterable[str] = CONFIG_PATHS) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, Field, Strict, create_model
 
 from utils.labels import NUM_FOLDS
-from utils.paths import PathText, path_problem
+from utils.paths import path_problem
 from utils.problems import MOST, JsonObject, Problem, problems_in
 from utils.text import shown
 
@@ -51,6 +51,15 @@ def _folds(number: int) -> int:
         raise ValueError(f"{number}, Adience has {NUM_FOLDS} folds")
     return number
 
+
+def _file_path(text: str) -> str:
+    if problem := path_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+PathText = Annotated[str, AfterValidator(_file_path)]
+"""A path in a JSON object."""
 
 EACH_ONCE = AfterValidator(_each_once)
 WholeNumber = Annotated[int, Field(ge=-MOST, le=MOST)]
