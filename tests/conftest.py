@@ -109,7 +109,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_config(data_dir: Path, tmp_path: Path) -> MakeConfig:
-    """Give a factory of shipped configs for small trainings; overrides are by dotted path."""
+    """Return a factory of shipped configs for small trainings; overrides are by dotted path."""
 
     def make(name: str = "train.json", /, **overrides: Any) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((ROOT / name).read_text(encoding="utf-8"))
@@ -151,7 +151,7 @@ def run_script(
     monkeypatch: pytest.MonkeyPatch,
     program_log: pytest.LogCaptureFixture,
 ) -> RunScript:
-    """Give a function that runs a script in this process, as its command line would."""
+    """Return a function that runs a script in this process, as its command line would."""
 
     def run(name: str, *arguments: object) -> Outcome:
         monkeypatch.chdir(ROOT)
@@ -169,7 +169,7 @@ def run_script(
 
 @pytest.fixture
 def cross_val_config(small_config: MakeConfig) -> dict[str, Any]:
-    """Give the config of a cross-validation of 2 seeds x 2 folds with a tiny network."""
+    """Return the config of a cross-validation of 2 seeds x 2 folds with a tiny network."""
     changes = {
         **TINY,
         "num_cross_val": 2,

@@ -78,7 +78,7 @@ def answering(
 
 
 def seeds_of(dataset_dir: Path, paths: Sequence[str], suffix: str) -> list[int]:
-    """Tell which image's face each answer holds."""
+    """Return which image's face each answer holds."""
     known = np.stack([vector(seed) for seed in range(len(paths))])
     embeddings = [stored(dataset_dir / f"{path}{suffix}")[0]["normed_embedding"] for path in paths]
     return [int(np.argmax(known @ embedding)) for embedding in embeddings]

@@ -60,7 +60,7 @@ class Run(NamedTuple):
 
 
 def original_config() -> Config:
-    """Give the original project's config of production, word for word."""
+    """Return the original project's config of production, word for word."""
     return {
         "name": "ResMLP",
         "n_gpu": 1,
@@ -188,7 +188,7 @@ def record_rates() -> Iterator[list[float]]:
 def one_cycle(
     max_lr: float, num_steps: int, pct_start: float = 0.3, div: float = 25, final_div: float = 1e4
 ) -> Any:
-    """Give the rates of the one-cycle policy with cosine annealing, by hand (arXiv 1708.07120)."""
+    """Return the rates of the one-cycle policy with cosine annealing (arXiv 1708.07120)."""
     steps, top = np.arange(num_steps), pct_start * num_steps - 1
     start, end = max_lr / div, max_lr / div / final_div
 

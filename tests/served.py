@@ -45,7 +45,7 @@ def save_photo(path: Path, num_faces: int) -> Path:
 
 
 def place_of(number: int) -> tuple[int, int, int, int]:
-    """Give the box of a face of `photo`."""
+    """Return the box of a face of `photo`."""
     left = GAP + number * (GRID_SIZE[0] + GAP)
     return left, GAP, left + GRID_SIZE[0], GAP + GRID_SIZE[1]
 

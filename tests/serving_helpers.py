@@ -105,7 +105,7 @@ def serving(folder: Path, **changes: Any) -> Iterator[AgeGenderApp]:
 
 @cache
 def statistics_of(number: int) -> dict[str, Any]:
-    """Give what training stores of the embeddings of the made-up face network of a number."""
+    """Return what training stores of the embeddings of the made-up face network of a number."""
     check = OutOfDistributionDetector.fit(embed(number, 2500))
     assert check is not None
     return check.to_plain()
@@ -120,12 +120,12 @@ def vectors(num_faces: int, seed: int = 0) -> Floats:
 
 @cache
 def served_networks() -> tuple[ResMLP, ResMLP]:
-    """Give the networks of the models that `settings_of` writes."""
+    """Return the networks of the models that `settings_of` writes."""
     return network(101, 1), network(2, 2)
 
 
 def expected_of(embeddings: Floats) -> tuple[Tensor, Tensor]:
-    """Give ages (N,) and genders (N, 2) that the models of `settings_of` say by their modules."""
+    """Return ages (N,) and genders (N, 2) that the models of `settings_of` say by their modules."""
     age, gender = served_networks()
     x = torch.from_numpy(embeddings.copy())
     with torch.no_grad():
