@@ -117,7 +117,7 @@ def test_a_run_that_diverges_in_a_stack_does_not_take_the_others_along(
     cross_val_config: Config, tmp_path: Path
 ) -> None:
     path = save_config(cross_val_config, tmp_path)
-    outcome = run("-m", "tests.diverging", "-c", path, *ENGINE, "--stack_size", 4)
+    outcome = run("-m", "tests.cross_val.diverging", "-c", path, *ENGINE, "--stack_size", 4)
     assert outcome.code == 2
     assert len(outcome.err.splitlines()) == 1
     assert outcome.err.startswith("error: seed 0, fold 1: ")
