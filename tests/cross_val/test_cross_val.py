@@ -284,7 +284,7 @@ def test_a_run_in_another_environment_than_the_first_is_told(
         diverge_after(patch, cross_val_config, 1)
         with pytest.raises(DivergedError):
             study(cross_val_config)
-    monkeypatch.setattr("utils.checkpoint.platform.python_version", lambda: "2.7")
+    monkeypatch.setattr("base.device.platform.python_version", lambda: "2.7")
     study(cross_val_config)
     warnings = [line for line in program_log.messages if "another environment" in line]
     assert len(warnings) == 3
