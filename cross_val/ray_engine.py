@@ -12,7 +12,7 @@ from cluster.code import code_version
 from cluster.folders import keep_run
 from cluster.session import TaskResources, num_at_once, ray_session, remove_session
 from cross_val.division import Division, divide
-from cross_val.ray_runs import ProgressActor, RunOutcome, TaskSettings, TrainedRun, run_remotely
+from cross_val.ray_runs import PackedRun, ProgressActor, RunOutcome, TaskSettings, run_remotely
 from cross_val.runs import Engine, RunKey, RunResult
 from trainer.data import SharedInputs
 from utils.cli import Interrupted
@@ -104,7 +104,7 @@ class _ClusterRuns:
             self._show(bar)
             for reference in done:
                 outcomes = self._outcomes(reference)
-                yield from (self._keep(one) for one in outcomes if isinstance(one, TrainedRun))
+                yield from (self._keep(one) for one in outcomes if isinstance(one, PackedRun))
                 first = _first_failure(outcomes)
                 failure = failure or first
         if failure is not None:
@@ -132,7 +132,7 @@ class _ClusterRuns:
             return [ClusterError(f"{names}: {_one_line(error)}")]
         return outcomes
 
-    def _keep(self, trained: TrainedRun) -> RunResult:
+    def _keep(self, trained: PackedRun) -> RunResult:
         save_dir = keep_run(self.config, trained.models, trained.log)
         return dataclasses.replace(trained.result, best_path=save_dir / trained.best_name)
 

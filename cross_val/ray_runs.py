@@ -37,7 +37,7 @@ class TaskSettings:
 
 
 @dataclass(frozen=True)
-class TrainedRun:
+class PackedRun:
     """A finished run and its files; the best checkpoint is `best_name` in `models`."""
 
     result: RunResult
@@ -46,7 +46,7 @@ class TrainedRun:
     log: Files
 
 
-RunOutcome = TrainedRun | Exception
+RunOutcome = PackedRun | Exception
 """What a run made, or the error that the user can mend."""
 
 
@@ -111,11 +111,11 @@ def _train_single(
     yield run, run_one(config, *run, on_epoch=note, inputs=inputs)
 
 
-def _pack(result: RunResult, folder: Path) -> TrainedRun:
+def _pack(result: RunResult, folder: Path) -> PackedRun:
     """Read a run's files below the temporary folder."""
     save_dir = result.best_path.parent
     log_dir = folder / "log" / save_dir.relative_to(folder / "models")
-    return TrainedRun(result, result.best_path.name, pack(save_dir), pack(log_dir))
+    return PackedRun(result, result.best_path.name, pack(save_dir), pack(log_dir))
 
 
 class ProgressActor:

@@ -60,7 +60,7 @@ def request_for(path: Path, options: ExtractionOptions) -> bytes:
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
+class _ImageJob:
     """An image on its way; `server` is where it failed last."""
 
     path: str
@@ -72,7 +72,7 @@ class _Job:
 class _Later:
     """A job that is to be tried again."""
 
-    job: _Job
+    job: _ImageJob
     wait_s: float
 
 
@@ -92,9 +92,9 @@ class Pipeline:
         self._num_threads = options.num_workers + options.in_flight
         self._decoding = threading.Semaphore(options.num_workers)
         self._sending = threading.Semaphore(options.in_flight)
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_ImageJob | None] = SimpleQueue()
         self._events: SimpleQueue[ImageOutcome | _Later | BaseException] = SimpleQueue()
-        self._waiting: list[tuple[float, int, _Job]] = []
+        self._waiting: list[tuple[float, int, _ImageJob]] = []
         self._numbers = itertools.count()
         self._num_pending = 0
         self._is_stopped = False
@@ -153,7 +153,7 @@ class Pipeline:
             if not goes_on():
                 return
             self._num_pending += 1
-            self._jobs.put(_Job(path))
+            self._jobs.put(_ImageJob(path))
         while self._num_pending and goes_on():
             yield from self._next()
 
@@ -200,7 +200,7 @@ class Pipeline:
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 self._events.put(error)
 
-    def _extract(self, job: _Job) -> ImageOutcome | _Later:
+    def _extract(self, job: _ImageJob) -> ImageOutcome | _Later:
         """Read an image, send it, and store the answer."""
         try:
             with self._decoding:
@@ -213,7 +213,7 @@ class Pipeline:
             return self._failed(job, error)
         return self._store(job.path, answer)
 
-    def _failed(self, job: _Job, error: RequestError) -> ImageOutcome | _Later:
+    def _failed(self, job: _ImageJob, error: RequestError) -> ImageOutcome | _Later:
         """Have a request tried again after a wait that grows, or count it."""
         problem = error.problem
         wait_s = self._retry.next_wait_s(problem, job.num_failures)

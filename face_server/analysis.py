@@ -55,7 +55,7 @@ class Analysis(Protocol):
 
 
 def model_name(pack: str) -> str:
-    """Name the network that a pack holds: the pack itself, or the folder's last part.
+    """Return the name of the network that a pack holds: the pack itself, or the folder's last part.
 
     Raises:
         PackError: the folder has a name that cannot stand in an answer.

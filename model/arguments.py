@@ -12,7 +12,7 @@ MAX_LAYERS = 10_000
 MAX_WEIGHTS = 1 << 31
 """Of a network: 8 GiB in float32. The published ones have under a million."""
 
-Count = Annotated[int, Field(ge=0, le=MAX_WEIGHTS)]
+LayerCount = Annotated[int, Field(ge=0, le=MAX_WEIGHTS)]
 Size = Annotated[int, Field(ge=1, le=MAX_WEIGHTS)]
 
 
@@ -20,8 +20,8 @@ class ResMLPArguments(JsonObject):
     """What a `ResMLP` is made of; see there."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    num_residuals_per_block: Count
-    num_blocks: Count
+    num_residuals_per_block: LayerCount
+    num_blocks: LayerCount
     num_classes: Size
     num_initial_features: Size
     add_residual: bool = True

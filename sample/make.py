@@ -93,7 +93,7 @@ def make_sample_data(
 
 
 def _is_complete(out_dir: Path, state: dict[str, Any]) -> bool:
-    """Tell whether the sample is there, whole; refuse to write over anything else."""
+    """Return whether the sample is there, whole; refuse to write over anything else."""
     if not out_dir.exists():
         return False
     if not out_dir.is_dir():

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from model.mc_dropout import SampledNet
 from serving.models import ModelPair
-from serving.predictions import ClassProbabilities, FacePredictions, Floats
+from serving.predictions import ClassProbabilities, FacePredictions, FloatArray
 from utils.runtime import available_cores
 
 
@@ -37,10 +37,10 @@ MAX_BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
-class _Job:
+class _InferenceJob:
     """Faces to be looked at, and where the answer goes."""
 
-    embeddings: Floats
+    embeddings: FloatArray
     num_passes: int
     future: "Future[FacePredictions]" = field(default_factory=Future)
 
@@ -48,7 +48,7 @@ class _Job:
 class _Sampling:
     """A job whose passes with dropout are under way."""
 
-    def __init__(self, job: _Job, pair: ModelPair):
+    def __init__(self, job: _InferenceJob, pair: ModelPair):
         self.job, self._pair = job, pair
         x = torch.from_numpy(job.embeddings).to(pair.device)
         self._models = [
@@ -86,19 +86,19 @@ class _SampledModel:
                 total.add_(net.passes(start, num_passes).softmax(-1).sum(0))
         self.num_left -= num_passes
 
-    def means(self) -> list[Floats]:
+    def means(self) -> list[FloatArray]:
         return [(total / self._num_passes).cpu().numpy() for total in self._sums]
 
 
 def _join(
-    pair: ModelPair, embeddings: Floats, age: Sequence[Floats], gender: Sequence[Floats]
+    pair: ModelPair, embeddings: FloatArray, age: Sequence[FloatArray], gender: Sequence[FloatArray]
 ) -> FacePredictions:
     """Put together what each member of the two models says."""
     both = ClassProbabilities.of_members(age), ClassProbabilities.of_members(gender)
     return FacePredictions(*both, pair.years, pair.is_in_distribution(embeddings))
 
 
-class Engine:
+class InferenceEngine:
     """Answers the requests of many threads; see the module.
 
     Args:
@@ -110,14 +110,14 @@ class Engine:
         self.pair = pair
         # Not more than OMP_NUM_THREADS, which torch heeds: those beyond it wait for each other.
         self._threads = threads or min(available_cores(), torch.get_num_threads())
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_InferenceJob] = deque()
         self._wakeup = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="network", daemon=True)
         self._thread.start()
 
     def predict(
-        self, embeddings: Floats, num_passes: int = 0, timeout_s: float | None = None
+        self, embeddings: FloatArray, num_passes: int = 0, timeout_s: float | None = None
     ) -> FacePredictions:
         """Wait for the answer.
 
@@ -130,7 +130,7 @@ class Engine:
             TimeoutError: no answer came in time.
             ClosedError: the engine is closed.
         """
-        job = _Job(embeddings, num_passes)
+        job = _InferenceJob(embeddings, num_passes)
         with self._wakeup:
             if self._is_closed:
                 raise ClosedError("the server is stopping")
@@ -157,21 +157,21 @@ class Engine:
             if samplings:
                 self._advance(samplings)
 
-    def _take(self, is_busy: bool) -> list[_Job] | None:
+    def _take(self, is_busy: bool) -> list[_InferenceJob] | None:
         """Take what waits, up to a limit of rows; None when there will be nothing more."""
         with self._wakeup:
             while not (self._waiting or is_busy):
                 if self._is_closed:
                     return None
                 self._wakeup.wait()
-            jobs: list[_Job] = []
+            jobs: list[_InferenceJob] = []
             num_rows = 0
             while self._waiting and (not jobs or num_rows < MAX_BATCH_ROWS):
                 jobs.append(self._waiting.popleft())
                 num_rows += len(jobs[-1].embeddings)
             return jobs
 
-    def _answer(self, jobs: list[_Job]) -> None:
+    def _answer(self, jobs: list[_InferenceJob]) -> None:
         """Run the networks over the faces of all jobs at once."""
         if not jobs:
             return
@@ -184,7 +184,7 @@ class Engine:
                 job.future.set_result(prediction.rows(slice(start, end)))
                 start = end
 
-    def _predict(self, embeddings: Floats) -> FacePredictions:
+    def _predict(self, embeddings: FloatArray) -> FacePredictions:
         pair = self.pair
         self._set_threads(len(embeddings))
         chunks = torch.split(torch.from_numpy(embeddings).to(pair.device), CHUNK_ROWS)
@@ -195,7 +195,7 @@ class Engine:
         return _join(pair, embeddings, age, gender)
 
     def _advance(self, samplings: deque[_Sampling]) -> None:
-        """Give the job in front a chunk of passes, and put it behind the others."""
+        """Run a chunk of passes of the job in front, and put it behind the others."""
         sampling = samplings.popleft()
         with _passing_on([sampling.job]):
             self._set_threads(CHUNK_ROWS)
@@ -212,7 +212,7 @@ class Engine:
 
 
 @contextmanager
-def _passing_on(jobs: list[_Job]) -> Iterator[None]:
+def _passing_on(jobs: list[_InferenceJob]) -> Iterator[None]:
     """Raise what goes wrong where the answer is waited for; the thread goes on."""
     try:
         yield

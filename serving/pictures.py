@@ -10,7 +10,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from faces.client import Face, FaceServer
 from faces.photo import SentPhoto, prepare
-from serving.engine import Engine
+from serving.engine import InferenceEngine
 from serving.requests import check_passes
 from serving.settings import ServerSettings
 
@@ -54,7 +54,7 @@ def read_picture(request: Request) -> bytes:
 def describe_faces(
     picture: bytes,
     face_server: FaceServer,
-    engine: Engine,
+    engine: InferenceEngine,
     mc_samples: int,
     settings: ServerSettings,
 ) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def describe_faces(
 
 
 def _described(
-    found: Sequence[Face], photo: SentPhoto, engine: Engine, mc_samples: int
+    found: Sequence[Face], photo: SentPhoto, engine: InferenceEngine, mc_samples: int
 ) -> list[dict[str, Any]]:
     """Return what the models say of each face, at least one, beside what the face server says."""
     said = engine.predict(np.stack([face.embedding for face in found]), mc_samples)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class ClassProbabilities:
             the mean is than the members of an ensemble are; None for a single network.
     """
 
-    probabilities: Floats
-    mutual_information: Floats | None = None
+    probabilities: FloatArray
+    mutual_information: FloatArray | None = None
 
     @classmethod
-    def of_members(cls, probabilities: Sequence[Floats]) -> "ClassProbabilities":
+    def of_members(cls, probabilities: Sequence[FloatArray]) -> "ClassProbabilities":
         """Put together what each member says, (N, C).
 
         >>> sure_of_each = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, 1.0]], np.float32)
@@ -42,7 +42,7 @@ class ClassProbabilities:
         return cls(mean, np.maximum(_entropy(mean) - of_members, 0))
 
     @property
-    def entropy(self) -> Floats:
+    def entropy(self) -> FloatArray:
         """(N,) nats."""
         return _entropy(self.probabilities)
 
@@ -65,7 +65,7 @@ class FacePredictions:
 
     age: ClassProbabilities
     gender: ClassProbabilities
-    years: Floats
+    years: FloatArray
     is_in_distribution: NDArray[np.bool_] | None
 
     @property
@@ -133,7 +133,7 @@ def _some(values: NDArray[Any] | None, rows: slice) -> NDArray[Any] | None:
     return None if values is None else values[rows]
 
 
-def _entropy(probabilities: Floats) -> Floats:
+def _entropy(probabilities: FloatArray) -> FloatArray:
     tiny = np.finfo(np.float32).tiny  # 0 x log 0 is 0
-    entropy: Floats = -(probabilities * np.log(np.maximum(probabilities, tiny))).sum(1)
+    entropy: FloatArray = -(probabilities * np.log(np.maximum(probabilities, tiny))).sum(1)
     return entropy

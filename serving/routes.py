@@ -12,7 +12,7 @@ from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 from base.device import limited_threads
 from faces.client import FaceServer
 from serving.bodies import read_embeddings
-from serving.engine import Engine
+from serving.engine import InferenceEngine
 from serving.models import choose_mc_dtype, choose_served_device, load_pair
 from serving.pictures import check_form, describe_faces, read_picture
 from serving.predictions import NO_FACES, FacePredictions
@@ -52,7 +52,7 @@ class AgeGenderApp(Flask):
         self.settings = settings
         with limited_threads(1):  # a second thread that had helpers would make the engine's slow
             self.pair = load_pair(settings.age_model, settings.gender_model, device, mc_dtype)
-        self.engine = Engine(self.pair, settings.threads)
+        self.engine = InferenceEngine(self.pair, settings.threads)
         self.face_server = FaceServer(settings.face_server_url, settings.face_timeout_s)
         self.requests, self.pictures = Gate(settings.max_queue), Gate(settings.max_images)
         self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes

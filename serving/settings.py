@@ -45,7 +45,7 @@ def _checked_by(check: Callable[[str], object]) -> AfterValidator:
 ModelPath = Annotated[str, BeforeValidator(_path)]
 Address = Annotated[str, _checked_by(server_url)]
 Origins = Annotated[str, _checked_by(read_origins)]
-Count = Annotated[int, Field(ge=1)]
+Limit = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0.1)]
 
 
@@ -70,19 +70,19 @@ class ServerSettings(JsonObject):
     """auto, float32, bfloat16: of passes with dropout; auto is bfloat16 where it is fast"""
     threads: Annotated[int, Field(ge=0)] = 0
     """threads of the networks; 0 takes all cores, or OMP_NUM_THREADS"""
-    max_body_bytes: Count = 16 * 2**20
+    max_body_bytes: Limit = 16 * 2**20
     """largest body of a request, in bytes"""
-    max_faces: Count = 8192
+    max_faces: Limit = 8192
     """most faces in a request"""
-    max_mc_samples: Count = 1024
+    max_mc_samples: Limit = 1024
     """most passes with dropout"""
-    max_mc_passes: Count = 2**18
+    max_mc_passes: Limit = 2**18
     """most faces x passes in a request"""
-    max_queue: Count = 32
+    max_queue: Limit = 32
     """most requests worked on at once; one more is told to wait"""
-    max_images: Count = 4
+    max_images: Limit = 4
     """most pictures worked on at once"""
-    max_connections: Count = 128
+    max_connections: Limit = 128
     """most connections open at once"""
     request_timeout_s: Seconds = 30.0
     """seconds that a request may take to arrive"""

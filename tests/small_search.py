@@ -8,7 +8,7 @@ from helpers import ROOT, Config
 
 
 def small_search(data_dir: Path, save_dir: Path) -> Config:
-    """Give the shipped search, shrunk; every trial runs to its last epoch."""
+    """Return the shipped search, shrunk; every trial runs to its last epoch."""
     config: Config = json.loads((ROOT / "hp-tuning.json").read_text(encoding="utf-8"))
     small = {
         "num_classes": 8,
@@ -32,7 +32,7 @@ def save(config: Config, folder: Path) -> Path:
 
 
 def folder_of(config: Config) -> Path:
-    """Give the only search; the lock file of a killed one lies beside it."""
+    """Return the only search; the lock file of a killed one lies beside it."""
     (folder,) = (Path(config["save_dir"]) / "hp-tuning").glob("[!.]*")
     return folder
 
@@ -44,5 +44,5 @@ def trials_of(config: Config) -> list[dict[str, Any]]:
 
 
 def by_values(trials: list[dict[str, Any]]) -> dict[str, tuple[object, object]]:
-    """Give best log and epochs by the values of a trial, whatever its name."""
+    """Return best log and epochs by the values of a trial, whatever its name."""
     return {json.dumps(one["values"]): (one["best"], one["num_epochs"]) for one in trials}

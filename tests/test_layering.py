@@ -51,7 +51,7 @@ def is_for_type_checkers(node: ast.AST) -> bool:
 
 
 def imports(node: ast.AST, into_functions: bool) -> Iterator[str]:
-    """Give the imported modules by their first name, those for type checkers aside."""
+    """Return the imported modules by their first name, those for type checkers aside."""
     if isinstance(node, ast.Import):
         yield from (alias.name.partition(".")[0] for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

@@ -16,7 +16,7 @@ from cross_val import stacked_engine as engine_module
 from cross_val.cross_validate import cross_validate
 from cross_val.division import divide
 from cross_val.ray_engine import _ClusterRuns, describe_progress
-from cross_val.ray_runs import RunOutcome, TaskSettings, TrainedRun, run_remotely
+from cross_val.ray_runs import PackedRun, RunOutcome, TaskSettings, run_remotely
 from cross_val.runs import RunKey, evaluate_best
 from cross_val.stacked_engine import by_fold, split_evenly, stacked_engine
 from trainer.check import check
@@ -158,7 +158,7 @@ def test_a_stack_on_a_worker_gives_the_numbers_of_the_stacked_engine_and_all_fil
     parsed = ConfigParser(cross_val_config, check=check)
     expected = cross_validate(parsed, engine=stacked_engine(threads=1))
     for (seed, fold), sent in outcomes.items():
-        assert isinstance(sent, TrainedRun)
+        assert isinstance(sent, PackedRun)
         assert sent.result.stats == {
             split: values[str(fold)] for split, values in expected["stats"][str(seed)].items()
         }
@@ -175,7 +175,7 @@ def test_a_run_that_diverges_does_not_take_its_stack_along(
     diverged = outcomes.pop((0, 1))
     assert isinstance(diverged, DivergedError)
     assert str(diverged).startswith("seed 0, fold 1: ")
-    assert all(isinstance(outcome, TrainedRun) for outcome in outcomes.values())
+    assert all(isinstance(outcome, PackedRun) for outcome in outcomes.values())
 
 
 def fails_after_the_first(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -210,6 +210,6 @@ def test_what_ends_a_stack_comes_back_for_the_runs_that_were_not_done(
 ) -> None:
     fails_after_the_first(monkeypatch, error)
     first, *others = remote(cross_val_config)[0].values()
-    assert isinstance(first, TrainedRun)
+    assert isinstance(first, PackedRun)
     assert [type(other) for other in others] == [expected] * 3
     assert all(text in str(other) for other in others)

@@ -192,7 +192,7 @@ def test_what_is_no_file_cannot_be_used_and_is_not_called_corrupt(tmp_path: Path
 
 
 def pick(tmp_path: Path, resize: int, *centres: tuple[float, float]) -> int:
-    """Give the number of the face that is chosen."""
+    """Return the number of the face that is chosen."""
     faces = [make_face(centre=centre, seed=number) for number, centre in enumerate(centres)]
     store(tmp_path / "a.jpg", faces, AS_IT_WAS)
     answers = StoredAnswers(tmp_path, resize)

@@ -67,7 +67,7 @@ def nearest_middle(faces: list[FoundFace]) -> FoundFace:
 
 
 def cause(path: Path, *, is_adience: bool) -> str | None:
-    """Name why an image with both labels is to be removed, by looking at it."""
+    """Return why an image with both labels is to be removed, by looking at it."""
     try:
         faces = as_sent(path)
     except (FileNotFoundError, UnidentifiedImageError, OSError):

@@ -20,14 +20,14 @@ def flat(data_dir: Path, tmp_path: Path) -> Config:
 
 @pytest.fixture(scope="module")
 def whole(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Outcome]:
-    """Give a search that ran through, and what it printed."""
+    """Return a search that ran through, and what it printed."""
     folder = tmp_path_factory.mktemp("whole")
     config = small_search(data_dir, folder / "saved")
     return config, run("hp-tuning.py", "-c", save(config, folder))
 
 
 def checkpoints_of(config: Config) -> dict[str, int]:
-    """Give the time of writing of each trial's last checkpoint, by its path."""
+    """Return the time of writing of each trial's last checkpoint, by its path."""
     paths = folder_of(config).glob("tune/*/*/checkpoint-epoch3.pth")
     return {str(path): path.stat().st_mtime_ns for path in paths}
 

@@ -25,14 +25,14 @@ from utils.run_folders import claim_folder, lock_path
 
 
 def shipped(**changes: Any) -> Config:
-    """Give the shipped search, changed; None takes a key out."""
+    """Return the shipped search, changed; None takes a key out."""
     config: Config = json.loads((ROOT / "hp-tuning.json").read_text(encoding="utf-8"))
     config |= changes
     return {key: value for key, value in config.items() if value != "left out"}
 
 
 def original() -> Config:
-    """Give a search of the original project, word for word but for its data_dir."""
+    """Return a search of the original project, word for word but for its data_dir."""
     return {
         "criterion": "cse",
         "gender_or_age": "age",

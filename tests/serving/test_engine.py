@@ -10,7 +10,7 @@ from serving_helpers import Floats, expected_of, settings_of, vectors
 from torch import Tensor
 
 from serving import engine as engine_module
-from serving.engine import ClosedError, Engine
+from serving.engine import ClosedError, InferenceEngine
 from serving.models import ModelPair, load_pair
 from serving.predictions import FacePredictions
 
@@ -23,8 +23,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> ModelPair:
 
 
 @pytest.fixture
-def engine(pair: ModelPair) -> Iterator[Engine]:
-    running = Engine(pair, threads=1)
+def engine(pair: ModelPair) -> Iterator[InferenceEngine]:
+    running = InferenceEngine(pair, threads=1)
     yield running
     running.close()
 
@@ -32,7 +32,7 @@ def engine(pair: ModelPair) -> Iterator[Engine]:
 class Held:
     """Holds the engine's thread at a method, until it is let go."""
 
-    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def __init__(self, engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         self.arrived, self.free = threading.Event(), threading.Event()
         self.sizes: list[int] = []
         original = getattr(engine, name)
@@ -46,7 +46,7 @@ class Held:
         monkeypatch.setattr(engine, name, held)
 
 
-def wait_until_waiting(engine: Engine, num_jobs: int) -> None:
+def wait_until_waiting(engine: InferenceEngine, num_jobs: int) -> None:
     """Wait for the requests of other threads to stand in the queue."""
     ready = threading.Event()
     while not ready.wait(0.001):
@@ -62,14 +62,14 @@ def assert_of(prediction: FacePredictions, embeddings: Floats) -> None:
 
 @pytest.mark.parametrize("num_faces", [1, 2, 33, 2048, 2049, 5000])
 def test_an_answer_is_that_of_the_modules_however_many_faces(
-    engine: Engine, num_faces: int
+    engine: InferenceEngine, num_faces: int
 ) -> None:
     embeddings = vectors(num_faces)
     assert_of(engine.predict(embeddings), embeddings)
 
 
 def test_requests_that_wait_become_one_batch_and_each_gets_its_own_answer(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(engine, monkeypatch, "_predict")
     all_vectors = [vectors(1 + number % 4, seed=number) for number in range(20)]
@@ -85,7 +85,7 @@ def test_requests_that_wait_become_one_batch_and_each_gets_its_own_answer(
 
 
 def test_a_batch_of_several_requests_has_a_limit(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "MAX_BATCH_ROWS", 10)
     held = Held(engine, monkeypatch, "_predict")
@@ -100,7 +100,7 @@ def test_a_batch_of_several_requests_has_a_limit(
     assert held.sizes == [4, 12, 12]
 
 
-def test_many_threads_at_once_get_their_own_answers(engine: Engine) -> None:
+def test_many_threads_at_once_get_their_own_answers(engine: InferenceEngine) -> None:
     def ask(number: int) -> None:
         embeddings = vectors(1 + number % 3, seed=number)
         prediction = engine.predict(embeddings, num_passes=(number % 5 == 0) * 3)
@@ -113,7 +113,7 @@ def test_many_threads_at_once_get_their_own_answers(engine: Engine) -> None:
 
 
 def test_the_mean_over_passes_comes_in_chunks_of_rows(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "CHUNK_ROWS", 10)
     chunks: list[int] = []
@@ -133,7 +133,9 @@ def test_the_mean_over_passes_comes_in_chunks_of_rows(
     assert chunks[8:] == [1] * 4  # more faces than rows in a chunk: a pass at a time
 
 
-def test_the_mean_over_many_passes_is_near_the_answer_without_dropout(engine: Engine) -> None:
+def test_the_mean_over_many_passes_is_near_the_answer_without_dropout(
+    engine: InferenceEngine,
+) -> None:
     torch.manual_seed(0)
     embeddings = vectors(3)
     sampled, plain = engine.predict(embeddings, num_passes=2000), engine.predict(embeddings)
@@ -142,7 +144,7 @@ def test_the_mean_over_many_passes_is_near_the_answer_without_dropout(engine: En
 
 
 def test_a_request_without_passes_is_answered_between_the_chunks_of_one_with(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "CHUNK_ROWS", 1)
     events: list[str] = []
@@ -173,7 +175,9 @@ def test_a_request_without_passes_is_answered_between_the_chunks_of_one_with(
     assert events == ["chunk", "chunk", "answer", "chunk", "chunk", "chunk"]
 
 
-def test_requests_with_passes_take_turns(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_with_passes_take_turns(
+    engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine_module, "CHUNK_ROWS", 1)
     held = Held(engine, monkeypatch, "_advance")
     fronts: list[int] = []
@@ -196,7 +200,7 @@ def test_requests_with_passes_take_turns(engine: Engine, monkeypatch: pytest.Mon
 
 
 def test_what_goes_wrong_is_raised_where_it_was_asked_and_the_thread_goes_on(
-    engine: Engine,
+    engine: InferenceEngine,
 ) -> None:
     for num_passes in (0, 3):
         with pytest.raises(RuntimeError, match=r"shapes|size"):
@@ -205,7 +209,7 @@ def test_what_goes_wrong_is_raised_where_it_was_asked_and_the_thread_goes_on(
 
 
 def test_an_error_in_the_middle_of_the_passes_ends_that_request_alone(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def advance(_: Any) -> None:
         raise ZeroDivisionError
@@ -218,7 +222,7 @@ def test_an_error_in_the_middle_of_the_passes_ends_that_request_alone(
 
 
 def test_waiting_ends_with_the_time_given_and_the_engine_goes_on(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(engine, monkeypatch, "_predict")
     with pytest.raises(TimeoutError):
@@ -230,7 +234,7 @@ def test_waiting_ends_with_the_time_given_and_the_engine_goes_on(
 def test_closing_finishes_what_waits_and_refuses_what_comes(
     pair: ModelPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Engine(pair, threads=1)
+    engine = InferenceEngine(pair, threads=1)
     held = Held(engine, monkeypatch, "_predict")
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(engine.predict, vectors(1))]
@@ -257,7 +261,7 @@ def test_many_faces_use_the_cores_there_are_or_fewer_where_openmp_is_told_so(
     monkeypatch.setattr(engine_module, "available_cores", lambda: num_cores)
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: (counts or [omp_num_threads])[-1])
-    engine = Engine(pair)
+    engine = InferenceEngine(pair)
     for num_faces in (1, 100):
         engine.predict(vectors(num_faces))
     engine.close()
@@ -270,7 +274,7 @@ def test_one_face_uses_one_thread_and_many_faces_all_that_were_given(
     counts: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: counts[-1] if counts else 0)
-    engine = Engine(pair, threads=3)
+    engine = InferenceEngine(pair, threads=3)
     for num_faces in (1, 2, 100, 100, 1):
         engine.predict(vectors(num_faces))
     engine.close()

@@ -152,12 +152,12 @@ class Page:
         return self.driver.switch_to.active_element
 
     def problem(self) -> str:
-        """Give what went wrong, once that is shown."""
+        """Return what went wrong, once that is shown."""
         self.until(self.one("problem").is_displayed)
         return self.one("problem").text
 
     def selected(self, selector: str) -> list[int]:
-        """Tell which of the buttons are pressed."""
+        """Return which of the buttons are pressed."""
         found = self.all(selector)
         states = [button.get_attribute("aria-pressed") for button in found]
         return [number for number, state in enumerate(states) if state == "true"]
@@ -168,7 +168,7 @@ class Page:
         return [line for line in lines if "/image - Failed to load resource" not in line]
 
     def overflowing(self, width: int) -> list[str]:
-        """Name what reaches beyond the edges of a page of this width, by its class and text.
+        """Return what reaches beyond the edges of a page of this width, by its class and text.
 
         Not by what the window says of itself: a phone's grows with what overflows.
         """
@@ -236,7 +236,7 @@ def made_up(num_faces: int, is_familiar: Callable[[int], bool | None]) -> dict[s
 
 @pytest.fixture
 def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
-    """Give a function that lets the server answer photos with these, in turn, the last for ever."""
+    """Return a function that sets the answers to photos, in turn, the last for ever."""
 
     def set_answers(*answers: dict[str, Any] | Exception) -> list[Any]:
         asked: list[Any] = []
@@ -631,7 +631,7 @@ def test_it_loads_nothing_from_elsewhere_and_has_three_files(page: Page, url: st
 
 @pytest.fixture
 def proxy(url: str) -> Iterator[tuple[str, StrippingProxy]]:
-    """Give the URL of a proxy that has the server below /faces, and the proxy."""
+    """Return the URL of a proxy that has the server below /faces, and the proxy."""
     application = StrippingProxy("/faces", url)
     with running(application) as address:
         yield address, application

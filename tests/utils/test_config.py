@@ -52,7 +52,7 @@ def config_path(small_config: MakeConfig, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def parse(config_path: Path) -> Parse:
-    """Give a function that reads a command line whose default config is the small one."""
+    """Return a function that reads a command line whose default config is the small one."""
 
     def parse(*arguments: str) -> ConfigParser:
         parser = script_parser("a script", str(config_path))

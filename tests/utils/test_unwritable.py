@@ -22,7 +22,7 @@ NO_DATA = "data_loader.args.data_dir=/no/such/data"
 
 @pytest.fixture
 def blocked(tmp_path: Path) -> Path:
-    """Give a folder that cannot be made, whoever asks: its place is taken by a file."""
+    """Return a folder that cannot be made, whoever asks: its place is taken by a file."""
     (tmp_path / "plain").touch()
     return tmp_path / "plain" / "saved"
 

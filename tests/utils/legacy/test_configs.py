@@ -37,7 +37,7 @@ def july_config(**arch_args: Any) -> Config:
 
 
 def cross_val_config() -> Config:
-    """Give a config as the original saved it beside the checkpoint of a fold."""
+    """Return a config as the original saved it beside the checkpoint of a fold."""
     config = {"num_cross_val": 5, "seeds": [0, 1, 2, 3, 4], **original_config()}
     arguments = {"validation_split": 0.1, "dataset": "Adience", "test_cross_val": 0}
     config["data_loader"]["args"] |= arguments | {"training": True, "limit_data": None}
