@@ -4,7 +4,7 @@ python test.py -r saved/models/ResMLP/<run id>/model_best.pth
 python test.py -r models/age.pth -o data_loader.args.dataset=wiki --split all
 """
 
-from trainer.testing import add_arguments, check_test, evaluate_checkpoint
+from trainer.evaluate_checkpoint import add_arguments, check_test, evaluate_checkpoint
 from utils.cli import run
 from utils.config import ConfigParser
 from utils.options import script_parser

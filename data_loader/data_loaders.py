@@ -10,7 +10,7 @@ from base.base_data_loader import BaseDataLoader, Split
 from data_loader.dataset import FaceDataset, number_subjects
 from data_loader.faces import Faces, FaceSource, Selection, read_source
 from utils.errors import DataError
-from utils.labels import GENDERS, NUM_AGE_CLASSES, NUM_FOLDS, ages_to_classes, genders_to_classes
+from utils.labels import AGE_CLASS_COUNTS, GENDERS, NUM_FOLDS, ages_to_classes, genders_to_classes
 from utils.schema import PathText
 
 
@@ -105,7 +105,7 @@ class AgeDataLoader(FaceDataLoader):
         Raises:
             DataError: `num_classes` is neither 8 nor 101.
         """
-        if num_classes not in NUM_AGE_CLASSES:
+        if num_classes not in AGE_CLASS_COUNTS:
             raise DataError(f"AgeDataLoader has 8 or 101 classes, num_classes is {num_classes}")
         return ages_to_classes(faces.age, num_classes)
 

@@ -24,7 +24,7 @@ MOST_FOREIGN = 0.5
 Parts = dict[Path, NDArray[np.float32]]
 
 
-def read_extractors(data_dir: Path | str, dataset: str) -> dict[str, Any]:
+def extractors_by_dataset(data_dir: Path | str, dataset: str) -> dict[str, Any]:
     """Read what made the embeddings of each part of a data set, from the counts beside its file.
 
     Returns:

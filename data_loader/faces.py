@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loader.data_files import DATASETS, Columns, open_columns, refuse_lengths
-from data_loader.extractors import read_extractors, refuse_foreign
+from data_loader.extractors import extractors_by_dataset, refuse_foreign
 from utils.errors import DataError
 from utils.labels import EMBEDDING_SIZE, NUM_FOLDS
 from utils.runtime import generator
@@ -79,7 +79,7 @@ class FaceSource:
 
     Attributes:
         faces: the rows that `selection` chose; the arrays may be read-only.
-        extractors: what made the embeddings; see `read_extractors`.
+        extractors: what made the embeddings; see `extractors_by_dataset`.
         selection: of the rows of the data set.
     """
 
@@ -107,7 +107,7 @@ class FaceSource:
 def read_source(data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS) -> FaceSource:
     """Read a data set, or a selection of it; raises what `read_faces` does."""
     faces = read_faces(data_dir, dataset, selection)
-    return FaceSource(faces, read_extractors(data_dir, dataset), selection)
+    return FaceSource(faces, extractors_by_dataset(data_dir, dataset), selection)
 
 
 def read_faces(data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS) -> Faces:

@@ -1,6 +1,6 @@
 """Cleaning: from labels and stored answers of the face server to the data file of a data set.
 
-The labels are read by `adience` and `imdb_wiki`, the answers by `embeddings`; `cleaning_rules`
+The labels are read by `adience` and `imdb_wiki`, the answers by `stored_answers`; `cleaning_rules`
 say which faces stay, `data_file` writes them, and `cleaning_report` tells what came of it.
 """
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 YEARS_A_ROW = 10
-GENDERS = {"f": "female", "m": "male"}
+GENDER_WORDS = {"f": "female", "m": "male"}
 COLOURS = {"f": "#D55E00", "m": "#0072B2"}
 """Vermillion and blue, which the colour-blind tell apart too (Okabe and Ito 2008)."""
 
@@ -42,15 +42,17 @@ def table(counts: CleaningCounts, name: str) -> str:
 
 
 def _kept_rows(counts: CleaningCounts) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("age of the faces kept", *GENDERS.values(), "both", "share")]
+    rows: list[tuple[str, ...]] = [
+        ("age of the faces kept", *GENDER_WORDS.values(), "both", "share")
+    ]
     for label, first, last in (*_age_rows(counts), ("all", -1.0, float("inf"))):
         numbers = [
             sum(counts.num_of(gender, age) for age in counts.ages() if first <= age <= last)
-            for gender in GENDERS
+            for gender in GENDER_WORDS
         ]
         cells = [f"{number:,}" for number in (*numbers, sum(numbers))]
         rows.append((f"  {label}", *cells, _share(sum(numbers), counts.num_kept)))
-    shares = [_share(counts.num_of(gender), counts.num_kept) for gender in GENDERS]
+    shares = [_share(counts.num_of(gender), counts.num_kept) for gender in GENDER_WORDS]
     return [*rows, ("  share", *shares)]
 
 
@@ -113,7 +115,7 @@ def _draw_ages(counts: CleaningCounts, title: str) -> "Figure":
 
 def _draw_classes(axes: "Axes", counts: CleaningCounts) -> None:
     """Draw the eight classes as pairs of bars with their counts."""
-    for shift, gender in zip((-0.21, 0.21), GENDERS, strict=True):
+    for shift, gender in zip((-0.21, 0.21), GENDER_WORDS, strict=True):
         heights = [counts.num_of(gender, age) for age in ADIENCE_CENTRES]
         centres = [index + shift for index in range(len(heights))]
         label = _legend(counts, gender)
@@ -127,7 +129,7 @@ def _draw_classes(axes: "Axes", counts: CleaningCounts) -> None:
 def _draw_years(axes: "Axes", counts: CleaningCounts) -> None:
     """Draw whole years as two outlines that lie over each other."""
     edges = [year - 0.5 for year in range(102)]
-    for gender in GENDERS:
+    for gender in GENDER_WORDS:
         heights = [counts.num_of(gender, age) for age in range(101)]
         axes.stairs(heights, edges, fill=True, color=COLOURS[gender], alpha=0.18, zorder=2)
         label = _legend(counts, gender)
@@ -140,7 +142,7 @@ def _draw_years(axes: "Axes", counts: CleaningCounts) -> None:
 
 def _legend(counts: CleaningCounts, gender: str) -> str:
     count = counts.num_of(gender)
-    return f"{GENDERS[gender]}, {count:,} ({_share(count, counts.num_kept)})"
+    return f"{GENDER_WORDS[gender]}, {count:,} ({_share(count, counts.num_kept)})"
 
 
 def report_unusable(unusable: Sequence[UnusableError], path: Path, remove_corrupt: bool) -> None:

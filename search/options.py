@@ -8,7 +8,7 @@ from cluster.session import address_of
 from search.run import CONFIG_NAME, find_unfinished
 from search.space import Search, read_search, task_changes
 from utils.errors import ConfigError
-from utils.options import parse_assignment, read_object, show_only
+from utils.options import parse_assignment, read_json_config, show_only
 from utils.paths import user_path
 from utils.text import cut
 
@@ -37,7 +37,7 @@ def what_to_search(arguments: argparse.Namespace) -> tuple[Search, str | None, P
 
 
 def _flat_config(arguments: argparse.Namespace) -> dict[str, Any]:
-    config: dict[str, Any] = read_object(arguments.config, arguments.default_config)
+    config: dict[str, Any] = read_json_config(arguments.config, arguments.default_config)
     if arguments.task is not None:
         config |= task_changes(arguments.task)
     for name, key in FLAT_KEYS.items():
@@ -60,4 +60,4 @@ def _resumed(arguments: argparse.Namespace, folder: Path) -> Search:
         )
     if not (folder / CONFIG_NAME).is_file():
         raise ConfigError(f"--resume {folder}: no search, it holds no {CONFIG_NAME}")
-    return read_search(read_object(str(folder / CONFIG_NAME)))
+    return read_search(read_json_config(str(folder / CONFIG_NAME)))

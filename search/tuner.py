@@ -109,14 +109,15 @@ def _domain(name: str, values: list[Any]) -> Any:
 def _scheduler(config: Config) -> Any:
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
-    if config["scheduler"].lower() == "fifo":
-        return FIFOScheduler()
-    return ASHAScheduler(
-        time_attr="epoch",
-        max_t=config["max_num_epochs"],
-        grace_period=1,
-        reduction_factor=REDUCTION_FACTOR,
-    )
+    def asha() -> Any:
+        return ASHAScheduler(
+            time_attr="epoch",
+            max_t=config["max_num_epochs"],
+            grace_period=1,
+            reduction_factor=REDUCTION_FACTOR,
+        )
+
+    return {"asha": asha, "fifo": FIFOScheduler}[config["scheduler"].lower()]()
 
 
 def _search_alg(config: Config) -> Any:

@@ -18,11 +18,11 @@ from model.model import ResMLP
 from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
 from utils.files import read_json
-from utils.labels import EMBEDDING_SIZE, NUM_AGE_CLASSES, NUM_GENDERS, class_years
+from utils.labels import AGE_CLASS_COUNTS, EMBEDDING_SIZE, NUM_GENDERS, class_years
 from utils.legacy.configs import from_original
 from utils.weights import check_fit
 
-NUM_CLASSES = {"age": NUM_AGE_CLASSES, "gender": (NUM_GENDERS,)}
+NUM_CLASSES = {"age": AGE_CLASS_COUNTS, "gender": (NUM_GENDERS,)}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from studies.intervals import bootstrap, corrected_t_test, holm
 from studies.metrics import (
     FaceScores,
     evaluate,
-    metrics_of,
+    metrics_from_totals,
     pool,
     score,
     split_by_run,
@@ -88,7 +88,7 @@ def summarise_split(runs: Sequence[FaceScores], values: Sequence[dict[str, float
         subject_totals(run, of_run, num_subjects)
         for run, of_run in zip(runs, split_by_run(codes, runs), strict=True)
     ]
-    intervals = bootstrap(totals, lambda drawn: metrics_of(task, drawn))
+    intervals = bootstrap(totals, lambda drawn: metrics_from_totals(task, drawn))
     return SplitSummary(
         faces=len(np.unique(faces.row)),
         faces_a_run=float(np.mean([len(run) for run in runs])),

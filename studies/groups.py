@@ -19,7 +19,7 @@ from studies.predictions import FaceInfo
 from studies.protocols import LOWER_IS_BETTER, TASKS
 from utils.labels import ages_to_classes
 
-GENDERS = {"m": "male", "f": "female"}
+GENDER_WORDS = {"m": "male", "f": "female"}
 NUM_AGE_GROUPS = 8
 MIN_FACES = 30
 """A smaller group is shown, but neither worst nor best: its value is chance."""
@@ -63,7 +63,7 @@ def class_names(task: str) -> list[str]:
     ['male', 'female']
     """
     if task == "gender":
-        return list(GENDERS.values())
+        return list(GENDER_WORDS.values())
     return age_group_names() if task == "age8" else [str(year) for year in range(101)]
 
 
@@ -146,7 +146,7 @@ class Fairness:
 def group_names() -> list[tuple[str, str]]:
     """List (gender, age group) of all groups; "all" stands for both genders, or every age."""
     ages = age_group_names()
-    genders = list(GENDERS.values())
+    genders = list(GENDER_WORDS.values())
     return [
         *((gender, "all") for gender in genders),
         *(("all", age) for age in ages),
@@ -156,10 +156,10 @@ def group_names() -> list[tuple[str, str]]:
 
 def group_codes(faces: FaceInfo) -> list[Ints]:
     """Return the indices (N,) of the three groups that each face is in: gender, age, and both."""
-    gender = np.select([faces.gender == key for key in GENDERS], range(len(GENDERS)), -1)
+    gender = np.select([faces.gender == key for key in GENDER_WORDS], range(len(GENDER_WORDS)), -1)
     age = ages_to_classes(faces.age, NUM_AGE_GROUPS)
-    of_age = len(GENDERS) + age
-    of_both = len(GENDERS) + NUM_AGE_GROUPS + gender * NUM_AGE_GROUPS + age
+    of_age = len(GENDER_WORDS) + age
+    of_both = len(GENDER_WORDS) + NUM_AGE_GROUPS + gender * NUM_AGE_GROUPS + age
     return [gender, of_age, of_both]
 
 

@@ -1,8 +1,8 @@
 """The metrics of a study: what each face scores, and metrics as functions of totals over faces.
 
 The scores of a run are added up by subject once (`subject_totals`). Their totals, weighted or not,
-give every metric (`metrics_of`), so that values and their bootstrap replicates come from one and
-the same formula. What each face scores, `model.metric` says.
+give every metric (`metrics_from_totals`), so that values and their bootstrap replicates come from
+one and the same formula. What each face scores, `model.metric` says.
 """
 
 import itertools
@@ -149,7 +149,7 @@ def _column_starts(task: str) -> list[int]:
 
 
 def subject_totals(scores: FaceScores, codes: Ints, num_subjects: int) -> csr_array:
-    """Add up what `metrics_of` needs over the faces of each subject.
+    """Add up what `metrics_from_totals` needs over the faces of each subject.
 
     Args:
         scores: of N faces.
@@ -182,7 +182,7 @@ def sum_by_subject(
     return csr_array(coo_array((values, (rows, columns)), shape=shape))
 
 
-def metrics_of(task: str, totals: Floats) -> dict[str, Floats]:
+def metrics_from_totals(task: str, totals: Floats) -> dict[str, Floats]:
     """Turn totals (..., columns) of `subject_totals` into metrics (...,); NaN where no face counts.
 
     Balanced accuracy is the mean of the accuracies of the classes that occur. The expected
@@ -208,7 +208,7 @@ def ratio(total: Floats, count: Floats) -> Floats:
 def evaluate(scores: FaceScores) -> dict[str, float]:
     """Return the metrics of one run."""
     totals = subject_totals(scores, np.zeros(len(scores), np.int64), 1).toarray()[0]
-    return {name: float(value) for name, value in metrics_of(scores.task, totals).items()}
+    return {name: float(value) for name, value in metrics_from_totals(scores.task, totals).items()}
 
 
 def subject_codes(faces: FaceInfo) -> tuple[Ints, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loader.extractors import read_extractors
+from data_loader.extractors import extractors_by_dataset
 from studies import calibration, comparisons, groups, leakage
 from studies.comparisons import BaselineSummary, Comparison, RunSummary, SplitSummary
 from studies.intervals import Floats
@@ -267,9 +267,9 @@ def _describe_data(result: StudyResult, runs: Sequence[FaceScores]) -> DataSumma
         faces_of_unknown=int((faces.subject == "").sum()),
         sources=_counts(faces.source),
         genders={
-            groups.GENDERS[key]: n
+            groups.GENDER_WORDS[key]: n
             for key, n in _counts(faces.gender).items()
-            if key in groups.GENDERS
+            if key in groups.GENDER_WORDS
         },
         ages={name: int((age_group == one).sum()) for one, name in enumerate(age_names)},
         extractors=_extractors(settings.get("data_dir"), dataset),
@@ -283,6 +283,6 @@ def _counts(column: NDArray[Any]) -> dict[str, int]:
 
 def _extractors(data_dir: Any, dataset: str) -> dict[str, Any]:
     try:
-        return read_extractors(str(data_dir), dataset)
+        return extractors_by_dataset(str(data_dir), dataset)
     except (UserError, OSError, KeyError):
         return {}

@@ -1,1 +1,1 @@
-"""Training: the parts a config names, the batch loop, the evaluation, cross-validation."""
+"""Training: the components that a config names, the batch loop, fit, and the evaluation."""

@@ -17,7 +17,7 @@ from utils.problems import UNKNOWN_KEY
 from utils.schema import find_problems
 from utils.text import shown
 
-AGE_METRICS = ("one_off_accuracy", "mae", "cs5")
+AGE_METRIC_NAMES = ("one_off_accuracy", "mae", "cs5")
 CLASSES = {"GenderDataLoader": (2,), "AgeDataLoader": (8, 101)}
 
 
@@ -72,7 +72,7 @@ def _network_and_data(config: Config) -> Iterator[str]:
 def _metrics(config: Config) -> Iterator[str]:
     classes = config["data_loader"]["args"]["num_classes"]
     for name in config["metrics"]:
-        if name in AGE_METRICS and config["data_loader"]["type"] != "AgeDataLoader":
+        if name in AGE_METRIC_NAMES and config["data_loader"]["type"] != "AgeDataLoader":
             yield f"metrics: {name} is for ages, the loader gives genders"
         if name == "accuracy_relaxed" and classes != 101:
             yield f"metrics: accuracy_relaxed needs 101 classes, not {classes}"

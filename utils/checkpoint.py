@@ -2,8 +2,10 @@
 
 A checkpoint is a dict of plain values and tensors, which `torch.load(weights_only=True)` opens
 without this repository: arch, epoch, state_dict, optimizer, monitor_best and config as in the
-original project (the config a plain dict), and beside them resume (how to go on) and environment
-(what trained it).
+original project (the config a plain dict), and beside them resume (how to go on), environment (what
+trained it), embeddings (statistics that recognise vectors of another network) and extractor (what
+made the embeddings). `base/base_trainer.py` collects them, `serving/export.py` says which an
+export keeps.
 """
 
 import io

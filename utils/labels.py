@@ -23,7 +23,7 @@ NUM_GENDERS = len(GENDERS)
 ADIENCE_CENTRES = (1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 80.0)
 """Years that stand for the classes 0-2, 4-6, 8-12, 15-20, 25-32, 38-43, 48-53 and 60-100."""
 
-NUM_AGE_CLASSES = (8, 101)
+AGE_CLASS_COUNTS = (8, 101)
 
 
 def class_years(num_classes: int) -> NDArray[np.float32]:
@@ -37,7 +37,7 @@ def class_years(num_classes: int) -> NDArray[np.float32]:
     """
     if num_classes == len(ADIENCE_CENTRES):
         return np.array(ADIENCE_CENTRES, np.float32)
-    if num_classes in NUM_AGE_CLASSES:
+    if num_classes in AGE_CLASS_COUNTS:
         return np.arange(num_classes, dtype=np.float32)
     raise ValueError(f"{num_classes} age classes, expected 8 or 101")
 

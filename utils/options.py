@@ -107,14 +107,14 @@ def read_config(config_path: str | None, resume: str | None, default: str | None
         PathError: no file can have a path.
     """
     if resume is None:
-        return read_object(config_path, default)
+        return read_json_config(config_path, default)
     config = _config_of(user_path(resume, "-r"))
     if config_path is not None:
-        config.update(read_object(config_path))
+        config.update(read_json_config(config_path))
     return config
 
 
-def read_object(config_path: str | None, default: str | None = None) -> Config:
+def read_json_config(config_path: str | None, default: str | None = None) -> Config:
     """Read the JSON object of -c, or of the default where -c is not given.
 
     Raises:

@@ -14,7 +14,7 @@ from data_loader.extractors import refuse_foreign
 from data_loader.faces import read_faces
 from faces.out_of_distribution import OutOfDistributionDetector
 from trainer.check import check
-from trainer.testing import evaluate_checkpoint
+from trainer.evaluate_checkpoint import evaluate_checkpoint
 from utils.config import ConfigParser
 from utils.errors import DataError
 from utils.scripts import export_model

@@ -20,7 +20,7 @@ from studies.intervals import (
     mean_of_runs,
     replicate,
 )
-from studies.metrics import metrics_of, ratio, subject_totals
+from studies.metrics import metrics_from_totals, ratio, subject_totals
 
 
 def mean(totals: Floats) -> dict[str, Floats]:
@@ -149,7 +149,9 @@ def calibration_error_of(seed: int, gap: float) -> Interval:
     label = (rng.random(500) >= confidence - gap).astype(np.int64)
     scores = hand_made("gender", np.stack([confidence, 1 - confidence], 1), label)
     of_faces = subject_totals(scores, np.arange(500), 500)
-    return bootstrap([of_faces], lambda totals: metrics_of("gender", totals), 200, seed)["ece"]
+    return bootstrap([of_faces], lambda totals: metrics_from_totals("gender", totals), 200, seed)[
+        "ece"
+    ]
 
 
 def test_intervals_hold_a_calibration_error_as_often_as_they_say() -> None:

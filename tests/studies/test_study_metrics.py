@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, brier_score
 from study_folders import face_info, hand_made, make_columns, make_predictions
 
 from model import metric as torch_metrics
-from studies.metrics import evaluate, metrics_of, score, subject_codes, subject_totals
+from studies.metrics import evaluate, metrics_from_totals, score, subject_codes, subject_totals
 from studies.predictions import Predictions
 from studies.protocols import TASKS
 
@@ -128,14 +128,14 @@ def test_a_subject_drawn_twice_is_the_same_as_its_faces_twice(task: str) -> None
     weights[3] = 2
     twice = np.concatenate([np.arange(len(made.label)), np.flatnonzero(codes == 3)])
     repeated = made[twice]
-    found = metrics_of(task, weights @ subject_totals(scores, codes, num_subjects))
+    found = metrics_from_totals(task, weights @ subject_totals(scores, codes, num_subjects))
     expected = evaluate(score(repeated, task))
     assert {name: float(value) for name, value in found.items()} == pytest.approx(expected)
 
 
 def test_metrics_of_no_face_are_not_numbers() -> None:
     sums = subject_totals(hand_made("age8", one_hot([0], 8), [0]), np.array([0]), 1)
-    found = metrics_of("age8", np.zeros(sums.shape[1]))
+    found = metrics_from_totals("age8", np.zeros(sums.shape[1]))
     assert list(found) == list(TASKS["age8"].metrics)
     assert all(np.isnan(value) for value in found.values())
 

@@ -19,8 +19,8 @@ from model.metric import accuracy, mae
 from model.model import ResMLP
 from trainer.check import check
 from trainer.evaluate import evaluate
+from trainer.evaluate_checkpoint import evaluate_checkpoint
 from trainer.fit import prepare
-from trainer.testing import evaluate_checkpoint
 from utils.config import ConfigParser
 from utils.errors import CheckpointError, ConfigError, DataError, DivergedError
 from utils.scripts import export_model

@@ -6,7 +6,7 @@ from typing import Any
 
 from base.base_data_loader import BaseDataLoader
 from base.device import choose_device, environment, precision_of
-from data_loader.extractors import dataset_title, read_extractors
+from data_loader.extractors import dataset_title, extractors_by_dataset
 from faces.out_of_distribution import OutOfDistributionDetector
 from model import loss
 from model import model as arch
@@ -74,7 +74,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     loader = _loader(config, split)
     foreign_share = _foreign_share(checkpoint, loader, config["seed"])
     log = evaluate(model, loader, config.init_ftn("loss", loss), metrics_of(config), precision)
-    extractors = read_extractors(arguments["data_dir"], arguments["dataset"])
+    extractors = extractors_by_dataset(arguments["data_dir"], arguments["dataset"])
     results: dict[str, Any] = {
         "checkpoint": str(config.resume),
         "dataset": arguments["dataset"],
