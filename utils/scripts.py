@@ -16,6 +16,7 @@ from utils.paths import user_path
 
 if TYPE_CHECKING:
     from extraction.extraction_report import ExtractionCounts
+    from extraction.options import CleaningOptions, ExtractionOptions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,8 +40,20 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
     return called
 
 
-def _data_dir(data_dir: Path | str) -> Path:
-    return user_path(data_dir, "data_dir")
+def _extraction_options(data_dir: Path | str, **arguments: Any) -> "ExtractionOptions":
+    from extraction.options import ExtractionOptions
+    from utils.problems import read_object
+
+    arguments["data_dir"] = user_path(data_dir, "data_dir")
+    return read_object(ExtractionOptions, arguments, "arguments")
+
+
+def _cleaning_options(data_dir: Path | str, **arguments: Any) -> "CleaningOptions":
+    from extraction.options import CleaningOptions
+    from utils.problems import read_object
+
+    arguments["data_dir"] = user_path(data_dir, "data_dir")
+    return read_object(CleaningOptions, arguments, "arguments")
 
 
 @command
@@ -134,16 +147,11 @@ def extract_Adience_arcface(
             be stored.
     """
     from extraction.extract import extract_adience
-    from extraction.options import ExtractionOptions
-    from utils.problems import read_object
 
-    asked = {
-        "docker_port": docker_port,
-        "cuda": cuda,
-        "resize": resize,
-        "data_dir": _data_dir(data_dir),
-    }
-    return extract_adience(image_type, read_object(ExtractionOptions, asked | more, "arguments"))
+    options = _extraction_options(
+        data_dir, docker_port=docker_port, cuda=cuda, resize=resize, **more
+    )
+    return extract_adience(image_type, options)
 
 
 @command
@@ -173,16 +181,11 @@ def extract_imdb_wiki_arcface(
             be stored.
     """
     from extraction.extract import extract_imdb_wiki
-    from extraction.options import ExtractionOptions
-    from utils.problems import read_object
 
-    asked = {
-        "docker_port": docker_port,
-        "cuda": cuda,
-        "resize": resize,
-        "data_dir": _data_dir(data_dir),
-    }
-    return extract_imdb_wiki(dataset, read_object(ExtractionOptions, asked | more, "arguments"))
+    options = _extraction_options(
+        data_dir, docker_port=docker_port, cuda=cuda, resize=resize, **more
+    )
+    return extract_imdb_wiki(dataset, options)
 
 
 @command
@@ -209,16 +212,11 @@ def get_Adience_clean(
         UserError: an argument, a label file or the embeddings are wrong or missing.
     """
     from extraction.cleaning import clean_adience
-    from extraction.options import CleaningOptions
-    from utils.problems import read_object
 
-    asked = {
-        "resize": resize,
-        "det_score": det_score,
-        "data_dir": _data_dir(data_dir),
-        "remove_corrupt": remove_corrupt,
-    }
-    return clean_adience(image_type, read_object(CleaningOptions, asked, "arguments"))
+    options = _cleaning_options(
+        data_dir, resize=resize, det_score=det_score, remove_corrupt=remove_corrupt
+    )
+    return clean_adience(image_type, options)
 
 
 @command
@@ -245,16 +243,11 @@ def get_imdb_wiki_clean(
         UserError: an argument, the .mat file or the embeddings are wrong or missing.
     """
     from extraction.cleaning import clean_imdb_wiki
-    from extraction.options import CleaningOptions
-    from utils.problems import read_object
 
-    asked = {
-        "resize": resize,
-        "det_score": det_score,
-        "data_dir": _data_dir(data_dir),
-        "remove_corrupt": remove_corrupt,
-    }
-    return clean_imdb_wiki(dataset, read_object(CleaningOptions, asked, "arguments"))
+    options = _cleaning_options(
+        data_dir, resize=resize, det_score=det_score, remove_corrupt=remove_corrupt
+    )
+    return clean_imdb_wiki(dataset, options)
 
 
 @command
@@ -273,4 +266,4 @@ def convert_original_data(dataset: str, data_dir: Path | str = "data") -> list[P
     """
     from extraction.convert import convert
 
-    return convert(dataset, _data_dir(data_dir))
+    return convert(dataset, user_path(data_dir, "data_dir"))
