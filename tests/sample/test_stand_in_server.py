@@ -252,7 +252,7 @@ def test_the_program_serves_under_a_name_of_its_own_until_interrupted() -> None:
             assert answer.content()["model"] == SYNTHETIC_MODEL
             connection.close()
             program.send_signal(signal.SIGINT)
-            assert program.wait(timeout=10) == 0
+            assert program.wait(timeout=60) == 0
         finally:
             program.kill()
 
