@@ -1,7 +1,7 @@
 # The server on a CPU.
 #
 #   docker build -t age-gender .
-#   docker run -it --rm -p 10003:10003 -v $(pwd)/models:/app/models age-gender
+#   docker run -it --rm -p 127.0.0.1:10003:10003 -v $(pwd)/models:/app/models age-gender
 #
 # models/ holds age.pth and gender.pth; every setting is an environment variable (docs/serving.md).
 ARG BASE_IMAGE=python:3.11-slim

@@ -1,9 +1,9 @@
 # Everything runs in a virtual environment of this checkout, .venv, made on first use.
 #
-#   make demo    sample data, training, export and cross-validation, with no data of your own
+#   make demo    every step on synthetic data, from extraction to serving and the study
 #   make test    all tests
 #   make lint    style and types
-#   make clean   remove what the other targets made
+#   make clean   remove what the other targets made, the virtual environment too
 #
 # Another torch build: make demo TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 # (PyTorch's own CPU wheels, without the gigabytes of CUDA that PyPI's wheel brings on Linux).

@@ -70,7 +70,7 @@ AGE_MODEL=models/sample/age.pth GENDER_MODEL=models/sample/gender.pth \
     python app.py --port "$serving" >> "$log" 2>&1 &
 server=$!
 health="from http.client import HTTPConnection as C; C('127.0.0.1', $serving).request('GET', '/health')"
-until python -c "$health" 2>> "$log"; do kill -0 $server || { tail -n 20 "$log"; exit 1; }; sleep 0.5; done
+until python -c "$health" 2> /dev/null; do kill -0 $server || { tail -n 20 "$log"; exit 1; }; sleep 0.5; done
 picture=$(find "$data/Adience/aligned" -name '*.jpg' -print -quit)
 python client.py --image-path "$picture" --out-dir "$out" \
     --url-face "http://127.0.0.1:$port/" --url-age-gender "http://127.0.0.1:$serving/"
@@ -80,6 +80,7 @@ step "$((++number)). The study: both tasks by four protocols, with baselines and
 quietly python study.py --only gender --only age8 "${settings[@]}" -o seeds=[0] -o num_cross_val=2
 report=$(ls -td "$out"/study/*/ | head -n 1)report.html
 sed -n '/^result /,/^Written/p' "$log" | grep -Ev 'not run$|^Written'
+printf '(d) trains on a few hundred faces, too few for probabilities that are sure: its years (mae) are off.\n'
 printf '"published" is what the original project reports on REAL faces; it is no match for this data.\n'
 
 cat <<END
@@ -92,7 +93,7 @@ Look at
   $out/$(basename "${picture%.jpg}").ANNOTATED.jpg
 
 Next, with real faces. Put Adience into data/Adience/ (README.md, "Get the data"), start a face
-server on port 10002, activate the environment (source .venv/bin/activate), and run
+server on port 10002 (face_server/README.md), activate the environment (source .venv/bin/activate), and run
   python -c "from utils.scripts import *; extract_Adience_arcface('aligned', docker_port=10002, resize=640)"
   python -c "from utils.scripts import *; get_Adience_clean('aligned', resize=640, det_score=0.9)"
   python train.py --task gender -o data_loader.args.dataset=Adience

@@ -2,7 +2,7 @@
 
 python study.py
 python study.py --only age8,d
-python study.py --only gender,c --data_dir data/sample -o seeds=[0] -o trainer.epochs=2
+python study.py --only gender,c --data_dir data/sample -o 'seeds=[0]' -o trainer.epochs=2
 """
 
 from cross_val.options import add_arguments as add_engine_arguments

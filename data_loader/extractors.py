@@ -42,7 +42,12 @@ def extractors_by_dataset(data_dir: Path | str, dataset: str) -> dict[str, Any]:
 
 def dataset_title(dataset: str, extractors: dict[str, Any]) -> str:
     """Return the name of a data set in output; a synthetic one is called so wherever it shows."""
-    return f"{dataset} (synthetic)" if "synthetic" in json.dumps(extractors) else dataset
+    return f"{dataset} (synthetic)" if is_synthetic(extractors) else dataset
+
+
+def is_synthetic(extractors: dict[str, Any]) -> bool:
+    """Return whether a part of a data set was made by `make_sample_data`."""
+    return "synthetic" in json.dumps(extractors)
 
 
 def refuse_foreign(parts: Parts, seed: int) -> None:

@@ -159,7 +159,8 @@ def settings_from_arguments(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, setting in ServerSettings.model_fields.items():
-        text = f"{setting.description} (default: {setting.default or 'none'})"
+        default = "none" if setting.default == "" else setting.default
+        text = f"{setting.description} (default: {default})"
         parser.add_argument(_option(name), metavar="X", default=argparse.SUPPRESS, help=text)
     return read_settings(vars(parser.parse_args(arguments)), call=_option)
 

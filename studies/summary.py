@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loader.extractors import extractors_by_dataset
+from data_loader.extractors import extractors_by_dataset, is_synthetic
 from studies import calibration, comparisons, groups, leakage
 from studies.comparisons import BaselineSummary, Comparison, RunSummary, SplitSummary
 from studies.intervals import Floats
@@ -117,6 +117,11 @@ class StudySummary:
     def done(self) -> list[ResultSummary]:
         """The results that were run."""
         return [result for result in self.results if isinstance(result, ResultSummary)]
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether any result comes from the synthetic sample."""
+        return any(is_synthetic(result.data.extractors) for result in self.done)
 
 
 def summarise(folder: Path) -> StudySummary:

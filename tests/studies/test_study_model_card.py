@@ -8,7 +8,7 @@ import pytest
 from study_folders import make_study, read_columns
 
 from data_loader.data_files import data_path
-from studies.report import model_card, write_report
+from studies.report import model_card, report, write_report
 from studies.summary import summarise
 
 SECTIONS = [
@@ -88,3 +88,16 @@ def test_no_value_is_missing(card: str) -> None:
 def test_without_a_record_of_the_extractor_the_card_says_so(tmp_path: Path) -> None:
     card = model_card(summarise(make_study(tmp_path, ("gender-a",), seeds=1)))
     assert "No record of what made the embeddings" in card
+
+
+def test_synthetic_data_are_told_in_report_and_card(study: Path, card: str) -> None:
+    assert "Synthetic data" not in card + (study / "report.html").read_text(encoding="utf-8")
+    path = study / "data" / "Adience" / "meta-data-aligned.json"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(json.dumps({"extractor": {"synthetic": True}}), encoding="utf-8")
+    try:
+        summary = summarise(study)
+    finally:
+        path.write_text(before, encoding="utf-8")
+    assert "**Synthetic data.**" in model_card(summary)
+    assert "Synthetic data." in report(summary)
