@@ -1,6 +1,7 @@
 """Headers of .npy files."""
 
 import tokenize
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,8 @@ def read_npy_header(path: Path) -> NpyHeader:
         DataError: it has none, or a damaged one.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
             version = np.lib.format.read_magic(file)
             read = {
                 (1, 0): np.lib.format.read_array_header_1_0,
@@ -40,4 +42,6 @@ def read_npy_header(path: Path) -> NpyHeader:
             return NpyHeader(shape, dtype, file.tell())
     except PROBLEMS as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} is not a .npy data file ({reason}); make it anew") from None
+        raise DataError(
+            f"{path} is not a .npy data file ({reason}); get it again, or make it anew"
+        ) from None

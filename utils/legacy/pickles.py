@@ -55,7 +55,7 @@ def load_pickled_npy(path: Path) -> list[dict[str, Any]] | dict[int, list[dict[s
     content = read_whole(path, DataError)
     header = read_npy_header(path)
     with refused_as(DataError, path):
-        if not header.dtype.hasobject or header.dtype.fields or len(header.shape) > 1:
+        if header.dtype != object or len(header.shape) > 1:
             refuse(f"is an .npy file, but not of pickled records: it holds {header.dtype}")
         root = PlainUnpickler(content, OBJECT_NAMES, header.num_bytes).read_plain(LEAVES)
         if type(root) is not np.ndarray or root.dtype != object or root.shape != header.shape:

@@ -20,6 +20,10 @@ from utils.legacy.refusal import refuse
 MAX_PATH_LENGTH = 4096
 MAX_DIMENSIONS = 32
 MAX_EMPTY_SIDE = 1 << 16
+ARRAY_BYTES = 128
+MAX_COPIED_BYTES = 1000
+"""numpy copies contents up to this size, and shares longer ones."""
+
 CODE = re.compile(r"f[248]|[iu][1248]|b1|U[1-9][0-9]{0,3}")
 
 Spend = Callable[[int], None]
@@ -46,7 +50,9 @@ class Dtype:
         numpy: the dtype, in the byte order of the file.
     """
 
-    def __init__(self, spend: Spend, code: Any, *_: Any, has_objects: bool = False) -> None:
+    def __init__(
+        self, spend: Spend, code: Any, align: Any, copy: Any, *, has_objects: bool = False
+    ) -> None:
         if type(code) is not str or not (
             CODE.fullmatch(code) or (has_objects and code in ("O", "O8"))
         ):
@@ -61,6 +67,25 @@ class Dtype:
         if not subdtype is names is fields is None:
             refuse("holds a dtype that is not a plain one")
         self.numpy = self.numpy.newbyteorder(">" if order == ">" else "<")
+
+
+class ConfigObject:
+    """Stands for the object in which the original project's checkpoints hold their config."""
+
+    def __init__(self, spend: Spend) -> None:
+        """Take no arguments."""
+
+
+def config_of(state: Any) -> dict[Any, Any]:
+    """Return the config out of the attributes of the original's object.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    config = state.get("_config") if type(state) is dict else None
+    if type(config) is not dict:
+        refuse("holds a ConfigParser without a config")
+    return config
 
 
 def array_of(shape: Any, dtype: Any, content: Any, order: Any = "C") -> NDArray[Any]:
@@ -109,8 +134,10 @@ def set_array_state(spend: Spend, array: NDArray[Any], state: Any) -> None:
         if type(content) is not list or len(content) != num_elements(shape):
             refuse("holds an array of objects that does not fit its shape")
         spend(8 * len(content))
-    elif not array_of(shape, dtype, content).dtype.isnative:
-        spend(len(content))
+    elif array_of(shape, dtype, content).dtype.isnative:
+        spend(ARRAY_BYTES + min(len(content), MAX_COPIED_BYTES))
+    else:
+        spend(ARRAY_BYTES + len(content))
     checked = (1, shape, dtype.numpy, is_fortran, content)
     array.__setstate__(checked)  # type: ignore[arg-type]  # the stubs want a bool of numpy's
 

@@ -15,7 +15,15 @@ from typing import IO, Any
 
 from utils.errors import CheckpointError
 from utils.legacy.refusal import refuse, refused_as
-from utils.legacy.stand_ins import BYTES_NAMES, DATA_NAMES, LEAVES, NamedType, Names, Spend
+from utils.legacy.stand_ins import (
+    BYTES_NAMES,
+    DATA_NAMES,
+    LEAVES,
+    ConfigObject,
+    NamedType,
+    Names,
+    Spend,
+)
 from utils.legacy.unpickler import PlainUnpickler
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -221,5 +229,5 @@ ORIGINAL_NAMES: Names = {
     **SHARED_NAMES,
     **DATA_NAMES,
     **{name: STORAGES[name] for name in (("torch", "FloatStorage"), ("torch", "LongStorage"))},
-    ("parse_config", "ConfigParser"): ordered_dict,
+    ("parse_config", "ConfigParser"): ConfigObject,
 }

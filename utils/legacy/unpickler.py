@@ -17,7 +17,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from utils.legacy.refusal import refuse
-from utils.legacy.stand_ins import Dtype, NamedType, Names, set_array_state
+from utils.legacy.stand_ins import (
+    ConfigObject,
+    Dtype,
+    NamedType,
+    Names,
+    config_of,
+    set_array_state,
+)
 
 MAX_DEPTH = 64
 FREE_BYTES = 1 << 20
@@ -130,12 +137,18 @@ class PlainUnpickler(pickle._Unpickler):
             set_array_state(self.spend, target, state)
         elif type(target) is Dtype:
             target.set_state(state)
-        elif type(target) is dict and type(state) is dict:
-            # Other attributes, such as the `_metadata` of a state_dict, are not kept.
-            config = state.get("_config")
-            target.update(config if type(config) is dict else {})
-        else:
+        elif type(target) is ConfigObject:
+            self.stack[-1] = config_of(state)
+        elif type(target) is not dict:  # a state_dict's attributes, its `_metadata`, are not kept
             refuse(f"sets attributes of a {type(target).__name__}")
+
+    def call(self) -> None:
+        """Call what stands for a name, or for a class of which an object is made."""
+        arguments = self.stack.pop()
+        if type(arguments) is not tuple:
+            refuse("calls something with arguments that are no tuple")
+        self.spend(8 * len(arguments))  # the call copies them
+        self.stack[-1] = self.stack[-1](*arguments)
 
     def read_bytearray(self) -> None:
         """Read a bytearray; the library's makes room for it before it looks whether it is there."""
@@ -162,7 +175,7 @@ HARMLESS = (
     *(pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.BINPERSID),
 )
 CHARGED = (
-    *(pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.REDUCE),
+    *(pickle.EMPTY_LIST, pickle.EMPTY_DICT),
     *(pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
     *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE),
 )
@@ -170,8 +183,8 @@ PlainUnpickler.dispatch.update(
     {
         **{opcode[0]: LIBRARY[opcode[0]] for opcode in HARMLESS},
         **{opcode[0]: _charged(LIBRARY[opcode[0]]) for opcode in CHARGED},
-        # An object is made by what stands for its class, as the result of a call is.
-        pickle.NEWOBJ[0]: _charged(LIBRARY[pickle.REDUCE[0]]),
+        pickle.REDUCE[0]: _charged(PlainUnpickler.call),
+        pickle.NEWOBJ[0]: _charged(PlainUnpickler.call),
         pickle.BUILD[0]: _charged(PlainUnpickler.set_state),
         pickle.BYTEARRAY8[0]: _charged(PlainUnpickler.read_bytearray),
         pickle.MARK[0]: PlainUnpickler.open_mark,

@@ -327,6 +327,12 @@ def test_a_value_that_holds_itself_is_refused():
         .replace(b"tb.", b"tq\x00b](")
         + b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87Rh\x00b" * 500
         + b"e.",
+        array_pickle((250,), content=b"\x00" * 1000)
+        .replace(b"q\x00", b"")
+        .replace(b"tb.", b"tq\x00b](cnumpy.core.multiarray\n_reconstruct\nq\x01")
+        + b"cnumpy\nndarray\nK\x00\x85C\x01b\x87q\x02Rh\x00b"
+        + b"h\x01h\x02Rh\x00b" * 20_000
+        + b"e.",
     ],
     ids=[
         "put on nothing",
@@ -341,6 +347,7 @@ def test_a_value_that_holds_itself_is_refused():
         "marks",
         "encoded again",
         "copied again",
+        "small arrays",
     ],
 )
 def test_memory_is_bounded_by_the_size_of_the_pickle(content):
@@ -352,6 +359,26 @@ def test_memory_is_bounded_by_the_size_of_the_pickle(content):
     finally:
         tracemalloc.stop()
     assert peak < (4 << 20) + 40 * len(content)
+
+
+def test_attributes_of_a_dict_are_not_kept_and_take_no_room():
+    config = b"}(" + b"".join(b"J" + struct.pack("<i", n) + b"N" for n in range(5000)) + b"u"
+    state = b"}X\x07\x00\x00\x00_config" + config + b"sq\x01"
+    content = b"\x80\x02](" + state + b"}h\x01b" * 2000 + b"e."
+    tracemalloc.start()
+    try:
+        assert load_pickle(content)[1:] == [{}] * 2000
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("arguments", [b"(t", b"N", b"(\x89\x88Nt", b"(" + b"\x88" * 5000 + b"t"])
+def test_a_name_is_called_with_its_own_arguments_only(arguments):
+    text = b"X\x02\x00\x00\x00f4"
+    content = b"\x80\x02cnumpy\ndtype\n" + arguments.replace(b"(", b"(" + text) + b"R."
+    with pytest.raises(DataError, match=r"damaged|no tuple"):
+        load_pickle(content)
 
 
 def test_a_memo_takes_no_room_for_numbers_that_are_left_out():

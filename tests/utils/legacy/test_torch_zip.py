@@ -126,6 +126,21 @@ def test_views_empty_and_scalar_tensors_come_back(tmp_path, monkeypatch):
     assert got["transposed"].data_ptr() == got["whole"].data_ptr()
 
 
+def test_an_object_without_a_config_is_refused(tmp_path, monkeypatch):
+    config = ConfigParser()
+    del config._config
+    save_checkpoint(tmp_path / "age.pth", monkeypatch, config=config)
+    with pytest.raises(CheckpointError, match="without a config"):
+        load_pth(tmp_path / "age.pth")
+
+
+def test_attributes_of_a_state_dict_are_not_taken_for_weights(tmp_path, monkeypatch):
+    state = collections.OrderedDict(a=torch.ones(2))
+    state._config = {"b": torch.ones(3)}  # type: ignore[attr-defined]
+    save_checkpoint(tmp_path / "age.pth", monkeypatch, state_dict=state)
+    assert list(load_pth(tmp_path / "age.pth")["state_dict"]) == ["a"]
+
+
 def test_paths_and_a_plain_config_are_read_too(tmp_path, monkeypatch):
     config = {"save_dir": pathlib.PosixPath("/a/b"), "nested": [ConfigParser()]}
     save_checkpoint(tmp_path / "age.pth", monkeypatch, config=config)
