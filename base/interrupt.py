@@ -2,7 +2,11 @@
 
 import signal
 import threading
+import time
 from types import FrameType
+
+LOOK_S = 0.1
+"""Seconds between two looks for a signal, which does not end a sleep."""
 
 
 def _signals() -> list[int]:
@@ -53,6 +57,12 @@ class StopRequest:
     def is_set(self) -> bool:
         """True once a signal came."""
         return self.signal_number is not None
+
+    def wait(self, seconds: float) -> None:
+        """Wait; a stop ends it early."""
+        end = time.monotonic() + seconds
+        while not self.is_set and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_S))
 
     @property
     def exit_code(self) -> int:

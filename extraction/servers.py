@@ -62,7 +62,8 @@ def ready_servers(
     with ExitStack() as stack:
         for server in servers:
             stack.callback(server.close)
-        looks = [_look(server, RetryPolicy(options.retry_waits_s)) for server in servers]
+        retry = RetryPolicy(options.retry_waits_s)
+        looks = [_look(server, retry, stop) for server in servers]
         answers = [look for look in looks if isinstance(look, FaceAnswer)]
         description = ", ".join(server.url for server in servers)
         for server, look in zip(servers, looks, strict=True):
@@ -99,14 +100,16 @@ def _to_start(
     return local
 
 
-def _look(server: FaceServer, retry: RetryPolicy) -> FaceAnswer | ServerAwayError:
+def _look(
+    server: FaceServer, retry: RetryPolicy, stop: StopRequest
+) -> FaceAnswer | ServerAwayError:
     """Ask a server a small picture; return why there is no server when there is none.
 
     Raises:
         ContainerError: what answers there is no face server.
     """
     try:
-        return retry.run(server.probe)
+        return retry.run(server.probe, stop.wait)
     except ServerAwayError as error:
         return error
     except AnswerError as error:

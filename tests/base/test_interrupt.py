@@ -185,3 +185,11 @@ def test_cross_val_py_heeds_a_signal_on_the_very_last_batch_of_a_run(
     outcome = run_script("cross-val.py", "-c", config)
     assert outcome.code == 130
     assert len(run_dirs(cross_val_config)) == num_runs + 1
+
+
+def test_a_stop_ends_a_wait() -> None:
+    stop = StopRequest()
+    with stop:
+        signal.raise_signal(signal.SIGTERM)
+        stop.wait(1e6)
+    assert stop.is_set

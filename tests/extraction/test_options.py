@@ -5,7 +5,7 @@ import pytest
 
 from extraction.container import image_name
 from extraction.extract import extract_adience, extract_imdb_wiki
-from extraction.options import ExtractionOptions
+from extraction.options import CleaningOptions, ExtractionOptions
 from utils.errors import ConfigError, DataError
 from utils.problems import read_object
 from utils.scripts import extract_imdb_wiki_arcface
@@ -35,13 +35,29 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
         ("timeout_s", float("nan")),
         ("give_up_s", "60"),
         ("probe_waits_s", ()),
+        ("retry_waits_s", (-1.0,)),
         ("docker_image", "--privileged"),
         ("docker_image", 3),
     ],
 )
 def test_a_value_out_of_range_is_refused(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"^arguments: {name}: .*expected"):
+    with pytest.raises(ConfigError, match=f"^arguments: {name}[.0-9]*: .*expected"):
         read_object(ExtractionOptions, {name: value}, "arguments")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("resize", -1),
+        ("det_score", 1.1),
+        ("det_score", float("nan")),
+        ("det_score", True),
+        ("remove_corrupt", "no"),
+    ],
+)
+def test_a_cleaning_refuses_what_is_out_of_range(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^arguments: {name}[.0-9]*: .*expected"):
+        read_object(CleaningOptions, {name: value}, "arguments")
 
 
 def test_the_options_are_what_was_asked_for() -> None:
