@@ -12,7 +12,7 @@ from utils.problems import JsonObject
 from utils.runtime import available_cores
 
 MAX_SECONDS = 86_400
-Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+BoundedSeconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 
 
 class ExtractionOptions(JsonObject):
@@ -44,13 +44,15 @@ class ExtractionOptions(JsonObject):
     in_flight: int = Field(default=16, ge=1, le=1024)
     workers: int | None = Field(default=None, ge=1, le=256)
     jpeg_quality: int = Field(default=JPEG_QUALITY, ge=1, le=95)
-    timeout_s: Seconds = DEFAULT_TIMEOUT_S
-    give_up_s: Seconds = 60.0
-    start_timeout_s: Seconds = 300.0
-    stop_s: Seconds = 3.0
-    retry_waits_s: tuple[Seconds, ...] = (0.2, 0.8, 3.0)
-    probe_waits_s: tuple[Seconds, ...] = Field(default=(0.0, 0.2, 0.5, 1.0, 2.0, 5.0), min_length=1)
-    start_poll_s: Seconds = 0.5
+    timeout_s: BoundedSeconds = DEFAULT_TIMEOUT_S
+    give_up_s: BoundedSeconds = 60.0
+    start_timeout_s: BoundedSeconds = 300.0
+    stop_s: BoundedSeconds = 3.0
+    retry_waits_s: tuple[BoundedSeconds, ...] = (0.2, 0.8, 3.0)
+    probe_waits_s: tuple[BoundedSeconds, ...] = Field(
+        default=(0.0, 0.2, 0.5, 1.0, 2.0, 5.0), min_length=1
+    )
+    start_poll_s: BoundedSeconds = 0.5
 
     @field_validator("docker_image")
     @classmethod
