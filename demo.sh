@@ -26,7 +26,7 @@ newest_run() { ls -td "$out"/models/ResMLP/*/ | head -n 1; }
 some_epochs() { grep -Ev '^epoch [0-9]*[1-46-9]/'; }
 
 printf 'This shows every step on SYNTHETIC data, made by a program. No picture shows a person.\n'
-printf 'It takes about three minutes on two cores. What is left out here is in %s.\n' "$log"
+printf 'It takes about two minutes on two cores. What is left out here is in %s.\n' "$log"
 
 step "1. Make pictures: synthetic stand-ins for Adience, IMDB and WIKI"
 scripts "make_sample_data('$data')"

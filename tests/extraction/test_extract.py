@@ -168,8 +168,9 @@ def test_no_more_pictures_are_in_memory_than_needed(
 def test_every_image_is_answered_although_the_server_stumbles(
     folder: Path, faults: dict[str, Any]
 ) -> None:
+    # A fault in five requests, so that four in a row for one image do occur.
     with StandInServer(behaviour=Behaviour(**faults)) as server:
-        counts = extract(folder, PATHS, options(server.url))
+        counts = extract(folder, PATHS, options(server.url, retry_waits_s=(0.001,) * 12))
     assert (counts.num_now, counts.failed) == (NUM_IMAGES, [])
     assert_accounted(counts, folder)
     assert seeds_of(folder, PATHS, ".pkl") == list(range(NUM_IMAGES))

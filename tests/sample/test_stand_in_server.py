@@ -241,6 +241,15 @@ def test_pictures_sent_at_once_are_all_answered_with_their_own_faces() -> None:
     assert counts == {number: number % 3 for number in range(12)}
 
 
+@pytest.fixture
+def heeded_interrupt() -> Iterator[None]:
+    """Let programs heed Ctrl-C, which those that a shell starts in the background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_interrupt")
 def test_the_program_serves_under_a_name_of_its_own_until_interrupted() -> None:
     command = [sys.executable, "-m", "sample.stand_in_server", "--port", "0"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as program:  # noqa: S603
