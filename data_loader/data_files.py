@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from data_loader.original_data import OriginalFace, read_original_faces
 from utils.errors import DataError
-from utils.labels import EMBEDDING_SIZE, NO_FOLD, NORM_BOUNDS, NUM_FOLDS
+from utils.labels import EMBEDDING_SIZE, NO_FOLD, NORM_BOUNDS, NUM_FOLDS, is_unit_length
 from utils.npy import read_npy_header
 
 MAX_AGE_YEARS = 9999
@@ -194,7 +194,7 @@ def refuse_lengths(path: Path, rows: NDArray[np.int64], embeddings: NDArray[np.f
     """
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
-    is_right = (lengths >= NORM_BOUNDS[0]) & (lengths <= NORM_BOUNDS[1])
+    is_right = is_unit_length(lengths)
     if is_right.all():
         return
     first = int(is_right.argmin())

@@ -22,7 +22,7 @@ from faces.errors import ImageError
 from faces.pictures import Limits, opened, read_file
 from utils.errors import DataError
 from utils.files import atomic_write
-from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
+from utils.labels import EMBEDDING_SIZE, is_unit_length
 from utils.legacy.pickles import load_pickle
 
 RESIZED_SUFFIX, AS_IT_WAS_SUFFIX = ".RESIZED.pkl", ".pkl"
@@ -213,7 +213,7 @@ def _face(face: dict[Any, Any]) -> StoredFace:
     with np.errstate(over="ignore", invalid="ignore"):
         embedding = embedding.astype(np.float32, copy=False)
         length = math.sqrt(float(embedding @ embedding))
-    if not NORM_BOUNDS[0] <= length <= NORM_BOUNDS[1]:
+    if not is_unit_length(length):
         raise ValueError(f"holds an embedding of length {length:.4g}, 1 was expected")
     return StoredFace(embedding=embedding, det_score=score, centre=centre)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from faces.wire import ANSWER_KEY, MODEL_KEY, OLD_ANSWER_KEY
 from faces.wire_grammar import WireError, read_objects
-from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
+from utils.labels import EMBEDDING_SIZE, is_unit_length
 
 __all__ = ["Face", "FaceAnswer", "WireError", "decode_answer"]
 
@@ -87,7 +87,7 @@ def _face(content: Any) -> Face:
     vector = _numbers(content, "normed_embedding", (EMBEDDING_SIZE,))
     with np.errstate(over="ignore"):  # becomes infinite, which is refused
         norm = float(np.linalg.norm(vector))
-    if not NORM_BOUNDS[0] <= norm <= NORM_BOUNDS[1]:
+    if not is_unit_length(norm):
         raise WireError(f"has an embedding of length {norm:.4g}, 1 was expected")
     return Face(
         bbox=_numbers(content, "bbox", (4,)),

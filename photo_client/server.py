@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from http_client.client import HttpServer
 from http_client.errors import AnswerError, ServerAwayError
@@ -18,7 +19,7 @@ from photo_client.answers import Estimates, Health
 from photo_client.errors import AGE_GENDER_SERVER, PhotoError
 from utils.addresses import server_url
 from utils.errors import UserError
-from utils.problems import JsonObject, problems_in
+from utils.problems import JsonObject, problems_of
 
 RETRY = RetryPolicy((1.0, 1.0, 1.0, 1.0))
 MAX_ANSWER_BYTES = 16 * 2**20
@@ -105,10 +106,11 @@ class AgeGenderServer:
         return estimates
 
     def _understood(self, model: type[_Answer], content: Any) -> _Answer:
-        problems = problems_in(model, content)
-        if problems:
-            raise self._foreign(f"answer not understood: {problems[0]}")
-        return model.model_validate(content)
+        try:
+            return model.model_validate(content)
+        except ValidationError as error:
+            problem = problems_of(error, model, content)[0]
+            raise self._foreign(f"answer not understood: {problem}") from None
 
     def _exchange(self, method: str, path: str, body: bytes | None = None) -> Any:
         """Send and read JSON; while the server is busy, wait as long as it says and try again."""

@@ -109,15 +109,13 @@ def _domain(name: str, values: list[Any]) -> Any:
 def _scheduler(config: Config) -> Any:
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
-    def asha() -> Any:
-        return ASHAScheduler(
-            time_attr="epoch",
-            max_t=config["max_num_epochs"],
-            grace_period=1,
-            reduction_factor=REDUCTION_FACTOR,
-        )
-
-    return {"asha": asha, "fifo": FIFOScheduler}[config["scheduler"].lower()]()
+    asha = ASHAScheduler(
+        time_attr="epoch",
+        max_t=config["max_num_epochs"],
+        grace_period=1,
+        reduction_factor=REDUCTION_FACTOR,
+    )
+    return {"asha": asha, "fifo": FIFOScheduler()}[config["scheduler"].lower()]
 
 
 def _search_alg(config: Config) -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from utils.errors import UserError
-from utils.labels import EMBEDDING_SIZE, NORM_BOUNDS
+from utils.labels import EMBEDDING_SIZE, is_unit_length
 from utils.legacy.pickles import load_pickle
 
 JSON_TYPE = "application/json"
@@ -174,7 +174,7 @@ def _of_unit_length(embeddings: Embeddings, normalize: bool) -> Embeddings:
         _refuse(length == 0, "is all zero, which has no direction")
         of_unit_length: Embeddings = (embeddings / length[:, None]).astype(np.float32)
         return of_unit_length
-    is_off = (length < NORM_BOUNDS[0]) | (length > NORM_BOUNDS[1])
+    is_off = ~is_unit_length(length)
     if is_off.any():
         found = float(length[is_off.argmax()])
         _refuse(

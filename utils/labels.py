@@ -1,5 +1,7 @@
 """What a face is in this project: its embedding, its age and gender classes, its fold."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -24,6 +26,15 @@ ADIENCE_CENTRES = (1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 80.0)
 """Years that stand for the classes 0-2, 4-6, 8-12, 15-20, 25-32, 38-43, 48-53 and 60-100."""
 
 AGE_CLASS_COUNTS = (8, 101)
+
+
+def is_unit_length(length: Any) -> Any:
+    """Return whether embeddings of these lengths, an array or one number, count as unit length.
+
+    >>> is_unit_length(1.005), is_unit_length(float("nan")), is_unit_length(np.array([0.9, 1.0]))
+    (True, False, array([False,  True]))
+    """
+    return (length >= NORM_BOUNDS[0]) & (length <= NORM_BOUNDS[1])
 
 
 def class_years(num_classes: int) -> NDArray[np.float32]:

@@ -16,10 +16,11 @@ from utils.paths import user_path
 
 if TYPE_CHECKING:
     from extraction.extraction_report import ExtractionCounts
-    from extraction.options import CleaningOptions, ExtractionOptions
+    from utils.problems import JsonObject
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Checked = TypeVar("Checked", bound="JsonObject")
 
 
 def command(function: Callable[P, T]) -> Callable[P, T]:
@@ -40,20 +41,11 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
     return called
 
 
-def _extraction_options(data_dir: Path | str, **arguments: Any) -> "ExtractionOptions":
-    from extraction.options import ExtractionOptions
+def _options(model: type[Checked], data_dir: Path | str, /, **arguments: Any) -> Checked:
     from utils.problems import read_object
 
     arguments["data_dir"] = user_path(data_dir, "data_dir")
-    return read_object(ExtractionOptions, arguments, "arguments")
-
-
-def _cleaning_options(data_dir: Path | str, **arguments: Any) -> "CleaningOptions":
-    from extraction.options import CleaningOptions
-    from utils.problems import read_object
-
-    arguments["data_dir"] = user_path(data_dir, "data_dir")
-    return read_object(CleaningOptions, arguments, "arguments")
+    return read_object(model, arguments, "arguments")
 
 
 @command
@@ -147,9 +139,10 @@ def extract_Adience_arcface(
             be stored.
     """
     from extraction.extract import extract_adience
+    from extraction.options import ExtractionOptions
 
-    options = _extraction_options(
-        data_dir, docker_port=docker_port, cuda=cuda, resize=resize, **more
+    options = _options(
+        ExtractionOptions, data_dir, docker_port=docker_port, cuda=cuda, resize=resize, **more
     )
     return extract_adience(image_type, options)
 
@@ -181,9 +174,10 @@ def extract_imdb_wiki_arcface(
             be stored.
     """
     from extraction.extract import extract_imdb_wiki
+    from extraction.options import ExtractionOptions
 
-    options = _extraction_options(
-        data_dir, docker_port=docker_port, cuda=cuda, resize=resize, **more
+    options = _options(
+        ExtractionOptions, data_dir, docker_port=docker_port, cuda=cuda, resize=resize, **more
     )
     return extract_imdb_wiki(dataset, options)
 
@@ -212,9 +206,10 @@ def get_Adience_clean(
         UserError: an argument, a label file or the embeddings are wrong or missing.
     """
     from extraction.cleaning import clean_adience
+    from extraction.options import CleaningOptions
 
-    options = _cleaning_options(
-        data_dir, resize=resize, det_score=det_score, remove_corrupt=remove_corrupt
+    options = _options(
+        CleaningOptions, data_dir, resize=resize, det_score=det_score, remove_corrupt=remove_corrupt
     )
     return clean_adience(image_type, options)
 
@@ -243,9 +238,10 @@ def get_imdb_wiki_clean(
         UserError: an argument, the .mat file or the embeddings are wrong or missing.
     """
     from extraction.cleaning import clean_imdb_wiki
+    from extraction.options import CleaningOptions
 
-    options = _cleaning_options(
-        data_dir, resize=resize, det_score=det_score, remove_corrupt=remove_corrupt
+    options = _options(
+        CleaningOptions, data_dir, resize=resize, det_score=det_score, remove_corrupt=remove_corrupt
     )
     return clean_imdb_wiki(dataset, options)
 
