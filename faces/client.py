@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
 from io import BytesIO
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from PIL import Image
@@ -16,7 +17,15 @@ from http_client.errors import AnswerError, ServerAwayError
 from http_client.reply import BUSY, Request
 from utils.addresses import port_of, server_url, target_of
 
-__all__ = ["AnswerError", "Face", "FaceAnswer", "FaceServer", "ServerAwayError", "probe_body"]
+__all__ = [
+    "AnswerError",
+    "Face",
+    "FaceAnswer",
+    "FaceServer",
+    "FaceSource",
+    "ServerAwayError",
+    "probe_body",
+]
 
 DEFAULT_TIMEOUT_S = 60.0
 HEADERS = {"Content-Type": "application/json"}
@@ -30,6 +39,20 @@ def probe_body() -> bytes:
     stream = BytesIO()
     Image.new("RGB", (_PROBE_SIZE, _PROBE_SIZE), (90, 110, 130)).save(stream, "JPEG")
     return encode_request(stream.getvalue())
+
+
+class FaceSource(Protocol):
+    """Finds and embeds the faces of pictures: a face server, or networks in this process."""
+
+    def ask(self, image: bytes) -> FaceAnswer:
+        """Find the faces of an encoded picture; threads may ask at once.
+
+        Raises:
+            ServerAwayError, AnswerError: a server gives no faces.
+        """
+
+    def close(self) -> None:
+        """Release what is held."""
 
 
 class FaceServer:
