@@ -8,7 +8,7 @@ from pydantic import Field
 
 from base.base_data_loader import BaseDataLoader, Split
 from data_loader.dataset import FaceDataset, number_subjects
-from data_loader.faces import Faces, FaceSource, Selection, read_source
+from data_loader.faces import Faces, LoadedFaces, Selection, read_source
 from utils.errors import DataError
 from utils.labels import AGE_CLASS_COUNTS, GENDERS, NUM_FOLDS, ages_to_classes, genders_to_classes
 from utils.schema import PathText
@@ -57,7 +57,7 @@ class FaceDataLoader(BaseDataLoader):
         limit_data: Annotated[int, Field(ge=1)] | None = None,
         validation_by: Literal["image", "subject"] = "image",
         seed: int = 42,
-        source: FaceSource | None = None,
+        source: LoadedFaces | None = None,
     ):
         selection = Selection(folds_to_read(dataset, training, test_cross_val), limit_data, seed)
         self.source = source = source or read_source(data_dir, dataset, selection)

@@ -74,7 +74,7 @@ ALL_ROWS = Selection()
 
 
 @dataclass(frozen=True)
-class FaceSource:
+class LoadedFaces:
     """Faces read once, which many loaders can draw from, of one process or of several.
 
     Attributes:
@@ -104,10 +104,10 @@ class FaceSource:
         return selection.rows(self.faces.fold)
 
 
-def read_source(data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS) -> FaceSource:
+def read_source(data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS) -> LoadedFaces:
     """Read a data set, or a selection of it; raises what `read_faces` does."""
     faces = read_faces(data_dir, dataset, selection)
-    return FaceSource(faces, extractors_by_dataset(data_dir, dataset), selection)
+    return LoadedFaces(faces, extractors_by_dataset(data_dir, dataset), selection)
 
 
 def read_faces(data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS) -> Faces:

@@ -15,7 +15,7 @@ from base.device import choose_device, precision_of
 from base.epoch_files import Log
 from cross_val.results import SPLITS
 from data_loader.data_files import count_faces
-from data_loader.faces import FaceSource, read_source
+from data_loader.faces import LoadedFaces, read_source
 from model import loss
 from model import model as arch
 from trainer.components import metrics_of
@@ -166,7 +166,7 @@ class StudyData:
         names: (N,) unicode, the part that each row is of: Adience, imdb or wiki.
     """
 
-    source: FaceSource
+    source: LoadedFaces
     names: NDArray[np.str_]
 
 

@@ -13,7 +13,7 @@ from data_loader import data_loaders
 from data_loader.data_loaders import folds_to_read
 from data_loader.dataset import FaceDataset
 from data_loader.extractors import dataset_title
-from data_loader.faces import ALL_ROWS, FaceSource, Selection, read_source
+from data_loader.faces import ALL_ROWS, LoadedFaces, Selection, read_source
 from faces.out_of_distribution import draw_rows
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
@@ -31,7 +31,7 @@ class SharedInputs:
         pretrained: the checkpoint to start from.
     """
 
-    source: FaceSource | None = None
+    source: LoadedFaces | None = None
     pretrained: Checkpoint | None = None
 
 

@@ -24,7 +24,7 @@ from cross_val.ray_engine import ray_engine
 from cross_val.ray_runs import TaskSettings, run_remotely
 from cross_val.runs import Engine, sequential_engine
 from data_loader.data_loaders import AgeDataLoader
-from data_loader.faces import FaceSource, Selection, read_source
+from data_loader.faces import LoadedFaces, Selection, read_source
 from trainer.data import NO_INPUTS, read_inputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError
@@ -34,7 +34,7 @@ from utils.run_folders import lock_path
 # --- data read once ------------------------------------------------------------------------------
 
 
-def loader(data_dir: Path, source: FaceSource | None, **changes: Any) -> AgeDataLoader:
+def loader(data_dir: Path, source: LoadedFaces | None, **changes: Any) -> AgeDataLoader:
     arguments: Config = {
         "data_dir": str(data_dir),
         "batch_size": 32,
@@ -49,7 +49,7 @@ def loader(data_dir: Path, source: FaceSource | None, **changes: Any) -> AgeData
     return AgeDataLoader(**arguments, source=source)
 
 
-def read_only(source: FaceSource) -> FaceSource:
+def read_only(source: LoadedFaces) -> LoadedFaces:
     """Make the arrays what they are in Ray's object store."""
     for column in vars(source.faces).values():
         column.flags.writeable = False
