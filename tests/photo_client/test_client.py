@@ -268,7 +268,7 @@ def test_whatever_drawing_raises_fails_one_photo_and_the_others_go_on(
             raise error
         return annotate.annotated(photo, guesses)
 
-    monkeypatch.setattr("photo_client.client.annotated", annotated)
+    monkeypatch.setattr("photo_client.annotator.annotated", annotated)
     outcome = ask(tmp_path)
     kind = f"cannot be annotated ({type(error).__name__})"
     assert outcome.code == 1
@@ -356,7 +356,7 @@ def test_what_was_seen_before_a_server_went_away_is_printed(
 def test_a_failure_of_the_face_server_that_passes_is_tried_again(
     run_script: RunScript, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("photo_client.client.FACE_RETRY", RetryPolicy((0.0, 0.0, 0.0)))
+    monkeypatch.setattr("photo_client.face_server.RETRY", RetryPolicy((0.0, 0.0, 0.0)))
     for number in range(6):
         save_photo(tmp_path / f"{number}.jpg", 1)
     with StandInServer(behaviour=Behaviour(fail_every=3, garbage_every=4)) as server:
@@ -489,7 +489,7 @@ def test_a_face_server_that_stays_busy_is_not_taken_for_another(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("photo_client.client.FACE_RETRY", RetryPolicy((0.0,)))
+    monkeypatch.setattr("photo_client.face_server.RETRY", RetryPolicy((0.0,)))
     face_url = serve(answering((504, "<html>", {"Retry-After": "0"})))
     path = save_photo(tmp_path / "photo.jpg", 1)
     outcome = run_script(
