@@ -5,50 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from flask import Request
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest
 
 from faces.client import Face, FaceServer
 from faces.photo import SentPhoto, prepare
 from serving.engine import InferenceEngine
 from serving.requests import check_passes
 from serving.settings import ServerSettings
-
-FIELD = "image"
-
-
-def check_form(request: Request) -> None:
-    """Refuse what is no form, before anything of it is read.
-
-    Raises:
-        HTTPException: another Content-Type, or one without the boundary that parts the fields.
-    """
-    if request.mimetype != "multipart/form-data":
-        raise UnsupportedMediaType(
-            f"expected multipart/form-data with a file in the field '{FIELD}'"
-        )
-    if not request.mimetype_params.get("boundary"):
-        raise BadRequest(
-            "Content-Type has no boundary, expected multipart/form-data; boundary=...; let the "
-            "HTTP library set it"
-        )
-
-
-def read_picture(request: Request) -> bytes:
-    """Read the file in the form.
-
-    Raises:
-        HTTPException: there is none.
-    """
-    uploaded = request.files.get(FIELD)
-    if uploaded is not None:
-        content: bytes = uploaded.read()
-        return content
-    if FIELD in request.form:
-        raise BadRequest(
-            f"no file in the field '{FIELD}' but text; with curl: -F {FIELD}=@photo.jpg"
-        )
-    raise BadRequest(f"no file in the field '{FIELD}'; names of files in the form must be UTF-8")
 
 
 def describe_faces(

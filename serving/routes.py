@@ -11,10 +11,11 @@ from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
 from base.device import limited_threads
 from faces.client import FaceServer
-from serving.bodies import read_embeddings
+from serving.bodies import read_embeddings, whole_body
 from serving.engine import InferenceEngine
 from serving.models import choose_mc_dtype, choose_served_device, load_pair
-from serving.pictures import check_form, describe_faces, read_picture
+from serving.picture_bodies import check_type, read_picture
+from serving.pictures import describe_faces
 from serving.predictions import NO_FACES, FacePredictions
 from serving.requests import IMAGE_QUERY, Gate, check_passes, read_query
 from serving.responses import json_response
@@ -83,7 +84,7 @@ class AgeGenderApp(Flask):
         with self.requests.entered():
             query = read_query(request.args, settings.max_mc_samples)
             embeddings = read_embeddings(
-                _body(), request.mimetype, settings.max_faces, query.normalize
+                whole_body(request), request.mimetype, settings.max_faces, query.normalize
             )
             check_passes(len(embeddings), query.mc_samples, settings.max_mc_passes)
             faces = NO_FACES
@@ -104,7 +105,7 @@ class AgeGenderApp(Flask):
         """
         most = self.settings.max_mc_samples
         query = read_query(request.args, most, IMAGE_QUERY, min(IMAGE_MC_SAMPLES, most))
-        check_form(request)
+        check_type(request)
         with self.pictures.entered():
             picture = read_picture(request)
             content = describe_faces(
@@ -136,14 +137,6 @@ def refuse_compressed_body() -> None:
     refusal = refusal_of_encoding(request.content_encoding)
     if refusal is not None:
         raise UnsupportedMediaType(refusal)
-
-
-def _body() -> bytes:
-    """Read the body; without a copy under waitress, which has all of it, and within its limit."""
-    if "waitress.client_disconnected" in request.environ:
-        whole: bytes = request.environ["wsgi.input"].read()
-        return whole
-    return request.get_data(cache=False)
 
 
 def _refuse_foreign(faces: FacePredictions) -> None:

@@ -165,6 +165,12 @@ def form_of(content: bytes, field: str = "image") -> tuple[bytes, str]:
     return body, "multipart/form-data; boundary=y"
 
 
+def picture_json(content: bytes, prefix: str = "data:image/jpeg;base64,") -> bytes:
+    """Encode a file as clients of deepface's server do."""
+    text = prefix + base64.b64encode(content).decode("ascii")
+    return json.dumps({"img": text, "actions": ["age", "gender"], "align": True}).encode()
+
+
 def error_of(response: TestResponse, status: int) -> str:
     """Check that an answer is an error in JSON, in one line, and give its text."""
     assert (response.status_code, response.mimetype) == (status, JSON), response.data[:200]

@@ -24,6 +24,7 @@ from serving_helpers import (
     listening,
     original_body,
     pickled,
+    picture_json,
     serving,
     vectors,
 )
@@ -34,6 +35,7 @@ from serving.routes import AgeGenderApp
 QUICK = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 TYPES = [
     *(JSON, BINARY, "multipart/form-data; boundary=y", "multipart/form-data", "", "text/html"),
+    *("image/jpeg", "image/x", "image/"),
     *("application/json; charset=utf-16", "multipart/form-data; boundary=" + "y" * 200, "\u00fc"),
 ]
 QUERIES = st.sampled_from(
@@ -54,6 +56,8 @@ VALID = {
     "original": (original_body(ARRAY), JSON, "/"),
     "binary": (vectors(2).tobytes(), BINARY, "/"),
     "picture": (*form_of(PICTURES[0]), "/image"),
+    "picture alone": (PICTURES[0], "image/jpeg", "/image"),
+    "picture in JSON": (picture_json(PICTURES[0]), JSON, "/image"),
 }
 
 
@@ -164,6 +168,31 @@ def test_any_json_in_place_of_the_vectors(
 ) -> None:
     text = json.dumps({"embeddings": value})
     check(server, (json.dumps(text) if is_original else text).encode(), JSON, "/" + query)
+
+
+PICTURE_TEXTS = st.builds(
+    "".join,
+    st.lists(
+        st.sampled_from(
+            [*("data:image/jpeg;base64,", "data:", ";base64,", "http://", "/", "\n", "=", "\ud800"),
+             *(base64.b64encode(picture).decode() for picture in PICTURES)]
+        ),
+        max_size=3,
+    ),
+)  # fmt: skip
+PICTURE_VALUES = st.one_of(PICTURE_TEXTS, st.lists(PICTURE_TEXTS, max_size=2), VALUES)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@given(
+    st.dictionaries(st.sampled_from(["img", "img_path", "actions"]), PICTURE_VALUES, max_size=3),
+    st.sampled_from(["", "?mc_samples=1"]),
+)
+@settings(max_examples=150, **QUICK)  # type: ignore[arg-type]
+def test_any_json_in_place_of_the_picture(
+    server: AgeGenderApp, content: dict[str, Any], query: str
+) -> None:
+    check(server, json.dumps(content).encode(), JSON, "/image" + query)
 
 
 @given(st.data())
