@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from utils.errors import ConfigError
-from utils.problems import nearest
+from utils.text import nearest
 
 
 @dataclass(frozen=True)

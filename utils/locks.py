@@ -14,7 +14,7 @@ import platform
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,9 @@ from utils.errors import UserError
 
 OTHER_MACHINE_S = 24 * 3600
 """How long nothing may have changed before what another machine wrote counts as left."""
+
+POLL_S = 0.2
+"""Seconds between two looks at a lock that another process holds."""
 
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})[0-9a-f]{24}\.tmp", re.DOTALL)
 
@@ -83,6 +86,25 @@ def hold(path: Path) -> Held | None:
         os.close(handle)
         if not is_held:
             return None
+
+
+def hold_when_free(
+    path: Path, before_wait: Callable[[], object], wait: Callable[[float], object] = time.sleep
+) -> Held:
+    """Make a lock file and hold it, as soon as nobody else does.
+
+    Args:
+        path: of the lock file.
+        before_wait: called once if another process or block holds it.
+        wait: how to wait some seconds.
+    """
+    held = hold(path)
+    if held is None:
+        before_wait()
+    while held is None:
+        wait(POLL_S)
+        held = hold(path)
+    return held
 
 
 def hold_left(path: Path, changed: float) -> Held | None:

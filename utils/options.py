@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from utils.errors import ConfigError
 from utils.files import MAX_DEPTH, RefusedJsonError, parse_json, read_json
 from utils.paths import user_path
-from utils.problems import nearest
-from utils.text import cut
+from utils.text import cut, nearest
 
 TASKS_PATH = Path(__file__).parent.parent / "configs" / "tasks.json"
 Config = dict[str, Any]

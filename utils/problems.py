@@ -20,7 +20,6 @@ catch the ValidationError, and take `problems_of(error, Settings, values)`. A su
 text, such as environment variables, sets `model_config = ConfigDict(strict=False)`.
 """
 
-import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -30,7 +29,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from utils.errors import ConfigError
-from utils.text import cut, shown
+from utils.text import cut, nearest, shown
 
 MOST = 2**63 - 1
 """Of whole numbers: what torch and numpy can take."""
@@ -151,19 +150,6 @@ def problems_of(error: ValidationError, model: Any, content: Any) -> list[Proble
         text = _explain(dict(details), _type_at(model, path), _type_at(model, path[:-1]), value)
         found.setdefault(".".join(cut(str(key)) for key in path), text)
     return [Problem(path, text) for path, text in found.items()]
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Suggest the known word that looks most like `word`, or list all.
-
-    >>> nearest("epoch", ["epochs", "monitor"])
-    'did you mean epochs?'
-    >>> nearest("x", ["b", "a"])
-    'known are a, b'
-    """
-    known = sorted(known)
-    matches = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {matches[0]}?" if matches else f"known are {', '.join(known)}"
 
 
 def type_name(expected: Any) -> str:

@@ -1,7 +1,8 @@
 """Text laid out for the console."""
 
+import difflib
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 MAX_SHOWN = 80
@@ -33,6 +34,19 @@ def shown(value: Any) -> str:
         return cut(_BRIEF.repr(value))
     except ValueError:  # Python writes no number that long
         return "a number of thousands of digits"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Suggest the known word that looks most like `word`, or list all.
+
+    >>> nearest("epoch", ["epochs", "monitor"])
+    'did you mean epochs?'
+    >>> nearest("x", ["b", "a"])
+    'known are a, b'
+    """
+    known = sorted(known)
+    matches = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {matches[0]}?" if matches else f"known are {', '.join(known)}"
 
 
 def in_columns(

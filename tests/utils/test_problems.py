@@ -8,12 +8,12 @@ from utils.errors import ConfigError
 from utils.problems import (
     MOST,
     JsonObject,
-    nearest,
     problems_in,
     problems_of,
     read_object,
     type_name,
 )
+from utils.text import nearest
 
 
 class Inner(JsonObject):
