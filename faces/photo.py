@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from faces.errors import one_picture
 from faces.modes import plain
 from faces.pictures import MAX_JPEG_PIXELS, MAX_PIXELS, Limits, Picture, opened
 from faces.squares import UNCHANGED, Placement, compressed, on_square
+from faces.tiff import orientation_of
 
 LIMITS = Limits(jpeg_pixels=MAX_JPEG_PIXELS, pixels=MAX_PIXELS)
 BIG_SIDE = 4096
@@ -19,6 +21,9 @@ smaller first, one at a time, so that neither picture nor square takes much memo
 
 MAX_SEND_SIDE = 2048
 FULL_QUALITY = 95
+Box = tuple[float, float, float, float]
+"""x1 y1 x2 y2 in pixels of a photo, upright."""
+
 _AVERAGEABLE = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _turn_of_the_big = threading.Lock()
 
@@ -39,16 +44,16 @@ class SentPhoto:
     height: int
     placement: Placement = UNCHANGED
 
-    def to_photo(self, bbox: npt.ArrayLike) -> list[float]:
-        """Map a box x1 y1 x2 y2 from what was sent to the photo, cut to the photo.
+    def to_photo(self, bbox: npt.ArrayLike) -> Box:
+        """Map a box from what was sent to the photo, cut to the photo.
 
         >>> placement = Placement(scale=(2, 2), offset=(0, 50))
         >>> SentPhoto(b"", 200, 100, placement).to_photo([10, 40, 60, 110])
-        [20.0, 30.0, 120.0, 100.0]
+        (20.0, 30.0, 120.0, 100.0)
         """
         corners = self.placement.to_picture(np.reshape(bbox, (2, 2)))
-        box: list[float] = corners.clip(0, (self.width, self.height)).ravel().tolist()
-        return box
+        x1, y1, x2, y2 = corners.clip(0, (self.width, self.height)).ravel().tolist()
+        return x1, y1, x2, y2
 
 
 def prepare(content: bytes, side: int) -> SentPhoto:
@@ -68,12 +73,28 @@ def prepare(content: bytes, side: int) -> SentPhoto:
             return SentPhoto(content, *picture.size)
         if not side:
             return SentPhoto(compressed(_coloured(picture), FULL_QUALITY), *picture.size)
-        is_big = max(picture.size) > BIG_SIDE
-        with _turn_of_the_big if is_big else nullcontext():
-            size = picture.size  # before it is decoded, and smaller
-            small = picture.upright(_smaller(picture.stored, 2 * side) if is_big else None)
-            square, placement = on_square(small, side, size)
-            return SentPhoto(compressed(square), *size, placement)
+        return _on_square(picture, side)
+
+
+def prepare_picture(picture: Image.Image, side: int) -> SentPhoto:
+    """Make the same of a picture of Pillow, which stays as it is; `side` is not 0.
+
+    Raises:
+        ImageError: its file is damaged.
+    """
+    with one_picture():
+        copy = picture.copy()  # decoded: nothing of the original changes
+        orientation = orientation_of(copy.info.get("exif", b""), copy.info.get("xmp", b""))
+        return _on_square(Picture(copy, orientation), side)
+
+
+def _on_square(picture: Picture, side: int) -> SentPhoto:
+    is_big = max(picture.size) > BIG_SIDE
+    with _turn_of_the_big if is_big else nullcontext():
+        size = picture.size  # before it is decoded, and smaller
+        small = picture.upright(_smaller(picture.stored, 2 * side) if is_big else None)
+        square, placement = on_square(small, side, size)
+        return SentPhoto(compressed(square), *size, placement)
 
 
 def picture_of(content: bytes) -> Image.Image:

@@ -1,13 +1,14 @@
 """From a picture to ages and genders: asks for faces, then for ages; maps boxes to the picture."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from faces.client import AnswerError, Face, FaceSource
+from faces.client import AnswerError, FaceSource
+from faces.errors import ImageError
+from faces.found import FoundFaces, find_faces
 from faces.photo import SentPhoto
 from faces.squares import UNCHANGED
 from photo_client.answers import Estimates, Health
@@ -84,32 +85,30 @@ class FaceGuesser:
             UserError: a server is away.
         """
         try:
-            answer = self._face_source.ask(sent.jpeg)
+            found = find_faces(sent, self._face_source)
         except AnswerError as error:
             raise PhotoError("the face server", str(error)) from None
-        if answer.faces is None:
+        except ImageError as error:
             is_file = sent.placement is UNCHANGED
             hint = "--resize 640 sends it as a colour JPEG" if is_file else ""
-            raise PhotoError("the face server cannot use the picture", hint)
-        if not answer.faces:
-            return Guesses(face_model=answer.model)
-        faces = sorted(answer.faces, key=lambda face: float(face.bbox[0]))
-        embeddings = np.stack([face.embedding for face in faces])
-        estimates = self._estimator.estimate(embeddings, self._mc_samples)
-        return Guesses(self._seen(faces, estimates, sent), embeddings, answer.model)
+            raise PhotoError(error.reason, hint) from None
+        if not found.boxes:
+            return Guesses(face_model=found.model)
+        estimates = self._estimator.estimate(found.embeddings, self._mc_samples)
+        return Guesses(self._seen(found, estimates), found.embeddings, found.model)
 
-    def _seen(self, faces: Sequence[Face], estimates: Estimates, sent: SentPhoto) -> list[SeenFace]:
+    def _seen(self, found: FoundFaces, estimates: Estimates) -> list[SeenFace]:
         largest = max_uncertainty(self.health.num_ages)
         entropies = estimates.uncertainty if self._mc_samples else None
         verdicts = estimates.in_distribution
         return [
             SeenFace(
-                bbox=sent.to_photo(face.bbox),
-                det_score=float(face.det_score),
+                bbox=box,
+                det_score=score,
                 age=estimates.ages[number],
                 male=estimates.genders[number].m,
                 uncertainty=uncertainty_of(entropies[number], largest) if entropies else None,
                 in_distribution=verdicts[number] if verdicts else None,
             )
-            for number, face in enumerate(faces)
+            for number, (box, score) in enumerate(zip(found.boxes, found.det_scores, strict=True))
         ]

@@ -10,6 +10,7 @@ from faces.errors import TOO_LARGE, ImageError
 from serving.engine import ClosedError
 from serving.responses import error_response
 from serving.routes import AgeGenderApp
+from utils.addresses import server_url
 from utils.log import get_logger
 
 ADDRESSES = (
@@ -23,7 +24,10 @@ logger = get_logger("server")
 
 def add_error_handlers(app: AgeGenderApp) -> None:
     """Say how each kind of error is answered."""
-    limit, face_server = app.settings.max_body_bytes, f"the face server at {app.face_server.url}"
+    limit, face_server = (
+        app.settings.max_body_bytes,
+        f"the face server at {server_url(app.settings.face_server_url)}",
+    )
 
     def away(error: Exception) -> Response:
         return error_response(f"{face_server} is away: {error}", 503)

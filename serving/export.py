@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.models import detector_of, network_arguments
+from serving.network_check import networks_of
 from utils.checkpoint import (
     MAX_MEMBERS,
     MEMBERS,
@@ -127,12 +128,4 @@ def _num_classes(member: Checkpoint) -> Any:
 
 
 def _networks(member: Checkpoint) -> list[str]:
-    """List the face networks that are recorded, sorted."""
-    by_data_set = member.content.get("extractor") or {}
-    return sorted(
-        {
-            str(one["model"])
-            for one in by_data_set.values()
-            if isinstance(one, dict) and "model" in one
-        }
-    )
+    return networks_of(member.content.get("extractor") or {})

@@ -15,6 +15,7 @@ from model.arguments import expected_weights
 from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
 from model.model import ResMLP
+from serving.network_check import networks_of
 from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
 from utils.files import read_json
@@ -75,6 +76,14 @@ class ModelPair:
     years: NDArray[np.float32]
     device: torch.device
     detectors: tuple[OutOfDistributionDetector, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """Return which models they are, for GET /health."""
+        return {"age": self.age.describe(), "gender": self.gender.describe()}
+
+    def trained_on(self) -> dict[str, list[str]]:
+        """Return the names of the face networks that each model was trained on, as far as known."""
+        return {model.path.name: networks_of(model.extractor) for model in (self.age, self.gender)}
 
     def is_in_distribution(self, embeddings: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Return which of (N, 512) vectors both models know the network of.

@@ -9,21 +9,18 @@ import numpy as np
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
-from base.device import limited_threads
-from faces.client import FaceServer
 from serving.bodies import read_embeddings, whole_body
-from serving.engine import InferenceEngine
-from serving.models import choose_mc_dtype, choose_served_device, load_pair
+from serving.loading import predictor_of
 from serving.picture_bodies import check_type, read_picture
 from serving.pictures import describe_faces
 from serving.predictions import NO_FACES, FacePredictions
+from serving.predictor import MC_SAMPLES
 from serving.requests import IMAGE_QUERY, Gate, check_passes, read_query
 from serving.responses import json_response
 from serving.settings import ServerSettings
 from utils.body_encoding import refusal_of_encoding
 from utils.labels import EMBEDDING_SIZE
 
-IMAGE_MC_SAMPLES = 64
 HEALTH_TIMEOUT_S = 10.0
 DUMMY = np.full((1, EMBEDDING_SIZE), EMBEDDING_SIZE**-0.5, np.float32)
 LIMITS = ("max_body_bytes", "max_faces", "max_mc_samples", "max_mc_passes")
@@ -48,13 +45,10 @@ class AgeGenderApp(Flask):
 
     def __init__(self, settings: ServerSettings):
         super().__init__("app", static_folder=str(Path(__file__).parent / "static"))
-        device = choose_served_device(settings.device)
-        mc_dtype = choose_mc_dtype(settings.mc_precision, device)
         self.settings = settings
-        with limited_threads(1):  # a second thread that had helpers would make the engine's slow
-            self.pair = load_pair(settings.age_model, settings.gender_model, device, mc_dtype)
-        self.engine = InferenceEngine(self.pair, settings.threads)
-        self.face_server = FaceServer(settings.face_server_url, settings.face_timeout_s)
+        self.predictor = predictor_of(settings)
+        self.engine = self.predictor.engine
+        self.pair = self.engine.pair
         self.requests, self.pictures = Gate(settings.max_queue), Gate(settings.max_images)
         self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
         self.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
@@ -64,8 +58,7 @@ class AgeGenderApp(Flask):
     def close(self) -> None:
         """Finish what is under way, and stop the threads; the program's end does so too."""
         atexit.unregister(self.close)
-        self.engine.close()
-        self.face_server.close()
+        self.predictor.close()
 
     def add_routes(self) -> None:
         """Say what answers at which address."""
@@ -104,13 +97,11 @@ class AgeGenderApp(Flask):
             ImageError, ServerAwayError, AnswerError: as `describe_faces`.
         """
         most = self.settings.max_mc_samples
-        query = read_query(request.args, most, IMAGE_QUERY, min(IMAGE_MC_SAMPLES, most))
+        query = read_query(request.args, most, IMAGE_QUERY, min(MC_SAMPLES, most))
         check_type(request)
         with self.pictures.entered():
             picture = read_picture(request)
-            content = describe_faces(
-                picture, self.face_server, self.engine, query.mc_samples, self.settings
-            )
+            content = describe_faces(picture, self.predictor, query.mc_samples, self.settings)
         return json_response(content)
 
     def answer_health(self) -> Response:
@@ -120,7 +111,7 @@ class AgeGenderApp(Flask):
         return json_response(
             {
                 "status": "ok",
-                "models": {"age": pair.age.describe(), "gender": pair.gender.describe()},
+                "models": pair.describe(),
                 "device": str(pair.device),
                 "limits": {name: getattr(settings, name) for name in LIMITS},
                 "face_server_url": settings.face_server_url,

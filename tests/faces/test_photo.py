@@ -136,12 +136,12 @@ def test_without_a_side_the_file_is_sent_as_it_is() -> None:
     content = encoded(with_square((50, 40), (5, 6, 20, 30)))
     prepared = prepare(content, 0)
     assert prepared.jpeg == content
-    assert prepared.to_photo([5, 6, 20, 30]) == [5, 6, 20, 30]
+    assert prepared.to_photo([5, 6, 20, 30]) == (5, 6, 20, 30)
 
 
 def test_boxes_are_cut_to_the_photo() -> None:
     prepared = SentPhoto(b"", 100, 60)
-    assert prepared.to_photo([-5, -9, 120, 70]) == [0, 0, 100, 60]
+    assert prepared.to_photo([-5, -9, 120, 70]) == (0, 0, 100, 60)
 
 
 BAD: list[tuple[str, bytes, str]] = [

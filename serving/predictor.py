@@ -1,0 +1,199 @@
+"""From Python: ages and genders of the faces on photos, with networks in this process."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from faces.client import FaceSource
+from faces.errors import ImageError
+from faces.found import FoundFaces, find_faces
+from faces.photo import SentPhoto, prepare, prepare_picture
+from faces.pictures import read_file
+from faces.squares import DEFAULT_RESIZE
+from http_client.retry import RetryPolicy
+from serving.engine import ClosedError, InferenceEngine
+from serving.network_check import NetworkCheck
+from serving.predicted_faces import (
+    PredictedFace,
+    Prediction,
+    predict_embeddings,
+    predict_faces,
+)
+from utils.errors import UserError
+from utils.labels import EMBEDDING_SIZE
+from utils.runtime import available_cores
+
+MC_SAMPLES = 64
+"""Passes with dropout for a photo, where nothing else is asked for."""
+
+RETRY = RetryPolicy()
+
+Photo = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
+"""A path, the bytes of a file, a picture of Pillow, or pixels (H, W, 3), red first."""
+
+APhoto = TypeVar("APhoto", bound=Photo)
+
+
+class Predictor:
+    """Predicts ages and genders of the faces on photos. Threads may share it.
+
+    Use it as a context manager, or close it, to stop its threads.
+
+    Attributes:
+        engine: runs the models.
+        face_source: finds the faces; None where there are only embeddings to predict.
+        network_check: compares the network of the faces with those of the models.
+
+    Args:
+        image_size: side in pixels of the square that the face networks get.
+    """
+
+    def __init__(
+        self,
+        engine: InferenceEngine,
+        face_source: FaceSource | None,
+        image_size: int = DEFAULT_RESIZE,
+    ) -> None:
+        self.engine, self.face_source = engine, face_source
+        self.network_check = NetworkCheck(engine.pair.trained_on())
+        self._image_size = image_size
+        self._threads = ThreadPoolExecutor(2 * available_cores(), "photos")  # half of them wait
+        self._is_closed = False
+
+    @overload
+    def __call__(self, photos: Photo, mc_samples: int = ...) -> list[PredictedFace]: ...
+    @overload
+    def __call__(
+        self, photos: list[APhoto] | tuple[APhoto, ...], mc_samples: int = ...
+    ) -> list[list[PredictedFace] | ImageError]: ...
+    def __call__(
+        self, photos: Photo | list[APhoto] | tuple[APhoto, ...], mc_samples: int = MC_SAMPLES
+    ) -> list[PredictedFace] | list[list[PredictedFace] | ImageError]:
+        """Find the faces of a photo, or of many, and predict.
+
+        Args:
+            photos: a path, the bytes of a file, a picture of Pillow, or uint8 pixels (H, W, 3), red
+                first; or a list of such. What EXIF turns is turned.
+            mc_samples: passes with dropout, whose mean is the answer; 0 for one pass without.
+
+        Returns:
+            the faces of the photo, from left to right; of a list, those of each photo. In place of
+            those of a photo that cannot be read stands the error.
+
+        Raises:
+            ImageError: the only photo cannot be read.
+            ServerAwayError, AnswerError: a face server gives no faces.
+            UserError: there is nothing to find faces with.
+            ClosedError: the predictor is closed.
+        """
+        self._check(mc_samples)
+        if not isinstance(photos, list | tuple):
+            return predict_faces(self.engine, [self._found(photos)], mc_samples)[0]
+        outcomes = list(self._threads.map(self._found_or_error, photos))
+        found = [one for one in outcomes if isinstance(one, FoundFaces)]
+        faces = iter(predict_faces(self.engine, found, mc_samples) if found else [])
+        return [one if isinstance(one, ImageError) else next(faces) for one in outcomes]
+
+    def predict_embeddings(
+        self, embeddings: npt.ArrayLike, mc_samples: int = MC_SAMPLES
+    ) -> list[Prediction]:
+        """Predict of embeddings (N, 512) of unit length.
+
+        Raises:
+            UserError: they have another shape, or are not finite.
+            ClosedError: the predictor is closed.
+        """
+        self._check(mc_samples)
+        rows = np.ascontiguousarray(embeddings, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != EMBEDDING_SIZE or not np.isfinite(rows).all():
+            raise UserError(
+                f"embeddings of shape {rows.shape}, expected finite numbers (N, {EMBEDDING_SIZE})"
+            )
+        return predict_embeddings(self.engine, rows, mc_samples)
+
+    def find(self, photo: SentPhoto) -> FoundFaces:
+        """Find the faces of a photo that `faces.photo` prepared.
+
+        Raises:
+            ImageError, ServerAwayError, AnswerError: as `find_faces`.
+            UserError: there is nothing to find faces with.
+        """
+        if self.face_source is None:
+            raise UserError(
+                "no face networks: give load_predictor a face_pack, such as 'buffalo_l', or a "
+                "face_server_url; or call predict_embeddings"
+            )
+        found = find_faces(photo, self.face_source)
+        self.network_check.note(found.model)
+        return found
+
+    def close(self) -> None:
+        """Finish what is under way, and stop the threads."""
+        self._is_closed = True
+        self._threads.shutdown()
+        self.engine.close()
+        if self.face_source is not None:
+            self.face_source.close()
+
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check(self, mc_samples: int) -> None:
+        if self._is_closed:
+            raise ClosedError("the predictor is closed")
+        if mc_samples < 0:
+            raise UserError(f"mc_samples is {mc_samples}, expected 0 or more")
+
+    def _found(self, photo: Photo) -> FoundFaces:
+        prepared = _prepared(photo, self._image_size)
+        return RETRY.run(lambda: self.find(prepared))
+
+    def _found_or_error(self, photo: Photo) -> FoundFaces | ImageError:
+        try:
+            return self._found(photo)
+        except ImageError as error:
+            return error
+
+
+def _prepared(photo: Photo, side: int) -> SentPhoto:
+    """Make the square of a photo of any kind.
+
+    Raises:
+        ImageError: it is none, or a damaged or huge one.
+        TypeError: it is of another kind.
+    """
+    match photo:
+        case bytes():
+            return prepare(photo, side)
+        case str() | os.PathLike():
+            return prepare(read_file(Path(photo)), side)
+        case Image.Image():
+            return prepare_picture(photo, side)
+        case np.ndarray():
+            return prepare_picture(_picture_of(photo), side)
+    raise TypeError(
+        f"a photo of type {type(photo).__name__}, expected a path, bytes, a picture of Pillow, or "
+        "an array"
+    )
+
+
+def _picture_of(pixels: npt.NDArray[np.uint8]) -> Image.Image:
+    is_picture = pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size
+    if pixels.dtype != np.uint8 or not is_picture:
+        got = f"an array {pixels.dtype} {pixels.shape}"
+        raise ImageError("not an image", f"{got}, expected uint8 (H, W, 3), red first")
+    return Image.fromarray(pixels)
