@@ -39,6 +39,7 @@ def create_app(config: Mapping[str, Any] | ServerSettings | None = None) -> AgeG
     app.add_routes()
     add_error_handlers(app)
     app.before_request(refuse_compressed_body)
+    app.after_request(app.metrics.count_answer)
     app.after_request(CrossOrigin(app.settings.allowed_origins).with_headers)
     return app
 
@@ -51,7 +52,7 @@ def main() -> None:
     """
     settings = settings_from_arguments(None, __doc__)
     app = create_app(settings)
-    serve(app, settings, app.close)
+    serve(app, settings, app.close, app.metrics.count_refusal)
 
 
 if __name__ == "__main__":

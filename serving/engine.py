@@ -116,6 +116,11 @@ class InferenceEngine:
         self._thread = threading.Thread(target=self._run, name="network", daemon=True)
         self._thread.start()
 
+    @property
+    def num_waiting(self) -> int:
+        """Requests whose faces the networks have not begun with."""
+        return len(self._waiting)
+
     def predict(
         self, embeddings: FloatArray, num_passes: int = 0, timeout_s: float | None = None
     ) -> FacePredictions:

@@ -43,6 +43,7 @@ class JsonErrorTask(ErrorTask):
         error = self.request.error
         message = " ".join(f"{error.reason}: {error.body}".split())[:500]
         response = error_response(message, STATUS.get(error.code, error.code))
+        self.channel.server.on_refusal(response.status_code)
         self.status = response.status
         self.response_headers.append(("Content-Type", response.mimetype))
         origin = self.request.headers.get("ORIGIN")

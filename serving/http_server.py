@@ -44,8 +44,19 @@ Sockets = dict[int, Any]
 logger = get_logger("server")
 
 
-def serve(application: Any, settings: ServerSettings, on_end: Callable[[], None]) -> None:
+def serve(
+    application: Any,
+    settings: ServerSettings,
+    on_end: Callable[[], None],
+    on_refusal: Callable[[int], None] = lambda _: None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what is in flight.
+
+    Args:
+        application: answers requests.
+        settings: say where and within which limits.
+        on_end: called once nothing is in flight any more.
+        on_refusal: called with the status of each answer to what never reaches the application.
 
     Raises:
         ConfigError: the address cannot be listened on.
@@ -54,6 +65,7 @@ def serve(application: Any, settings: ServerSettings, on_end: Callable[[], None]
     sockets: Sockets = {}
     server = _listen(application, settings, sockets)
     for listener in _listeners(sockets):
+        listener.on_refusal = on_refusal
         logger.info(f"Serving on {url_of(listener.effective_host, listener.effective_port)}")
     with _stop_signals() as stopped:
         while not stopped:

@@ -86,6 +86,9 @@ def check_passes(num_faces: int, mc_samples: int, most: int) -> None:
 class Gate:
     """Lets a number of requests in at once, and turns the next ones away.
 
+    Attributes:
+        num_inside: how many are in.
+
     >>> gate = Gate(1)
     >>> with gate.entered(), gate.entered():  # doctest: +ELLIPSIS
     ...     pass
@@ -94,8 +97,9 @@ class Gate:
     """
 
     def __init__(self, most: int):
+        self.num_inside = 0
         self._most = most
-        self._free = threading.BoundedSemaphore(most)
+        self._lock = threading.Lock()
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -104,10 +108,13 @@ class Gate:
         Raises:
             TooManyRequests: there is none.
         """
-        if not self._free.acquire(blocking=False):
-            problem = f"busy: {self._most} at once, as many as may be; try again"
-            raise TooManyRequests(problem, retry_after=RETRY_AFTER_S)
+        with self._lock:
+            if self.num_inside == self._most:
+                problem = f"busy: {self._most} at once, as many as may be; try again"
+                raise TooManyRequests(problem, retry_after=RETRY_AFTER_S)
+            self.num_inside += 1
         try:
             yield
         finally:
-            self._free.release()
+            with self._lock:
+                self.num_inside -= 1

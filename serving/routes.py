@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from flask import Flask, Request, Response, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
 from serving.bodies import read_embeddings, whole_body
 from serving.loading import predictor_of
+from serving.metrics import ServerMetrics, TimedRequest
 from serving.picture_bodies import check_type, read_picture
 from serving.pictures import describe_faces
 from serving.predictions import NO_FACES, FacePredictions
@@ -27,7 +28,7 @@ LIMITS = ("max_body_bytes", "max_faces", "max_mc_samples", "max_mc_passes")
 """Settings that GET /health tells."""
 
 
-class InMemoryRequest(Request):
+class InMemoryRequest(TimedRequest):
     """Keeps uploaded pictures in memory: nothing of a face touches a disk."""
 
     def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
@@ -50,6 +51,7 @@ class AgeGenderApp(Flask):
         self.engine = self.predictor.engine
         self.pair = self.engine.pair
         self.requests, self.pictures = Gate(settings.max_queue), Gate(settings.max_images)
+        self.metrics = ServerMetrics(self.engine, self.requests, self.pictures)
         self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
         self.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
         self.url_map.merge_slashes = self.url_map.strict_slashes = False  # no redirects
@@ -66,6 +68,8 @@ class AgeGenderApp(Flask):
         self.add_url_rule("/", "faces", self.answer_faces, methods=["POST"])
         self.add_url_rule("/image", "picture", self.answer_picture, methods=["POST"])
         self.add_url_rule("/health", "health", self.answer_health)
+        if self.settings.metrics == "on":
+            self.add_url_rule("/metrics", "metrics", self.metrics.response)
 
     def answer_faces(self) -> Response:
         """Answer POST /: ages and genders of embeddings.
@@ -85,6 +89,7 @@ class AgeGenderApp(Flask):
                 faces = self.engine.predict(embeddings, query.mc_samples)
             if query.strict:
                 _refuse_foreign(faces)
+            self.metrics.count_faces(len(embeddings))
             if query.is_of_2022:
                 return json_response(faces.as_json_of_2022())
             return json_response(faces.as_json(with_uncertainty=query.mc_samples > 0))
@@ -102,6 +107,7 @@ class AgeGenderApp(Flask):
         with self.pictures.entered():
             picture = read_picture(request)
             content = describe_faces(picture, self.predictor, query.mc_samples, self.settings)
+        self.metrics.count_faces(len(content["faces"]))
         return json_response(content)
 
     def answer_health(self) -> Response:

@@ -90,6 +90,8 @@ class ServerSettings(JsonObject):
     """seconds that the face server may take"""
     allowed_origins: Origins = ""
     """origins whose pages may ask, such as https://faces.example, separated by commas"""
+    metrics: Literal["on", "off"] = "on"
+    """on, off: whether GET /metrics tells Prometheus what the server does"""
     image_size: Annotated[int, Field(ge=16, le=MAX_SEND_SIDE)] = 640
     """side in pixels of the square sent to the face server"""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from http.client import HTTPConnection
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from helpers import save_as_original
 from networks import embed
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from werkzeug.test import TestResponse
 
@@ -194,6 +196,13 @@ def grids(num_faces: int, gap: int = 16) -> Any:
     return draw_picture(faces, size, (30, 40, 50))
 
 
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """Return a picture as the bytes of a file."""
+    stream = BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
 OK = b'{"ok": true}'
 
 
@@ -260,7 +269,9 @@ def listening(
         patch.setattr(http_server, "_listen", listen)
         patch.setattr(http_server, "LOOP_S", 0.02)
         ended: list[str] = []
-        arguments = (application, ServerSettings(port=0, **changes), lambda: ended.append("ended"))
+        arguments = [application, ServerSettings(port=0, **changes), lambda: ended.append("ended")]
+        if isinstance(application, AgeGenderApp):
+            arguments.append(application.metrics.count_refusal)
         thread = threading.Thread(target=http_server.serve, args=arguments, daemon=True)
         thread.start()
         assert ready.wait(20)

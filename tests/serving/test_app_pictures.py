@@ -1,7 +1,6 @@
 import struct
 import zlib
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from picture_files import entry, exif, in_jpeg
 from PIL import Image
 from serving_helpers import (
     NOWHERE,
+    encoded,
     error_of,
     expected_of,
     form_of,
@@ -46,12 +46,6 @@ def server(folder: Path) -> Iterator[AgeGenderApp]:
         serving(folder, face_server_url=faces.url, max_body_bytes=2**20) as running,
     ):
         yield running
-
-
-def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    stream = BytesIO()
-    picture.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def assert_faces(response: TestResponse, num_faces: int) -> list[Any]:

@@ -6,7 +6,6 @@ import copy
 import json
 import socket
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from serving_helpers import (
     JSON,
     Listening,
     echo,
+    encoded,
     form_of,
     grids,
     json_body,
@@ -44,13 +44,7 @@ QUERIES = st.sampled_from(
 ARRAY = pickled(vectors(2), 4)
 
 
-def picture(kind: str) -> bytes:
-    stream = BytesIO()
-    grids(1).save(stream, kind)
-    return stream.getvalue()
-
-
-PICTURES = [picture(kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF")]
+PICTURES = [encoded(grids(1), kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF")]
 VALID = {
     "JSON": (json_body(vectors(2)), JSON, "/"),
     "original": (original_body(ARRAY), JSON, "/"),
