@@ -307,14 +307,15 @@ FORMS: dict[str, tuple[bytes, str, int, str]] = {
         "with curl: -F image=@photo.jpg",
     ),
     "capitals": (form_of(b"x")[0], "Multipart/Form-Data; Boundary=y", 400, "not an image"),
-    "the file itself": (b"x", "image/jpeg", 415, "expected multipart/form-data with a file"),
-    "base64 in JSON": (b'{"img": "data:"}', JSON, 415, "expected multipart/form-data with a file"),
+    "no picture": (b"x", "image/jpeg", 400, "not an image"),
+    "no picture in JSON": (b'{"img": "QUJD"}', JSON, 400, "not an image"),
+    "a form of text": (b"image=x", "application/x-www-form-urlencoded", 415, "form-data with a"),
     "nothing": (b"", "", 415, "expected multipart/form-data with a file"),
 }
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_a_form_that_holds_no_picture_is_told_what_it_lacks(name: str, client: FlaskClient) -> None:
+def test_a_body_that_holds_no_picture_is_told_what_it_lacks(name: str, client: FlaskClient) -> None:
     body, kind, status, words = FORMS[name]
     assert words in error_of(client.post("/image", data=body, content_type=kind), status)
 
