@@ -10,6 +10,8 @@ from typing import Final
 
 from PIL import Image, UnidentifiedImageError
 
+from utils.text import in_one_line
+
 NO_IMAGE: Final = "not an image"
 TOO_LARGE: Final = "image too large"
 DAMAGED: Final = "truncated or damaged image"
@@ -19,8 +21,6 @@ _OF_DAMAGED_FILES = (
     *(struct.error, zlib.error, OverflowError, UserWarning),
 )
 """What Pillow raises for a damaged file; warnings, where they are made errors."""
-
-_LONGEST = 200
 
 
 class ImageError(Exception):
@@ -57,13 +57,9 @@ def one_picture() -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         raise ImageError(TOO_LARGE) from None
     except _OF_DAMAGED_FILES as error:
-        raise ImageError(DAMAGED, _in_one_line(error)) from None
+        raise ImageError(DAMAGED, in_one_line(error)) from None
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         reason = f"cannot be decoded ({type(error).__name__})"
-        raise ImageError(reason, f"{_in_one_line(error)} at {where}") from error
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:_LONGEST]
+        raise ImageError(reason, f"{in_one_line(error)} at {where}") from error

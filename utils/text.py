@@ -22,6 +22,15 @@ def cut(text: str, most: int = MAX_SHOWN) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def in_one_line(error: Exception, most: int = 200) -> str:
+    r"""Write what an error says in one line, shortened.
+
+    >>> in_one_line(ValueError("this\n  and that"))
+    'this and that'
+    """
+    return cut(" ".join(str(error).split()), most)
+
+
 def shown(value: Any) -> str:
     """Write a value as Python does, shortened, for a message; it may be of any size.
 

@@ -1,0 +1,133 @@
+"""Finds and embeds the faces of pictures in this process, several pictures at once."""
+
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Self
+
+import numpy as np
+
+from face_networks.decoding import is_large, read_square
+from face_networks.loading import load_networks
+from face_networks.packs import find_pack, model_name
+from face_networks.runs import DeviceChoice
+from faces.client import Face, FaceAnswer
+from faces.errors import ImageError
+from utils.runtime import available_cores
+
+FACES_IN_TURN = 8
+"""Of a picture with more faces, so many are embedded before other pictures have their turn."""
+
+Work = Generator[ThreadPoolExecutor, None, FaceAnswer]
+"""The work on a picture, in steps: each says where the next one is to be done."""
+
+
+class FaceAnalyzer:
+    """A model pack's networks; a `faces.client.FaceSource` that needs no server.
+
+    Attributes:
+        model: name of the pack.
+        device: "cpu" or "cuda", on which the networks run.
+        workers: pictures that are worked on at once.
+
+    Args:
+        pack: folder of .onnx files, or name of a pack.
+        device: "auto" takes a GPU if there is one that onnxruntime can use.
+        workers: None for one a processor core.
+        threads: of a network on the CPU; more than 1 shorten the wait for a single picture, and
+            lengthen that for many.
+        batch: most pictures, or faces, that a network takes at once; None for what suits the
+            device.
+
+    Raises:
+        UserError: the optional packages or the pack are missing, or it does not fit.
+    """
+
+    def __init__(
+        self,
+        pack: str,
+        device: DeviceChoice = "auto",
+        workers: int | None = None,
+        threads: int = 1,
+        batch: int | None = None,
+    ):
+        self.model = model_name(pack)
+        self._networks = load_networks(find_pack(pack), device, threads, batch)
+        self.device = self._networks.device
+        self.workers = workers or available_cores()
+        self._workers = ThreadPoolExecutor(self.workers, "faces")
+        # Large pictures are decoded one at a time, by the same thread: memory that another thread
+        # freed may stay with that thread.
+        self._large_decoder = ThreadPoolExecutor(1, "large pictures")
+        self._unanswered: set[Future[FaceAnswer]] = set()
+
+    def ask(self, image: bytes) -> FaceAnswer:
+        """Find and embed the faces of an encoded picture; threads may ask at once.
+
+        Returns:
+            The faces, the surest first; None when the picture cannot be used.
+        """
+        return self.submit(image).result()
+
+    def submit(self, image: bytes) -> Future[FaceAnswer]:
+        """Begin to find and embed the faces of an encoded picture; see `ask`."""
+        answer: Future[FaceAnswer] = Future()
+        self._workers.submit(self._begin, image, answer)
+        self._unanswered.add(answer)
+        answer.add_done_callback(self._unanswered.discard)
+        return answer
+
+    def close(self) -> None:
+        """Finish what was asked, and end the threads."""
+        wait(set(self._unanswered))
+        self._workers.shutdown()
+        self._large_decoder.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _begin(self, image: bytes, answer: Future[FaceAnswer]) -> None:
+        if answer.set_running_or_notify_cancel():
+            self._go_on(self._analyse(image), answer)
+
+    def _go_on(self, work: Work, answer: Future[FaceAnswer]) -> None:
+        """Do the next step, and have the one after it done where that belongs."""
+        try:
+            place = next(work)
+        except StopIteration as end:
+            answer.set_result(end.value)
+        except ImageError:
+            answer.set_result(FaceAnswer(None, self.model))
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked
+            answer.set_exception(error)
+        else:
+            place.submit(self._go_on, work, answer)
+
+    def _analyse(self, image: bytes) -> Work:
+        is_apart = is_large(image)
+        if is_apart:
+            yield self._large_decoder
+        pixels, placement = read_square(image)
+        if is_apart:
+            yield self._workers
+        found = self._networks.detector.find(pixels)
+        faces: list[Face] = []
+        while len(faces) < len(found):
+            if faces:
+                yield self._workers
+            turn = found.at(np.arange(len(faces), min(len(found), len(faces) + FACES_IN_TURN)))
+            vectors = self._networks.embedder.embed(pixels, turn.landmarks)
+            faces += [
+                Face(
+                    bbox=placement.to_picture(box.reshape(2, 2)).reshape(4),
+                    det_score=float(score),
+                    landmark=placement.to_picture(points),
+                    embedding=vector,
+                )
+                for box, score, points, vector in zip(
+                    turn.boxes, turn.scores, turn.landmarks, vectors, strict=True
+                )
+            ]
+        return FaceAnswer(faces, self.model)

@@ -1,0 +1,46 @@
+"""Embeds faces by an ArcFace network (arXiv 1801.07698): 512 numbers of unit length each."""
+
+import numpy as np
+import numpy.typing as npt
+
+from face_networks.alignment import crops
+from face_networks.decoding import Pixels
+from face_networks.runs import Floats, Network
+
+
+class Embedder:
+    """Embeds faces; threads may use it at once.
+
+    Args:
+        network: takes (N, 3, side, side), red first, and returns (N, D) alone.
+        side: of what the network sees, in pixels.
+        mean: that is taken from every level of 0 to 255.
+        scale: by which the rest is multiplied.
+        batch: faces that the network takes at once.
+    """
+
+    def __init__(self, network: Network, side: int, mean: float, scale: float, batch: int = 1):
+        self._run, self._side, self.batch = network, side, batch
+        self._mean, self._scale = mean, scale
+
+    def embed(self, pixels: Pixels, landmarks: npt.NDArray[np.float32]) -> Floats:
+        """Embed faces of a picture.
+
+        Args:
+            pixels: uint8 (H, W, 3), red first.
+            landmarks: (N, 5, 2), x y in pixels; N at least 1.
+
+        Returns:
+            float32 (N, D), of unit length.
+        """
+        import cv2
+
+        mean = (self._mean,) * 3
+        faces = crops(pixels, landmarks, self._side)
+        parts = [
+            cv2.dnn.blobFromImages(faces[i : i + self.batch], self._scale, mean=mean)
+            for i in range(0, len(faces), self.batch)
+        ]
+        vectors = np.concatenate([self._run(np.asarray(part, np.float32))[0] for part in parts])
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / lengths, np.float32)
