@@ -1,6 +1,7 @@
 """The container of the face server: started when no server answers, stopped at the end."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -9,13 +10,12 @@ from contextlib import ExitStack, contextmanager
 
 from base.interrupt import StopRequest
 from extraction.options import ExtractionOptions
+from extraction.server_image import ServerImage
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from utils.cli import Interrupted
 from utils.errors import UserError
 from utils.log import get_logger
 
-IMAGE = "tae898/face-detection-recognition"
-CUDA_IMAGE = f"{IMAGE}-cuda"
 CONTAINER_PORT = 10002
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.5
@@ -31,7 +31,7 @@ _REMEDIES = (
     ),
     (
         ("unable to find image", "pull access denied", "no such image", "manifest unknown"),
-        "get the image with `docker pull {image}`, or name another one with docker_image=",
+        "{remedy}",
     ),
     (
         ("could not select device driver", "unknown flag: --gpus", "nvidia"),
@@ -44,14 +44,12 @@ class ContainerError(UserError):
     """The face server's container cannot be started."""
 
 
-def image_name(options: ExtractionOptions) -> str:
-    """Return the name of the image that is started."""
-    return options.docker_image or (CUDA_IMAGE if options.cuda else IMAGE)
-
-
 @contextmanager
 def containers(
-    servers: Sequence[FaceServer], options: ExtractionOptions, stop: StopRequest
+    servers: Sequence[FaceServer],
+    image: ServerImage,
+    options: ExtractionOptions,
+    stop: StopRequest,
 ) -> Iterator[list[FaceAnswer]]:
     """Run a container for each server, all on this machine, while the block lasts.
 
@@ -67,26 +65,33 @@ def containers(
             "Docker, or start a face server yourself and name its port or URL with docker_port="
         )
     with ExitStack() as stack:
-        running = [stack.enter_context(_container(server, options, stop)) for server in servers]
+        running = [
+            stack.enter_context(_container(server, image, options, stop)) for server in servers
+        ]
         yield [
-            _first_answer(server, container, options, stop)
+            _first_answer(server, container, image, options, stop)
             for server, container in zip(servers, running, strict=True)
         ]
 
 
+def is_image_here(name: str) -> bool:
+    """Check whether docker has an image on this machine; False if docker does not answer."""
+    done = _docker("image", "inspect", "--format", "{{.Id}}", name)
+    return done is not None and done.returncode == 0
+
+
 @contextmanager
-def _container(server: FaceServer, options: ExtractionOptions, stop: StopRequest) -> Iterator[str]:
+def _container(
+    server: FaceServer, image: ServerImage, options: ExtractionOptions, stop: StopRequest
+) -> Iterator[str]:
     """Start a container for the port of `server`, and stop it in any case; yields its id."""
     name = f"age-gender-{server.port}-{os.getpid()}"
-    command = ["docker", "run", "--detach", "--rm", "--name", name]
-    command += ["-p", _published(server)]
-    command += ["--gpus", "all"] if options.cuda else []
+    command = _command(server, image, options, ("--detach", "--rm", "--name", name))
     logger.info(
-        f"no face server answers at {server.url}: starting the container {image_name(options)} "
-        "(docker downloads it first if it is not here, which takes minutes)"
+        f"no face server answers at {server.url}: starting the image {image.name}, {image.reason}"
     )
     try:
-        container = _start([*command, image_name(options)], options, stop) or name
+        container = _start(command, image, stop) or name
     except KeyboardInterrupt:  # docker may have started it all the same
         _stop(name)
         raise
@@ -96,12 +101,16 @@ def _container(server: FaceServer, options: ExtractionOptions, stop: StopRequest
         _stop(container)
 
 
-def _published(server: FaceServer) -> str:
-    """Return the port for docker, of this machine alone: the image runs what a request names."""
-    return f"127.0.0.1:{server.port}:{CONTAINER_PORT}"
+def _command(
+    server: FaceServer, image: ServerImage, options: ExtractionOptions, manner: Sequence[str]
+) -> list[str]:
+    """Return what starts an image, on a port of this machine alone: it may run what it is sent."""
+    command = ["docker", "run", *manner, "-p", f"127.0.0.1:{server.port}:{CONTAINER_PORT}"]
+    command += ["--gpus", "all"] if options.cuda else []
+    return [*command, *image.options, image.name, *image.arguments]
 
 
-def _start(command: list[str], options: ExtractionOptions, stop: StopRequest) -> str:
+def _start(command: list[str], image: ServerImage, stop: StopRequest) -> str:
     """Run `docker run`, in a session of its own so that Ctrl-C is ours alone; return the id."""
     with subprocess.Popen(  # noqa: S603 - docker, with arguments and no shell
         command,
@@ -117,7 +126,7 @@ def _start(command: list[str], options: ExtractionOptions, stop: StopRequest) ->
             process.kill()
             raise
     if process.returncode != 0:
-        raise ContainerError(_explain(err or out, options))
+        raise ContainerError(_explain(err or out, image))
     return out.strip().splitlines()[-1] if out.strip() else ""
 
 
@@ -130,19 +139,23 @@ def _communicate(process: "subprocess.Popen[str]", stop: StopRequest) -> tuple[s
             continue
 
 
-def _explain(output: str, options: ExtractionOptions) -> str:
+def _explain(output: str, image: ServerImage) -> str:
     """Make one line of what docker said, with what to do."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     said = next((line for line in lines if "rror" in line), lines[0] if lines else "nothing")
-    start = f"docker cannot start {image_name(options)}"
+    start = f"docker cannot start {image.name}"
     for signs, remedy in _REMEDIES:
         if any(sign in output.lower() for sign in signs):
-            return f"{start}: {remedy.format(image=image_name(options))} (docker said: {said})"
+            return f"{start}: {remedy.format(remedy=image.remedy)} (docker said: {said})"
     return f"{start} (docker said: {said})"
 
 
 def _first_answer(
-    server: FaceServer, container: str, options: ExtractionOptions, stop: StopRequest
+    server: FaceServer,
+    container: str,
+    image: ServerImage,
+    options: ExtractionOptions,
+    stop: StopRequest,
 ) -> FaceAnswer:
     """Wait until a container answers a small image."""
     deadline = time.monotonic() + options.start_timeout_s
@@ -154,13 +167,14 @@ def _first_answer(
             problem = error
         if _has_ended(container):
             raise ContainerError(
-                f"the container {image_name(options)} ended before it answered; see why with "
-                f"`docker run --rm -p {_published(server)} {image_name(options)}`"
+                f"the container {image.name} ended before it answered; see why with "
+                f"`{shlex.join(_command(server, image, options, ('--rm',)))}`"
             )
         if time.monotonic() > deadline:
             raise ContainerError(
-                f"the container {image_name(options)} did not answer at {server.url} within "
-                f"{options.start_timeout_s:g} s ({problem})"
+                f"the container {image.name} did not answer at {server.url} within "
+                f"{options.start_timeout_s:g} s ({problem}); give it more time with "
+                "start_timeout_s="
             )
         time.sleep(options.start_poll_s)
 

@@ -10,7 +10,13 @@ from tqdm import tqdm
 from base.interrupt import StopRequest
 from extraction import adience, imdb_wiki
 from extraction.extraction_report import ExtractionCounts, write_reasons
-from extraction.extractor import new_extractor, read_extractors, update_extractor
+from extraction.extractor import (
+    Extractor,
+    extractor_of_done,
+    new_extractor,
+    read_extractors,
+    update_extractor,
+)
 from extraction.image_labels import ImageLabels
 from extraction.inventory import Inventory, only_extraction, take_inventory
 from extraction.options import ExtractionOptions
@@ -20,6 +26,7 @@ from extraction.same_network import ReferenceImage
 from extraction.servers import ReadyServers, face_servers, ready_servers
 from extraction.stored_answers import MissingError, StoredAnswers, UnusableError
 from faces.errors import ImageError
+from faces.squares import DEFAULT_RESIZE
 from utils.cli import Interrupted
 from utils.errors import DataError
 from utils.files import refuse_unwritable
@@ -104,7 +111,8 @@ def extract(
         folders = {(dataset_dir / path).parent: None for path in inventory.missing}
         refuse_unwritable(dataset_dir, *folders)
         done = inventory.done or take_inventory(dataset_dir, related_paths, options.resize).done
-        with ready_servers(servers, options, stop) as ready:
+        before = _made_before(dataset_dir, image_paths, done, options)
+        with ready_servers(servers, options, stop, before) as ready:
             pool = _checked_pool(dataset_dir, done, ready, options)
             try:
                 _send(Pipeline(dataset_dir, pool, options), inventory.missing, counts, stop)
@@ -118,6 +126,16 @@ def extract(
     if stop.is_set:
         raise Interrupted("interrupted; the same command goes on from here", stop.exit_code)
     return counts
+
+
+def _made_before(
+    dataset_dir: Path, image_paths: Sequence[str], done: Sequence[str], options: ExtractionOptions
+) -> Extractor | None:
+    """Return what made the answers that are there, of either kind; None without any."""
+    if not done:
+        other_kind = None if options.resize else DEFAULT_RESIZE
+        done = take_inventory(dataset_dir, image_paths, other_kind).done
+    return extractor_of_done(read_extractors(dataset_dir), options.resize, len(done))
 
 
 def _begin(dataset_dir: Path, inventory: Inventory) -> ExtractionCounts:

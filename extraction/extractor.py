@@ -109,6 +109,20 @@ def _refuse_difference(old: Extractor, new: Extractor, path: Path, num_done: int
         )
 
 
+def extractor_of_done(
+    extractors: Sequence[Extractor], resize: int | None, num_done: int
+) -> Extractor | None:
+    """Return what made the answers that are there.
+
+    Returns:
+        the entry of their kind, else of the other kind; {} if none tells of them, as with files of
+        the original project; None without answers.
+    """
+    if not num_done:
+        return None
+    return next(iter([*extractors_of_kind(extractors, resize or 0), *extractors, {}]))
+
+
 def extractors_of_kind(extractors: Sequence[Extractor], resize: int) -> list[Extractor]:
     """Pick the entries of resized images, or of images sent as they are (`resize` 0)."""
     known = [one for one in extractors if "resize" in one]

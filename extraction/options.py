@@ -23,7 +23,7 @@ class ExtractionOptions(JsonObject):
         cuda: start the container that runs on GPUs.
         resize: side in pixels of the square that is sent; None or 0 sends the files as they are.
         data_dir: folder that holds the data sets.
-        docker_image: name of the image to start; None takes the known one.
+        docker_image: name of the image to start; None takes a known one, see `server_image`.
         in_flight: requests at once, to all servers together.
         workers: threads that decode; None takes one for each processor.
         jpeg_quality: of the pictures that are resized, 1 to 95.

@@ -5,8 +5,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from base.interrupt import StopRequest
-from extraction.container import ContainerError, containers, image_name
+from extraction.container import ContainerError, containers, is_image_here
+from extraction.extractor import Extractor
 from extraction.options import ExtractionOptions
+from extraction.server_image import choose_image
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from http_client.retry import RetryPolicy
 from utils.addresses import same_server
@@ -48,11 +50,20 @@ def face_servers(options: ExtractionOptions) -> list[FaceServer]:
 
 @contextmanager
 def ready_servers(
-    servers: Sequence[FaceServer], options: ExtractionOptions, stop: StopRequest
+    servers: Sequence[FaceServer],
+    options: ExtractionOptions,
+    stop: StopRequest,
+    before: Extractor | None = None,
 ) -> Iterator[ReadyServers]:
     """Find the servers that answer; if there is none, run containers while the block lasts.
 
     Containers are started for servers on this machine only. The servers are closed at the end.
+
+    Args:
+        servers: to look for.
+        options: of the extraction.
+        stop: ends the waits.
+        before: what made the answers that are there, see `extractor.extractor_of_done`.
 
     Raises:
         ContainerError: nothing answers, or something else than a face server, or no container can
@@ -71,8 +82,9 @@ def ready_servers(
                 logger.warning(f"{server.url} does not answer; it is used as soon as it does")
         if not answers:
             local = _to_start(servers, looks)
-            answers = stack.enter_context(containers(local, options, stop))
-            description = image_name(options)
+            image = choose_image(options, before, is_image_here)
+            answers = stack.enter_context(containers(local, image, options, stop))
+            description = image.name
         models = [answer.model for answer in answers if answer.model is not None]
         yield ReadyServers(servers, description, models[0] if models else None)
 

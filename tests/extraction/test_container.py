@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,9 +16,10 @@ from face_helpers import options, write_images, write_wiki
 from helpers import ROOT
 
 from base.interrupt import StopRequest
-from extraction.container import CUDA_IMAGE, IMAGE, ContainerError
+from extraction.container import ContainerError
 from extraction.extract import extract
 from extraction.options import ExtractionOptions
+from extraction.server_image import IMAGE, PUBLIC_IMAGE
 from extraction.servers import ReadyServers, face_servers, ready_servers
 from faces.client import FaceServer
 from sample.stand_in_server import Behaviour, StandInServer
@@ -33,6 +35,7 @@ run)
     touch "$FAKE_DOCKER_DIR/started"; echo 0123abcd ;;
 inspect) cat "$FAKE_DOCKER_DIR/state" 2>/dev/null || echo true ;;
 stop) touch "$FAKE_DOCKER_DIR/stopped" ;;
+image) for name; do :; done; grep -qx "$name" "$FAKE_DOCKER_DIR/images" 2>/dev/null ;;
 esac
 """
 
@@ -53,6 +56,13 @@ class FakeDocker:
 
     def refuses_with(self, words: str) -> None:
         (self.folder / "refusal").write_text(words)
+
+    def has_images(self, *names: str) -> None:
+        (self.folder / "images").write_text("".join(f"{name}\n" for name in names))
+
+    @property
+    def runs(self) -> list[str]:
+        return [call for call in self.calls if call.startswith("run ")]
 
     def container_is(self, state: str) -> None:
         (self.folder / "state").write_text(state)
@@ -123,19 +133,20 @@ def test_a_server_that_stumbles_is_asked_again(docker: FakeDocker) -> None:
 
 def test_a_container_is_started_awaited_and_stopped(docker: FakeDocker, port: int) -> None:
     with docker.serving(port), ready(port) as found:
-        assert found.description == IMAGE
+        assert found.description == PUBLIC_IMAGE
         assert found.servers[0].probe().faces == []
-        assert len(docker.calls) - sum(call.startswith("inspect") for call in docker.calls) == 1
-    run, *_, stop = docker.calls
+        assert "stop 0123abcd" not in docker.calls
+    (run,) = docker.runs
+    stop = docker.calls[-1]
     assert run.startswith("run --detach --rm --name age-gender-")
-    assert run.endswith(f"-p 127.0.0.1:{port}:10002 {IMAGE}")
+    assert run.endswith(f"-p 127.0.0.1:{port}:10002 {PUBLIC_IMAGE}")
     assert stop == "stop 0123abcd"
 
 
 @pytest.mark.parametrize(
     ("cuda", "image", "end"),
     [
-        (True, None, f"--gpus all {CUDA_IMAGE}"),
+        (True, None, f"--gpus all {PUBLIC_IMAGE}-cuda"),
         (True, "mine:1", "--gpus all mine:1"),
         (False, "mine:1", ":10002 mine:1"),
     ],
@@ -145,7 +156,7 @@ def test_the_image_and_the_gpus_can_be_chosen(
 ) -> None:
     with docker.serving(port), ready(port, cuda=cuda, docker_image=image):
         pass
-    assert docker.calls[0].endswith(end)
+    assert docker.runs[0].endswith(end)
 
 
 def test_the_container_is_stopped_after_an_error(docker: FakeDocker, port: int) -> None:
@@ -179,7 +190,7 @@ def test_a_container_that_ended_is_not_waited_for(
     with pytest.raises(ContainerError) as caught, ready(port, start_timeout_s=60):
         pass
     assert "ended before" in str(caught.value)
-    assert f"docker run --rm -p 127.0.0.1:{port}:10002 {IMAGE}" in str(caught.value)
+    assert f"docker run --rm -p 127.0.0.1:{port}:10002 {PUBLIC_IMAGE}`" in str(caught.value)
 
 
 def test_a_stop_while_the_container_starts_is_heeded(docker: FakeDocker, port: int) -> None:
@@ -189,6 +200,103 @@ def test_a_stop_while_the_container_starts_is_heeded(docker: FakeDocker, port: i
             pass
     assert caught.value.exit_code == 143
     assert docker.calls[-1].startswith("stop age-gender-")
+
+
+OURS = "--pull never -v face-models:/home/app/.insightface --env DOWNLOAD_MIRROR face-server"
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({}, f":10002 {OURS}"),
+        ({"cuda": True}, f":10002 --gpus all {OURS}-cuda"),
+        ({"docker_image": "mine:1"}, ":10002 mine:1"),
+    ],
+)
+def test_our_image_is_started_where_it_is(
+    docker: FakeDocker, port: int, changes: dict[str, Any], end: str
+) -> None:
+    docker.has_images("face-server", "face-server-cuda")
+    with docker.serving(port), ready(port, **changes) as found:
+        assert found.description == end.rsplit(maxsplit=1)[-1]
+    assert docker.runs[0].endswith(end)
+
+
+def test_our_image_is_started_when_it_is_named(docker: FakeDocker, port: int) -> None:
+    with docker.serving(port), ready(port, docker_image="face-server"):
+        pass
+    assert docker.runs[0].endswith(OURS)
+    docker.refuses_with("docker: Error response from daemon: No such image: face-server:latest.")
+    build = "`docker build -f face_server/Dockerfile -t face-server .`"
+    with pytest.raises(ContainerError, match=re.escape(build)), ready(port, docker_image=IMAGE):
+        pass
+
+
+def test_the_log_says_which_image_is_started_and_why(
+    docker: FakeDocker, port: int, program_log: pytest.LogCaptureFixture
+) -> None:
+    with docker.serving(port), ready(port):
+        pass
+    assert f"starting the image {PUBLIC_IMAGE}, since there is no face-server" in program_log.text
+    docker.has_images("face-server")
+    with docker.serving(port), ready(port):
+        pass
+    assert "starting the image face-server, which is on this machine" in program_log.text
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_where_the_public_image_cannot_be_had_it_says_how_to_build_ours(
+    docker: FakeDocker, port: int, cuda: bool
+) -> None:
+    end = "-cuda" if cuda else ""
+    docker.refuses_with(
+        f"Unable to find image '{PUBLIC_IMAGE}{end}:latest' locally\n"
+        "docker: Error response from daemon: Get https://registry/v2/: dial tcp: no such host."
+    )
+    with pytest.raises(ContainerError) as caught, ready(port, cuda=cuda):
+        pass
+    assert f"get the image with `docker pull {PUBLIC_IMAGE}{end}`" in str(caught.value)
+    build = f"`docker build -f face_server/Dockerfile{end} -t face-server{end} .`"
+    assert f"begin with our own, which is used once {build} has built it" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "cuda", "end"),
+    [
+        ({"server": PUBLIC_IMAGE}, False, PUBLIC_IMAGE),
+        ({"server": PUBLIC_IMAGE}, True, f"{PUBLIC_IMAGE}-cuda"),
+        ({"server": f"{PUBLIC_IMAGE}-cuda"}, False, PUBLIC_IMAGE),
+        ({"server": "http://127.0.0.1:10002/"}, False, PUBLIC_IMAGE),
+        ({}, False, PUBLIC_IMAGE),
+        ({"server": "mine:1"}, False, "mine:1"),
+        ({"server": "face-server"}, False, OURS),
+        ({"server": "face-server", "model": "buffalo_l"}, True, f"{OURS}-cuda --pack buffalo_l"),
+        ({"server": "http://gpu-box/", "model": "antelopev2"}, False, f"{OURS} --pack antelopev2"),
+    ],
+)
+def test_an_extraction_goes_on_with_the_image_of_its_network(
+    docker: FakeDocker, port: int, before: dict[str, str], cuda: bool, end: str
+) -> None:
+    docker.has_images("face-server", "face-server-cuda")
+    servers = [FaceServer(port, 5)]
+    chosen = options(port, cuda=cuda)
+    with docker.serving(port), ready_servers(servers, chosen, StopRequest(), before):
+        pass
+    assert docker.runs[0].endswith(f" {end}")
+
+
+def test_where_its_image_cannot_be_had_it_says_how_to_begin_anew(
+    docker: FakeDocker, port: int
+) -> None:
+    docker.refuses_with("Unable to find image\nError: pull access denied")
+    servers = [FaceServer(port, 5)]
+    words = r"of its network: move the \.pkl files and extractor\.json away to begin with our own"
+    with (
+        pytest.raises(ContainerError, match=words),
+        ready_servers(servers, options(port), StopRequest(), {"server": PUBLIC_IMAGE}),
+    ):
+        pass
 
 
 REFUSALS = [
@@ -212,7 +320,7 @@ def test_what_docker_refuses_is_one_line_with_what_to_do(
         pass
     assert remedy in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert [call.split()[0] for call in docker.calls] == ["run"]
+    assert [call.split()[0] for call in docker.calls] == ["image", "run"]
 
 
 def test_without_docker_it_says_so(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,8 +415,39 @@ def test_an_extraction_runs_in_its_container(docker: FakeDocker, port: int, tmp_
     with docker.serving(port):
         counts = extract(tmp_path / "set", paths, options(port))
     assert counts.num_now == 4
-    assert f'"server": "{IMAGE}"' in (tmp_path / "set" / "extractor.json").read_text()
+    assert f'"server": "{PUBLIC_IMAGE}"' in (tmp_path / "set" / "extractor.json").read_text()
     assert docker.calls[-1] == "stop 0123abcd"
+
+
+@pytest.mark.parametrize("resize", [None, 640])
+def test_a_data_set_keeps_the_network_of_the_answers_that_are_there(
+    docker: FakeDocker, port: int, tmp_path: Path, resize: int | None
+) -> None:
+    """Resized or not: cleaning falls back on answers to images that were sent as they are."""
+    dataset_dir = tmp_path / "set"
+    paths = write_images(dataset_dir, 4)
+    with docker.serving(port):
+        extract(dataset_dir, paths[:2], options(port, resize=None))
+    docker.has_images("face-server")
+    (docker.folder / "started").unlink()
+    with docker.serving(port):
+        counts = extract(dataset_dir, paths, options(port, resize=resize))
+    assert counts.num_now == (4 if resize else 2)
+    assert [run.split()[-1] for run in docker.runs] == [PUBLIC_IMAGE] * 2
+
+
+def test_a_data_set_of_the_original_project_keeps_its_network(
+    docker: FakeDocker, port: int, tmp_path: Path
+) -> None:
+    dataset_dir = tmp_path / "set"
+    paths = write_images(dataset_dir, 2)
+    with StandInServer() as running:
+        extract(dataset_dir, paths, options(running.url, resize=None))
+    (dataset_dir / "extractor.json").unlink()
+    docker.has_images("face-server")
+    with docker.serving(port):
+        extract(dataset_dir, paths, options(port, resize=640))
+    assert docker.runs[0].endswith(PUBLIC_IMAGE)
 
 
 def test_nothing_is_started_when_nothing_is_missing(docker: FakeDocker, tmp_path: Path) -> None:

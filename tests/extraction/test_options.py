@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from extraction.container import image_name
 from extraction.extract import extract_adience, extract_imdb_wiki
 from extraction.options import CleaningOptions, ExtractionOptions
 from utils.errors import ConfigError, DataError
@@ -63,4 +62,4 @@ def test_a_cleaning_refuses_what_is_out_of_range(name: str, value: Any) -> None:
 def test_the_options_are_what_was_asked_for() -> None:
     asked = {"docker_port": [1, "http://a"], "cuda": True, "resize": 0, "docker_image": "x"}
     made = read_object(ExtractionOptions, asked, "arguments")
-    assert (made.docker_port, made.resize, image_name(made)) == ([1, "http://a"], 0, "x")
+    assert (made.docker_port, made.resize, made.docker_image) == ([1, "http://a"], 0, "x")
