@@ -14,8 +14,8 @@ from utils.addresses import server_url
 from utils.log import get_logger
 
 ADDRESSES = (
-    "POST / takes embeddings, POST /image a picture, GET /health tells the models; "
-    "a proxy must strip its prefix"
+    "POST / takes embeddings, POST /image a picture, GET /health tells the models, "
+    "GET /openapi.json describes all; a proxy must strip its prefix"
 )
 KEPT_HEADERS = ("Allow", "Retry-After")
 

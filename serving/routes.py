@@ -12,6 +12,7 @@ from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 from serving.bodies import read_embeddings, whole_body
 from serving.loading import predictor_of
 from serving.metrics import ServerMetrics, TimedRequest
+from serving.openapi import describe_api
 from serving.picture_bodies import check_type, read_picture
 from serving.pictures import describe_faces
 from serving.predictions import NO_FACES, FacePredictions
@@ -68,6 +69,8 @@ class AgeGenderApp(Flask):
         self.add_url_rule("/", "faces", self.answer_faces, methods=["POST"])
         self.add_url_rule("/image", "picture", self.answer_picture, methods=["POST"])
         self.add_url_rule("/health", "health", self.answer_health)
+        description = describe_api(self.settings)
+        self.add_url_rule("/openapi.json", "openapi", lambda: json_response(description))
         if self.settings.metrics == "on":
             self.add_url_rule("/metrics", "metrics", self.metrics.response)
 

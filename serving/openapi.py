@@ -1,0 +1,241 @@
+"""GET /openapi.json: every address, what it takes and answers, in OpenAPI 3.1.
+
+Source: https://spec.openapis.org/oas/v3.1.0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from serving.bodies import BINARY_TYPE, JSON_TYPE
+from serving.picture_bodies import FIELD, FILE_TYPES, FORM_TYPE
+from serving.predictor import MC_SAMPLES
+from serving.requests import CHOICES, IMAGE_QUERY, QUERY
+from serving.schemas import (
+    EmbeddingsAnswer,
+    EmbeddingsAnswerOf2022,
+    EmbeddingsBody,
+    ErrorAnswer,
+    HealthAnswer,
+    PictureAnswer,
+    PictureBody,
+    schema_of,
+)
+from serving.settings import ServerSettings
+
+VERSION = "1.0.0"
+TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+ANY_BYTES: dict[str, Any] = {"schema": {}}
+MODELS = (
+    *(EmbeddingsBody, PictureBody, EmbeddingsAnswer, EmbeddingsAnswerOf2022, PictureAnswer),
+    *(HealthAnswer, ErrorAnswer),
+)
+PARAMETERS = {
+    "mc_samples": "passes with dropout, whose mean is the answer; 0 for one pass without",
+    "normalize": "1: accept vectors that are not of unit length, and normalize them",
+    "strict": "1: refuse vectors of another network than the models were trained on",
+    "answer": "2022: answer in the form of the original project's clients of 2022",
+}
+ERRORS = {
+    400: "What was sent cannot be read, or is out of range.",
+    404: "There is no such file.",
+    408: "The request did not arrive in time.",
+    413: "The body is too large, or asks for too much.",
+    415: "The body has another Content-Type, or is compressed.",
+    422: "With strict=1: vectors of another network.",
+    429: "Busy; try again after Retry-After seconds.",
+    431: "The header is too large.",
+    503: "The server stops or failed, or what finds the faces is away.",
+}
+ALWAYS = (400, 408, 413, 415, 431, 503)
+"""Errors that any request can meet."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one address answers to one method.
+
+    Attributes:
+        method: in lower case.
+        path: with names in braces.
+        name: of the operation; unique.
+        summary: what it does.
+        content: of the answer with status 200, by media type.
+        body: what it takes, by media type; empty for none.
+        query: names of its parameters.
+        mc_samples: the default of the parameter of that name.
+        errors: statuses beside those of `ALWAYS`.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    content: Mapping[str, Any]
+    body: Mapping[str, Any] = field(default_factory=dict)
+    query: tuple[str, ...] = ()
+    mc_samples: int = 0
+    errors: tuple[int, ...] = ()
+
+    def describe(self, max_mc_samples: int) -> dict[str, Any]:
+        """Return the operation object."""
+        errors = sorted((*ALWAYS, *self.errors))
+        responses = {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors}
+        described: dict[str, Any] = {
+            "operationId": self.name,
+            "summary": self.summary,
+            "responses": {"200": {"description": "OK", "content": self.content}, **responses},
+        }
+        if self.query:
+            default = min(self.mc_samples, max_mc_samples)
+            described["parameters"] = [
+                _parameter(name, max_mc_samples, default) for name in self.query
+            ]
+        if self.body:
+            described["requestBody"] = {"required": True, "content": self.body}
+        return described
+
+
+def _json(*models: Any) -> dict[str, Any]:
+    """Describe content in JSON, of one of some types."""
+    schemas = [schema_of(model) for model in models]
+    return {JSON_TYPE: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
+
+
+def _parameter(name: str, max_mc_samples: int, mc_samples: int) -> dict[str, Any]:
+    if name in CHOICES:
+        choices = CHOICES[name]
+        schema: dict[str, Any] = {"type": "string", "enum": [*choices], "default": choices[0]}
+    else:
+        schema = {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": max_mc_samples,
+            "default": mc_samples,
+        }
+    return {"name": name, "in": "query", "description": PARAMETERS[name], "schema": schema}
+
+
+EMBEDDINGS_BODY = {
+    JSON_TYPE: {
+        "schema": {
+            "oneOf": [
+                schema_of(EmbeddingsBody),
+                {
+                    "type": "string",
+                    "description": "of the original project's clients: JSON that holds a pickled "
+                    "array, which is parsed and never run",
+                },
+            ]
+        }
+    },
+    BINARY_TYPE: {"schema": {"description": "little-endian float32, 512 a face"}},
+}
+PICTURE_BODY = {
+    FORM_TYPE: {
+        "schema": {
+            "type": "object",
+            "properties": {FIELD: {"type": "string", "contentMediaType": BINARY_TYPE}},
+            "required": [FIELD],
+        }
+    },
+    **_json(PictureBody),
+    f"{FILE_TYPES}*": {"schema": {"description": "the file; its bytes say which format it is"}},
+}
+OPERATIONS = (
+    Operation("get", "/", "page", "A page that shows what the models see.", {"text/html": TEXT}),
+    Operation(
+        "post",
+        "/",
+        "faces",
+        "Ages and genders of embeddings.",
+        _json(EmbeddingsAnswer, EmbeddingsAnswerOf2022),
+        EMBEDDINGS_BODY,
+        QUERY,
+        errors=(422, 429),
+    ),
+    Operation(
+        "post",
+        "/image",
+        "picture",
+        "The faces of a picture, with ages and genders.",
+        _json(PictureAnswer),
+        PICTURE_BODY,
+        IMAGE_QUERY,
+        mc_samples=MC_SAMPLES,
+        errors=(429,),
+    ),
+    Operation("get", "/health", "health", "Which models are loaded.", _json(HealthAnswer)),
+    Operation(
+        "get",
+        "/metrics",
+        "metrics",
+        "What the server does, in Prometheus' text format 0.0.4.",
+        {"text/plain": TEXT},
+    ),
+    Operation(
+        "get",
+        "/openapi.json",
+        "openapi",
+        "This description.",
+        {JSON_TYPE: {"schema": {"type": "object"}}},
+    ),
+    Operation(
+        "get",
+        "/static/{filename}",
+        "static",
+        "Files of the page.",
+        {"*/*": ANY_BYTES},
+        errors=(404,),
+    ),
+)
+FILENAME = {"name": "filename", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def describe_api(settings: ServerSettings) -> dict[str, Any]:
+    """Return the description of a server with these settings."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        if operation.name != "metrics" or settings.metrics == "on":
+            described = operation.describe(settings.max_mc_samples)
+            paths.setdefault(operation.path, {})[operation.method] = described
+    paths["/static/{filename}"]["parameters"] = [FILENAME]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "age-gender",
+            "version": VERSION,
+            "description": "Ages and genders of faces. HEAD is answered wherever GET is, and "
+            "OPTIONS everywhere. There is no login.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": ".", "description": "where this description lies"}],
+        "paths": paths,
+        "components": _components(),
+    }
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Leaves out the titles of fields, which are their names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Return that none is."""
+        return False
+
+
+def _components() -> dict[str, Any]:
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in MODELS],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_WithoutTitles,
+    )
+    error = _json(ErrorAnswer)
+    responses: dict[str, Any] = {
+        str(status): {"description": text, "content": error} for status, text in ERRORS.items()
+    }
+    retry_after = {"description": "seconds", "schema": {"type": "integer"}}
+    responses[str(HTTPStatus.TOO_MANY_REQUESTS.value)]["headers"] = {"Retry-After": retry_after}
+    return {"schemas": schemas["$defs"], "responses": responses}

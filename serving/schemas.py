@@ -1,0 +1,197 @@
+"""What bodies and answers hold, as types, of which GET /openapi.json is made.
+
+The answers themselves are written without them; tests hold them against the schemas.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from utils.labels import EMBEDDING_SIZE
+from utils.problems import JsonObject
+
+SMALLEST_PICTURE = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+"""A GIF of one pixel in base64."""
+
+ABSENT: Any = Field(default_factory=lambda: None)
+"""Of what may be left out, and is never null."""
+
+Count = Annotated[int, Field(ge=0)]
+Vector = Annotated[list[float], Field(min_length=EMBEDDING_SIZE, max_length=EMBEDDING_SIZE)]
+OnePicture = str | Annotated[list[str], Field(min_length=1, max_length=1)]
+
+
+class _Described(JsonObject):
+    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
+
+
+class EmbeddingsBody(_Described):
+    """Faces to describe."""
+
+    embeddings: list[Vector] | Vector
+    """unit vectors of an ArcFace network, one a face; a bare vector is one face"""
+
+
+class PictureBody(_Described):
+    """A picture in base64, as clients of deepface's server send it; other keys are ignored."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["img"]}, {"required": ["img_path"]}],
+            "examples": [{"img": f"data:image/gif;base64,{SMALLEST_PICTURE}"}],
+        }
+    )
+
+    img: OnePicture | SkipJsonSchema[None] = ABSENT
+    """the file in base64, alone or as data:image/jpeg;base64,..."""
+    img_path: OnePicture | SkipJsonSchema[None] = ABSENT
+    """the same under the other name that deepface has for it; never a path"""
+
+
+class GenderAnswer(_Described):
+    """Probabilities of male and female."""
+
+    m: float
+    f: float
+
+
+class GenderAnswerOf2022(GenderAnswer):
+    """Probabilities of male and female, and their entropy."""
+
+    entropy: float
+
+
+class AgeAnswerOf2022(_Described):
+    """The expected age in years, and the entropy of the age classes."""
+
+    mean: float
+    entropy: float
+
+
+class NatsAnswer(_Described):
+    """Of both models, in nats."""
+
+    age: float
+    gender: float
+
+
+class MutualInformationAnswer(_Described):
+    """How much the members of an ensemble disagree, in nats; only of a model that is one."""
+
+    age: float | SkipJsonSchema[None] = ABSENT
+    gender: float | SkipJsonSchema[None] = ABSENT
+
+
+class UncertaintyAnswer(NatsAnswer):
+    """Entropies of the mean prediction, in nats."""
+
+    mutual_information: MutualInformationAnswer | SkipJsonSchema[None] = ABSENT
+
+
+class EmbeddingsAnswer(_Described):
+    """Ages and genders, one entry a face, in the order of the embeddings."""
+
+    ages: list[float]
+    """in years"""
+    genders: list[GenderAnswer]
+    uncertainty: list[UncertaintyAnswer] | SkipJsonSchema[None] = ABSENT
+    """with mc_samples, and always of ensembles"""
+    in_distribution: list[bool | None]
+    """whether a vector is of the network that the models were trained on; null if unknown"""
+
+
+class EmbeddingsAnswerOf2022(_Described):
+    """The same in the form of the original project of 2022, with answer=2022."""
+
+    ages: list[AgeAnswerOf2022]
+    genders: list[GenderAnswerOf2022]
+    in_distribution: list[bool | None]
+
+
+class DescribedFace(_Described):
+    """A face of a picture."""
+
+    bbox: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in pixels of the upright picture"""
+    det_score: float
+    """how sure the detector is, 0 to 1"""
+    age: float
+    """in years"""
+    gender: GenderAnswer
+    uncertainty: UncertaintyAnswer
+    in_distribution: bool | None
+    """whether the face's vector is of the network that the models were trained on"""
+
+
+class PictureAnswer(_Described):
+    """The faces of a picture, from left to right."""
+
+    width: Count
+    height: Count
+    faces: list[DescribedFace]
+    max_uncertainty: NatsAnswer
+    """what uncertainty is when all classes are as likely"""
+    model: str | None
+    """the face network, if its server names it"""
+
+
+class NetworkCheckAnswer(_Described):
+    """How embeddings of another network are recognised."""
+
+    method: str
+    threshold: float
+    num_rows: Count
+
+
+class ModelAnswer(_Described):
+    """A model that is loaded."""
+
+    name: str
+    version: str
+    """first digits of its file's SHA-256"""
+    num_members: Annotated[int, Field(ge=1)]
+    """more than one for an ensemble"""
+    num_classes: Annotated[int, Field(ge=2)]
+    network_check: NetworkCheckAnswer | None
+    extractor: dict[str, Any]
+    """what made the embeddings it was trained on, by data set"""
+
+
+class ModelsAnswer(_Described):
+    """Both models."""
+
+    age: ModelAnswer
+    gender: ModelAnswer
+
+
+class LimitsAnswer(_Described):
+    """The largest that is taken."""
+
+    max_body_bytes: Count
+    max_faces: Count
+    max_mc_samples: Count
+    max_mc_passes: Count
+    """faces x passes"""
+
+
+class HealthAnswer(_Described):
+    """What is loaded, once it has answered a dummy vector."""
+
+    status: Literal["ok"]
+    models: ModelsAnswer
+    device: str
+    limits: LimitsAnswer
+    face_server_url: str
+    """what finds the faces of pictures"""
+
+
+class ErrorAnswer(_Described):
+    """What was wrong and what was expected, in one line."""
+
+    error: str
+
+
+def schema_of(model: type[JsonObject]) -> dict[str, Any]:
+    """Return the reference to a type that stands among the components."""
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
