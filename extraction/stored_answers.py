@@ -146,7 +146,7 @@ def pickle_faces(faces: Sequence[Face] | None) -> bytes:
     >>> pickle.loads(pickle_faces([])), pickle.loads(pickle_faces(None))
     ([], None)
     """
-    dicts = None if faces is None else [_dict(face) for face in faces]
+    dicts = None if faces is None else [face.arrays() for face in faces]
     content = pickle.dumps(dicts, protocol=3)
     names = [at for one, _, at in pickletools.genops(content) if one.name == "GLOBAL"]
     for start in reversed(names):  # numpy 1.26.0 does not have the new name, numpy 2 has both
@@ -154,15 +154,6 @@ def pickle_faces(faces: Sequence[Face] | None) -> bytes:
         module = content[start:end].replace(b"numpy._core.", b"numpy.core.")
         content = content[:start] + module + content[end:]
     return content
-
-
-def _dict(face: Face) -> dict[str, object]:
-    return {
-        "bbox": face.bbox.astype("<f8"),
-        "det_score": np.float64(face.det_score),
-        "landmark": face.landmark.astype("<f8"),
-        "normed_embedding": face.embedding.astype("<f4"),
-    }
 
 
 def _read(path: str) -> bytes:

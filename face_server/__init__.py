@@ -1,1 +1,1 @@
-"""A face server on insightface and onnxruntime, with the contract of the insightface container."""
+"""Serves the face networks over HTTP, with the contract of the insightface container."""

@@ -1,4 +1,4 @@
-"""Serve: python -m face_server --port 10002 --pack buffalo_l."""
+"""Serve: python -m face_server --port 10002 --pack buffalo_l --device auto."""
 
 import argparse
 import logging
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from PIL.Image import DecompressionBombWarning
 from waitress import create_server
 
-from face_server.analysis import load_pack, model_name
+from face_networks.analyzer import FaceAnalyzer
+from face_networks.runs import DEVICES
 from face_server.app import create_app
 from faces.wire_request import MAX_BODY_BYTES
 from utils.addresses import url_of
@@ -20,11 +21,14 @@ from utils.errors import UserError
 from utils.paths import user_text
 
 MAX_PORT = 65_535
+MAX_COUNT = 1024
 NUM_THREADS = 32
 """More than a client has requests in flight, so that GET /health is not kept waiting by pictures;
 all but two of them sleep."""
 
 IDLE_TIMEOUT_S = 30
+RECEIVED_BYTES = 2**18
+"""Read at a time: a picture as clients send it comes in one piece."""
 
 
 def port(text: str) -> int:
@@ -34,11 +38,18 @@ def port(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """Read a number of workers or threads."""
+    if not text.isdecimal() or not 0 < int(text) <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} is none; expected 1 to {MAX_COUNT}")
+    return int(text)
+
+
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m face_server",
-        description="Serve detection and ArcFace embeddings with insightface, on the CPU.",
+        description="Serve face detection and ArcFace embeddings.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all")
@@ -46,7 +57,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--pack",
         default="buffalo_l",
-        help="model pack: a folder of .onnx files, or a name that insightface downloads once",
+        help="model pack: a folder of .onnx files, or a name, which is downloaded once",
+    )
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="auto: the GPU, if one can be used"
+    )
+    parser.add_argument(
+        "--workers", type=count, help="pictures that are worked on at once (default: CPU cores)"
+    )
+    parser.add_argument(
+        "--threads", type=count, default=1, help="of each network on the CPU, for each worker"
     )
     return parser.parse_args(arguments)
 
@@ -59,24 +79,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = parse_arguments(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    warnings.filterwarnings("ignore", category=FutureWarning, module="insightface")
     warnings.filterwarnings("error", category=DecompressionBombWarning)  # becomes null
     pack = user_text(options.pack, "--pack")
-    model = model_name(pack)
-    app = create_app(load_pack(pack), model)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is no news here
-    with _listener(options.host, options.port) as listener:
+    with (
+        FaceAnalyzer(pack, options.device, options.workers, options.threads) as analyzer,
+        _listener(options.host, options.port) as listener,
+    ):
         server = create_server(
-            app,
+            create_app(analyzer),
             sockets=[listener],
             threads=NUM_THREADS,
+            recv_bytes=RECEIVED_BYTES,
             max_request_body_size=MAX_BODY_BYTES,
             inbuf_overflow=MAX_BODY_BYTES + 1,  # in memory: no face touches a disk
             channel_timeout=IDLE_TIMEOUT_S,
             ident=None,
         )
         url = url_of(options.host, server.effective_port)
-        print(f"face server with the model pack {model} on {url}", flush=True)
+        print(f"face server with the model pack {analyzer.model} on {url}", flush=True)
         server.run()
 
 

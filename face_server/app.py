@@ -1,15 +1,14 @@
 """The two addresses of the server: a picture to POST /, and GET /health."""
 
-import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
-from face_server.analysis import Analysis, find_faces, read_square
-from faces.errors import ImageError
+from faces.client import FaceAnswer
 from faces.wire import encode_faces
 from faces.wire_request import MAX_BODY_BYTES, RequestBodyError, decode_request
 from utils.body_encoding import refusal_of_encoding
@@ -17,19 +16,33 @@ from utils.log import get_logger
 
 logger = get_logger("face_server")
 
+LARGE_BODY_BYTES = 2**20
 
-def create_app(analysis: Analysis, model: str) -> Flask:
-    """Make the WSGI application; serve it behind a server that reads a body before it calls.
 
-    Args:
-        analysis: of insightface.
-        model: name of its pack, which every answer names.
-    """
+class Analyzer(Protocol):
+    """What is served: a `face_networks.analyzer.FaceAnalyzer`."""
+
+    model: str
+    device: str
+    workers: int
+
+    def ask(self, image: bytes) -> FaceAnswer:
+        """Find and embed the faces of an encoded picture; threads ask at once."""
+
+
+def create_app(analyzer: Analyzer) -> Flask:
+    """Make the WSGI application; serve it behind a server that reads a body before it calls."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    # One picture is decoded at a time, always by the same thread: memory that another one freed
-    # may stay with that one. The networks use all processors, and are not made for two calls.
-    reader, analysing = ThreadPoolExecutor(1), threading.Lock()
+    # Large bodies are read one at a time, always by the same thread: memory that another one freed
+    # may stay with that one.
+    large_reader = ThreadPoolExecutor(1)
+
+    def picture() -> bytes:
+        stream = request.stream
+        if (request.content_length or 0) <= LARGE_BODY_BYTES:
+            return decode_request(stream.read())
+        return large_reader.submit(lambda: decode_request(stream.read())).result()
 
     @app.before_request
     def refuse_encoding() -> None:
@@ -39,18 +52,14 @@ def create_app(analysis: Analysis, model: str) -> Flask:
 
     @app.post("/")
     def analyse() -> Response:
-        try:
-            stream = request.stream
-            square = reader.submit(lambda: read_square(decode_request(stream.read()))).result()
-        except ImageError:  # null is final: a client that gets HTTP 500 asks again
-            return Response(encode_faces(None, model=model), mimetype="text/html")
-        with analysing:
-            faces = find_faces(analysis, *square)
-        return Response(encode_faces(faces, model=model), mimetype="text/html")
+        answer = analyzer.ask(picture())  # null is final: a client that gets HTTP 500 asks again
+        faces = None if answer.faces is None else [face.arrays() for face in answer.faces]
+        return Response(encode_faces(faces, model=answer.model), mimetype="text/html")
 
     @app.get("/health")
     def health() -> Response:
-        return jsonify(status="ok", model=model)
+        named = {"model": analyzer.model, "device": analyzer.device, "workers": analyzer.workers}
+        return jsonify(status="ok", **named)
 
     app.register_error_handler(RequestBodyError, _refused)
     app.register_error_handler(HTTPException, _http_error)

@@ -34,6 +34,15 @@ class Face:
     landmark: npt.NDArray[np.float64]
     embedding: npt.NDArray[np.float32]
 
+    def arrays(self) -> dict[str, npt.ArrayLike]:
+        """Return the fields as a face server names and types them."""
+        return {
+            "bbox": self.bbox.astype("<f8"),
+            "det_score": np.float64(self.det_score),
+            "landmark": self.landmark.astype("<f8"),
+            "normed_embedding": self.embedding.astype("<f4"),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class FaceAnswer:

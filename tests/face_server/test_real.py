@@ -1,11 +1,7 @@
-"""The face server with insightface and a real model pack, beside the server with the container's
-contract that the project's tests have at hand.
-
-FACE_SERVER_PYTHON names a Python with the requirements of face_server/ (and jsonpickle, for the
-other server); without it, this Python has to have them.
+"""The face server with a real model pack, beside the server with the container's contract that the
+project's tests have at hand, which runs insightface.
 """
 
-import os
 import shutil
 import signal
 import socket
@@ -18,38 +14,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import ROOT
+from with_insightface import PACK, PYTHON, RAW, SHARED, lack_of_insightface, lack_of_pack
 
 from extraction.extractor import read_extractors
 from faces.client import AnswerError, Face, FaceServer
 from utils.scripts import extract_Adience_arcface
 
-SHARED = ROOT.parent / "shared"
-PACK = SHARED / "face-server" / "models" / "tiny"
 OTHER_SERVER = SHARED / "face-server" / "serve.py"
-RAW = SHARED / "data" / "raw" / "data"
-PYTHON = os.environ.get("FACE_SERVER_PYTHON", sys.executable)
 NUM_PHOTOS = 12
 ROWS_A_FOLD = 3
 
 
-def reason_to_skip() -> str | None:
-    if not (PACK.is_dir() and RAW.is_dir()):
-        return "needs the model pack and the photos in ../shared"
-    code = "import insightface, onnxruntime, jsonpickle, flask, waitress"
-    command = [PYTHON, "-W", "ignore", "-c", code]
-    try:
-        outcome = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
-    except OSError:
-        return f"FACE_SERVER_PYTHON is {PYTHON}, which does not run"
-    if outcome.returncode:
-        return "needs insightface and jsonpickle, in the Python that FACE_SERVER_PYTHON names"
-    return None
-
-
 @contextmanager
-def running(*command: str) -> Iterator[tuple[FaceServer, "subprocess.Popen[str]"]]:
+def running(
+    *command: str, python: str = sys.executable
+) -> Iterator[tuple[FaceServer, "subprocess.Popen[str]"]]:
     """Run a server that prints its URL at the end of a line when it is ready."""
-    arguments = [PYTHON, "-W", "ignore", *command]
+    arguments = [python, "-W", "ignore", *command]
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:  # noqa: S603
         try:
             assert program.stdout is not None
@@ -63,8 +44,7 @@ def running(*command: str) -> Iterator[tuple[FaceServer, "subprocess.Popen[str]"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[FaceServer]:
-    reason = reason_to_skip()
-    if reason:
+    if reason := lack_of_pack():
         pytest.skip(reason)
     with running("-m", "face_server", "--port", "0", "--pack", str(PACK)) as (started, _):
         yield started
@@ -72,9 +52,11 @@ def server() -> Iterator[FaceServer]:
 
 @pytest.fixture(scope="module")
 def other_server(server: FaceServer) -> Iterator[FaceServer]:
+    if reason := lack_of_insightface():
+        pytest.skip(reason)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with running(str(OTHER_SERVER), "--port", str(port)) as (started, _):
+    with running(str(OTHER_SERVER), "--port", str(port), python=PYTHON) as (started, _):
         yield started
 
 

@@ -9,7 +9,7 @@ from helpers import ROOT
 from picture_files import SIZE, chunk, coarse, encoded, in_png, pixels_of
 from PIL import Image, ImageCms
 
-from face_server.analysis import read_square
+from face_networks.decoding import read_square
 from faces.errors import DAMAGED, NO_IMAGE, TOO_LARGE, ImageError, one_picture
 from faces.photo import picture_of, prepare
 from faces.pictures import FORMATS, SUFFIXES, Limits, opened

@@ -7,7 +7,7 @@ import pytest
 from picture_files import coarse, encoded, in_jpeg, pixels_of
 from PIL import Image
 
-from face_server.analysis import read_square
+from face_networks.decoding import read_square
 from faces import jpeg
 from faces.errors import DAMAGED, ImageError
 from faces.jpeg import END

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_analysis import FakeAnalysis, png
+from fake_analyzer import FakeAnalyzer, png
 from flask.testing import FlaskClient
 from helpers import ROOT
 from serving_helpers import (
@@ -245,7 +245,7 @@ def test_a_body_that_says_it_is_as_it_is_is_taken(client: FlaskClient) -> None:
 
 
 def test_the_face_server_refuses_compressed_bodies_too() -> None:
-    client = create_face_server(FakeAnalysis(), "fake").test_client()
+    client = create_face_server(FakeAnalyzer()).test_client()
     body = encode_request(png())
     for name, status in (("gzip", 415), ("br", 415), ("identity", 200)):
         response = client.post("/", data=body, headers={"Content-Encoding": name})
