@@ -19,6 +19,7 @@ HEADERS = {
     "Content-Security-Policy": f"default-src 'self'; script-src 'self' {TO_THE_SLASH}; "
     "img-src 'self' blob: data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
+    "Permissions-Policy": "camera=(self), microphone=()",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }

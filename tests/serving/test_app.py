@@ -382,6 +382,7 @@ def test_every_answer_carries_the_headers_that_guard_the_page(
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Permissions-Policy"] == "camera=(self), microphone=()"
     assert headers["Cache-Control"] in ("no-store", "no-cache")
     assert "Set-Cookie" not in headers
 

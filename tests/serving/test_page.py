@@ -8,14 +8,22 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from helpers import ROOT
+from page_helpers import (
+    CONTRASTS,
+    HAS_ITS_FILES,
+    LEAST_CONTRAST,
+    PATIENCE_S,
+    Page,
+    browser,
+    made_up,
+    needs_chromium,
+    set_answers,
+)
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import TimeoutException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 from served import NOWHERE, place_of, running, running_app, save_models, save_photo
 from stripping_proxy import StrippingProxy
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, TooManyRequests
@@ -23,21 +31,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, TooManyReques
 from sample.stand_in_server import StandInServer
 from serving.pictures import describe_faces as really_describe_faces
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--disable-dev-shm-usage",
-)
-PATIENCE_S = 30
-HAS_ITS_FILES = """
-return performance.getEntriesByType("resource").every((entry) => entry.responseStatus === 200)
-"""
-LEAST_CONTRAST = 4.5
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM.exists() and DRIVER.exists()),
-    reason="needs Debian's packages chromium and chromium-driver",
-)
+pytestmark = needs_chromium
 
 DROP = """
 const [base64, type] = arguments;
@@ -49,27 +43,6 @@ const event = arguments[2] === "paste"
   ? new ClipboardEvent("paste", { ...options, clipboardData: data })
   : new DragEvent(arguments[2], { ...options, dataTransfer: data });
 document.getElementById("drop").dispatchEvent(event);
-"""
-
-CONTRASTS = """
-const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-const linear = (level) => level <= 10.31 ? level / 3294.6 : ((level / 255 + 0.055) / 1.055) ** 2.4;
-const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-function ground(element) {
-  for (let at = element; at; at = at.parentElement) {
-    const [r, g, b, alpha = 1] = numbers(getComputedStyle(at).backgroundColor);
-    if (alpha > 0.8) return [r, g, b];
-  }
-  throw new Error("no ground");
-}
-const found = [];
-for (const element of document.querySelectorAll("body *")) {
-  const text = [...element.childNodes].filter((node) => node.nodeType === 3 && node.data.trim());
-  if (!text.length || !element.checkVisibility() || element.closest(".tag, noscript")) continue;
-  const levels = [numbers(getComputedStyle(element).color), ground(element)].map(luminance);
-  found.push([(Math.max(...levels) + 0.05) / (Math.min(...levels) + 0.05), text[0].data.trim()]);
-}
-return found;
 """
 
 ASK_FROM_ELSEWHERE = """
@@ -99,98 +72,10 @@ window.setTimeout = (action, wait) => original(action, wait > 60_000 ? wait : 0)
 """
 
 
-class Page:
-    """What somebody sees of the page, and does on it."""
-
-    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
-        self.driver, self.url = driver, url
-
-    def open(self, width: int = 1280, height: int = 800, **media: str) -> None:
-        """Open the page in a window of this size; `media` are media features."""
-        is_phone = width < 600
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone}
-        features = [{"name": name.replace("_", "-"), "value": media[name]} for name in media]
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": is_phone})
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        for _ in range(5):  # the tests' server now and then resets a connection
-            self.driver.get(self.url)
-            if self.run(HAS_ITS_FILES):
-                return
-            self.console()  # takes what it says of that
-        raise AssertionError("the page never came whole")
-
-    def run(self, script: str, *arguments: object) -> Any:
-        return self.driver.execute_script(script, *arguments)
-
-    def one(self, identity: str) -> WebElement:
-        return self.driver.find_element(By.ID, identity)
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def choose(self, path: Path, wait: bool = True) -> None:
-        """Choose a photo, and wait until it is answered."""
-        self.one("file").send_keys(str(path))
-        if wait:
-            self.wait_for_answer()
-
-    def wait_for_answer(self) -> None:
-        self.until(lambda: not self.all(".is-busy") and self.one("result").is_displayed())
-
-    def until(self, condition: Callable[[], object]) -> None:
-        try:
-            WebDriverWait(self.driver, PATIENCE_S, 0.02).until(lambda _: condition())
-        except TimeoutException:
-            seen = self.driver.find_element(By.TAG_NAME, "body").text
-            raise AssertionError(f"it never came; the page says: {seen}") from None
-
-    def press(self, *keys: str) -> WebElement:
-        """Press keys one after the other, and give what has the focus then."""
-        for key in keys:
-            self.driver.switch_to.active_element.send_keys(key)
-        return self.driver.switch_to.active_element
-
-    def problem(self) -> str:
-        """Return what went wrong, once that is shown."""
-        self.until(self.one("problem").is_displayed)
-        return self.one("problem").text
-
-    def selected(self, selector: str) -> list[int]:
-        """Return which of the buttons are pressed."""
-        found = self.all(selector)
-        states = [button.get_attribute("aria-pressed") for button in found]
-        return [number for number, state in enumerate(states) if state == "true"]
-
-    def console(self) -> list[str]:
-        """Take the lines of the console, those of refused requests aside."""
-        lines = [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
-        return [line for line in lines if "/image - Failed to load resource" not in line]
-
-    def overflowing(self, width: int) -> list[str]:
-        """Return what reaches beyond the edges of a page of this width, by its class and text.
-
-        Not by what the window says of itself: a phone's grows with what overflows.
-        """
-        script = """
-        return [...document.querySelectorAll("body *")].filter((element) => {
-          const { left, right, width } = element.getBoundingClientRect();
-          return width > 1 && element.checkVisibility() && (left < 0 || right > arguments[0]);
-        }).map((element) => `${element.className} ${element.textContent.trim()}`);
-        """
-        return list(self.run(script, width))
-
-
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(str(DRIVER)))
-    yield driver
-    driver.quit()
+    with browser(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -213,45 +98,10 @@ def page(driver: webdriver.Chrome, url: str) -> Iterator[Page]:
     assert page.console() == []
 
 
-def made_up(num_faces: int, is_familiar: Callable[[int], bool | None]) -> dict[str, Any]:
-    """Make an answer of the server with faces side by side."""
-    return {
-        "width": 1000,
-        "height": 500,
-        "faces": [
-            {
-                "bbox": [1000 * n / num_faces, 100, 1000 * (n + 0.6) / num_faces, 400],
-                "det_score": 0.9,
-                "age": 20.4 + n,
-                "gender": {"m": 0.93, "f": 0.07} if n % 2 else {"m": 0.004, "f": 0.996},
-                "uncertainty": {"age": 2.3075, "gender": 0.0},
-                "in_distribution": is_familiar(n),
-            }
-            for n in range(num_faces)
-        ],
-        "max_uncertainty": {"age": 4.615, "gender": 0.693},
-        "model": None,
-    }
-
-
 @pytest.fixture
-def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bytes]]:
     """Return a function that sets the answers to photos, in turn, the last for ever."""
-
-    def set_answers(*answers: dict[str, Any] | Exception) -> list[Any]:
-        asked: list[Any] = []
-
-        def describe_faces(content: bytes, *_: object) -> dict[str, Any]:
-            asked.append(content)
-            given = answers[min(len(asked), len(answers)) - 1]
-            if isinstance(given, Exception):
-                raise given
-            return given
-
-        monkeypatch.setattr("serving.routes.describe_faces", describe_faces)
-        return asked
-
-    return set_answers
+    return lambda *answers: set_answers(monkeypatch, *answers)
 
 
 # --- a photo --------------------------------------------------------------------------------------
@@ -315,7 +165,7 @@ def test_a_photo_that_lies_on_its_side_is_shown_upright_with_its_boxes(
 
 
 def test_the_numbers_are_those_of_the_server(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path
 ) -> None:
     answer_with(made_up(2, lambda _: True))
     page.choose(save_photo(tmp_path / "photo.jpg", 2))
@@ -387,7 +237,7 @@ def test_a_later_photo_wins(page: Page, monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_a_face_server_that_is_away_is_said_and_can_be_tried_again(
     driver: webdriver.Chrome,
     settings: dict[str, Any],
-    answer_with: Callable[..., list[Any]],
+    answer_with: Callable[..., list[bytes]],
     tmp_path: Path,
 ) -> None:
     with running_app(settings, NOWHERE) as address:
@@ -417,7 +267,7 @@ def test_a_server_that_is_gone_is_said(
 
 
 def test_a_busy_server_is_asked_again(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path
 ) -> None:
     page.run(DO_NOT_WAIT)
     busy = TooManyRequests("busy: 4 at once; try again", retry_after=1)
@@ -428,7 +278,7 @@ def test_a_busy_server_is_asked_again(
 
 
 def test_a_server_that_stays_busy_is_said(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path
 ) -> None:
     page.run(DO_NOT_WAIT)
     asked = answer_with(TooManyRequests("busy: 4 at once; try again", retry_after=1))
@@ -449,7 +299,7 @@ def test_a_photo_of_too_many_pixels_is_made_smaller_and_sent_again(
 
 
 def test_a_photo_that_stays_too_large_is_said(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path
 ) -> None:
     asked = answer_with(RequestEntityTooLarge("image too large: more than there may be"))
     page.choose(save_photo(tmp_path / "photo.jpg", 1))
@@ -466,7 +316,7 @@ def test_a_damaged_photo_is_said(page: Page, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_photo_is_not_sent(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path
 ) -> None:
     asked = answer_with(made_up(1, lambda _: True))
     (tmp_path / "notes.txt").write_text("notes")
@@ -484,7 +334,7 @@ def test_a_photo_without_faces_is_said(page: Page, tmp_path: Path) -> None:
 
 
 def test_a_foreign_vector_is_marked(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path
 ) -> None:
     answer_with(made_up(3, lambda number: number != 1))
     page.choose(save_photo(tmp_path / "photo.jpg", 3))
@@ -494,7 +344,7 @@ def test_a_foreign_vector_is_marked(
 
 
 def test_faces_that_are_all_foreign_are_said_once(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path
 ) -> None:
     answer_with(made_up(3, lambda _: False))
     page.choose(save_photo(tmp_path / "photo.jpg", 3))
@@ -503,7 +353,7 @@ def test_faces_that_are_all_foreign_are_said_once(
 
 
 def test_what_a_server_says_is_text_and_never_markup(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path
 ) -> None:
     answer_with(BadRequest("<img src=x id=evil>"))
     page.choose(save_photo(tmp_path / "photo.jpg", 1))
@@ -563,7 +413,7 @@ def test_everything_has_a_name_and_a_role(page: Page, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_nothing_overflows(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path, width: int
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path, width: int
 ) -> None:
     path = save_photo(tmp_path / "photo.jpg", 1)
     page.open(width, 700)
@@ -585,7 +435,7 @@ def test_a_phone_may_take_a_photo(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_its_ground(
-    page: Page, answer_with: Callable[..., list[Any]], tmp_path: Path, scheme: str
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path, scheme: str
 ) -> None:
     path = save_photo(tmp_path / "photo.jpg", 1)
     page.open(prefers_color_scheme=scheme)
@@ -621,11 +471,11 @@ def test_nothing_moves_where_that_is_not_wanted(
     assert (name != "none") == is_moving
 
 
-def test_it_loads_nothing_from_elsewhere_and_has_three_files(page: Page, url: str) -> None:
+def test_it_loads_nothing_but_its_own_files(page: Page, url: str) -> None:
     loaded = page.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    files = (ROOT / "serving" / "static").glob("*.*s")
     assert {name.removeprefix(url) for name in loaded if not name.startswith("data:")} == {
-        "static/page.css",
-        "static/page.js",
+        f"static/{file.name}" for file in files
     }
 
 
@@ -645,7 +495,9 @@ def test_it_works_below_a_prefix_with_a_slash_at_the_end_and_without(
     page = Page(driver, address + path)
     driver.get(page.url)
     page.until(lambda: driver.current_url.startswith(f"{address}faces/"))
-    page.until(lambda: page.run(HAS_ITS_FILES) and page.run("return 'startAnew' in window"))
+    page.until(
+        lambda: page.run("return document.readyState === 'complete'") and page.run(HAS_ITS_FILES)
+    )
     assert driver.current_url == f"{address}{path.replace('faces?', 'faces/?')}".rstrip("/") + (
         "" if "?" in path else "/"
     )

@@ -401,11 +401,12 @@ STATIC = ROOT / "serving" / "static"
 
 def test_the_page_names_no_address_from_the_root_of_the_host() -> None:
     page = (STATIC / "index.html").read_text(encoding="utf-8")
-    script = (STATIC / "page.js").read_text(encoding="utf-8")
+    script = "".join(file.read_text(encoding="utf-8") for file in STATIC.glob("*.js"))
     style = (STATIC / "page.css").read_text(encoding="utf-8")
     addresses = re.findall(r'(?:href|src|action)="([^"]+)"', page)
-    addresses += re.findall(r'fetch\("([^"]+)"', script) + re.findall(r"url\(([^)]+)\)", style)
-    assert {"static/page.css", "static/page.js", "image"} <= set(addresses)
+    addresses += re.findall(r'from "([^"]+)"', script)
+    addresses += re.findall(r"fetch\(`([^`$]+)", script) + re.findall(r"url\(([^)]+)\)", style)
+    assert {"static/page.css", "static/page.js", "image", "./view.js"} <= set(addresses)
     assert not [address for address in addresses if address.startswith(("/", "http"))]
 
 
