@@ -19,6 +19,7 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then index="--index-url $TORCH_INDEX_URL"; fi 
     && useradd --uid 10001 --no-create-home --home-dir /app server
 
 COPY base base
+COPY face_networks face_networks
 COPY faces faces
 COPY http_client http_client
 COPY model model

@@ -9,7 +9,6 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from faces.client import FaceAnswer
-from faces.wire import encode_faces
 from faces.wire_request import MAX_BODY_BYTES, RequestBodyError, decode_request
 from utils.body_encoding import refusal_of_encoding
 from utils.log import get_logger
@@ -53,8 +52,7 @@ def create_app(analyzer: Analyzer) -> Flask:
     @app.post("/")
     def analyse() -> Response:
         answer = analyzer.ask(picture())  # null is final: a client that gets HTTP 500 asks again
-        faces = None if answer.faces is None else [face.arrays() for face in answer.faces]
-        return Response(encode_faces(faces, model=answer.model), mimetype="text/html")
+        return Response(answer.encoded(), mimetype="text/html")
 
     @app.get("/health")
     def health() -> Response:

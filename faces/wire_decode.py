@@ -1,4 +1,4 @@
-"""Reads the answers of the face server: its faces, each number checked."""
+"""Reads the answers of the face server, each number checked, into faces; writes them back."""
 
 import reprlib
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faces.wire import ANSWER_KEY, MODEL_KEY, OLD_ANSWER_KEY
+from faces.wire import ANSWER_KEY, MODEL_KEY, OLD_ANSWER_KEY, encode_faces
 from faces.wire_grammar import WireError, read_objects
 from utils.labels import EMBEDDING_SIZE, is_unit_length
 
@@ -55,6 +55,11 @@ class FaceAnswer:
 
     faces: list[Face] | None
     model: str | None = None
+
+    def encoded(self) -> str:
+        """Write the answer as a face server does."""
+        faces = None if self.faces is None else [face.arrays() for face in self.faces]
+        return encode_faces(faces, model=self.model)
 
 
 def decode_answer(text: bytes | str) -> FaceAnswer:

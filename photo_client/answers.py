@@ -1,9 +1,11 @@
 """What the age-gender server answers, as far as the client reads it."""
 
 from collections.abc import Sized
+from typing import Any
 
 from pydantic import AliasPath, ConfigDict, Field
 
+from serving.network_check import networks_of
 from utils.problems import JsonObject
 
 
@@ -11,13 +13,29 @@ class _PartOfAnswer(JsonObject):
     model_config = ConfigDict(extra="ignore")
 
 
+Extractor = dict[str, Any]
+
+
 class Health(_PartOfAnswer):
-    """What the server says of itself: names of its models, number of ages, its limit."""
+    """What the server says of itself: its models and what they were trained with, its limit."""
 
     age_model: str = Field(validation_alias=AliasPath("models", "age", "name"))
     gender_model: str = Field(validation_alias=AliasPath("models", "gender", "name"))
     num_ages: int = Field(ge=2, validation_alias=AliasPath("models", "age", "num_classes"))
+    age_extractor: Extractor = Field({}, validation_alias=AliasPath("models", "age", "extractor"))
+    gender_extractor: Extractor = Field(
+        {}, validation_alias=AliasPath("models", "gender", "extractor")
+    )
     max_mc_samples: int | None = Field(None, validation_alias=AliasPath("limits", "max_mc_samples"))
+    finds_faces: bool = Field(False, validation_alias=AliasPath("faces", "in_process"))
+
+    @property
+    def trained_on(self) -> dict[str, list[str]]:
+        """Names of the models to those of the face networks they were trained on, where known."""
+        return {
+            self.age_model: networks_of(self.age_extractor),
+            self.gender_model: networks_of(self.gender_extractor),
+        }
 
 
 class GenderProbabilities(_PartOfAnswer):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from photo_client.annotator import PhotoAnnotator
 from photo_client.face_server import RetryingFaceServer
 from photo_client.guesser import FaceGuesser
-from photo_client.options import ClientOptions
+from photo_client.options import AGE_GENDER_URL, FACE_URL, ClientOptions
 from photo_client.photos import find_photos, in_words
 from photo_client.report import PhotoResult, printable, report
 from photo_client.server import AgeGenderServer
@@ -54,16 +54,24 @@ def run_client(options: ClientOptions, wait: Callable[[float], None] = time.slee
 def opened_guesser(
     options: ClientOptions, wait: Callable[[float], None] = time.sleep
 ) -> Iterator[FaceGuesser]:
-    """Open what finds and judges faces: the two servers of the options.
+    """Open what finds and judges faces: servers, or networks in this process.
 
     Raises:
-        UserError: one of them is away, or another one than expected.
+        UserError: a server is away, or another one than expected, or networks cannot be loaded.
     """
     with ExitStack() as stack:
-        server = stack.enter_context(
-            closing(AgeGenderServer(options.url_age_gender, options.timeout, wait))
+        if options.local:
+            from photo_client.local import LocalModels, load_local
+
+            predictor = stack.enter_context(load_local(options))
+            yield FaceGuesser(predictor, LocalModels(predictor), options.mc_samples)
+            return
+        address = options.url_age_gender or AGE_GENDER_URL
+        server = stack.enter_context(closing(AgeGenderServer(address, options.timeout, wait)))
+        url_face = options.url_face or (
+            server.url + "faces" if server.health().finds_faces else FACE_URL
         )
         face_server = stack.enter_context(
-            closing(RetryingFaceServer(options.url_face, options.timeout, wait))
+            closing(RetryingFaceServer(url_face, options.timeout, wait))
         )
         yield FaceGuesser(face_server, server, options.mc_samples)

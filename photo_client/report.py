@@ -10,6 +10,7 @@ from typing import Any
 from photo_client.answers import Health
 from photo_client.face import SeenFace, max_uncertainty, percent
 from photo_client.photos import PhotoFile
+from serving.network_check import mismatch
 from utils.text import in_columns
 
 COLUMNS = ("photo", "face", "age", "gender", "unsure of age", "of gender", "box")
@@ -49,7 +50,7 @@ def report(results: Sequence[PhotoResult], health: Health, as_json: bool) -> Non
     else:
         for line in table(results):
             print(line)
-    for line in _remarks(results):
+    for line in _remarks(results, health):
         print(line, file=sys.stderr)
 
 
@@ -83,11 +84,13 @@ def _cells(number: int, guess: SeenFace) -> tuple[str, ...]:
     return (f"{number}{mark}", f"{guess.age:.1f}", guess.gender_words, *unsure, box)
 
 
-def _remarks(results: Sequence[PhotoResult]) -> list[str]:
+def _remarks(results: Sequence[PhotoResult], health: Health) -> list[str]:
     guesses = [guess for result in results for guess in result.guesses]
     num_foreign = sum(guess.in_distribution is False for guess in guesses)
     num_failed = sum(result.error is not None for result in results)
-    remarks = []
+    networks = dict.fromkeys(result.face_model for result in results if result.guesses)
+    warnings = (mismatch(network, health.trained_on) for network in networks)
+    remarks = [printable(warning) for warning in warnings if warning]
     if num_foreign:
         remarks.append(
             f"{num_foreign} of {len(guesses)} faces (marked !) cannot be trusted: their vectors "

@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 from faces.client import AnswerError, ServerAwayError
 from faces.errors import TOO_LARGE, ImageError
+from faces.wire_request import RequestBodyError
 from serving.engine import ClosedError
 from serving.responses import error_response
 from serving.routes import AgeGenderApp
@@ -14,7 +15,7 @@ from utils.addresses import server_url
 from utils.log import get_logger
 
 ADDRESSES = (
-    "POST / takes embeddings, POST /image a picture, GET /health tells the models, "
+    "POST / takes embeddings, POST /image and POST /faces a picture, GET /health tells the models, "
     "GET /openapi.json describes all; a proxy must strip its prefix"
 )
 KEPT_HEADERS = ("Allow", "Retry-After")
@@ -37,6 +38,7 @@ def add_error_handlers(app: AgeGenderApp) -> None:
 
     app.register_error_handler(HTTPException, lambda error: _answer_http_error(error, limit))
     app.register_error_handler(ImageError, _answer_image_error)
+    app.register_error_handler(RequestBodyError, lambda error: error_response(str(error), 400))
     app.register_error_handler(ServerAwayError, away)
     app.register_error_handler(AnswerError, without_faces)
     app.register_error_handler(ClosedError, lambda error: error_response(str(error), 503))

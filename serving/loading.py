@@ -3,16 +3,19 @@
 from pathlib import Path
 
 from base.device import limited_threads
+from face_networks.analyzer import FaceAnalyzer
 from faces.client import FaceServer, FaceSource
 from serving.engine import InferenceEngine
 from serving.models import choose_mc_dtype, choose_served_device, load_pair
 from serving.predictor import Predictor
 from serving.settings import ServerSettings, read_settings
+from utils.runtime import available_cores
 
 
 def load_predictor(
     age: Path | str = "models/age.pth",
     gender: Path | str = "models/gender.pth",
+    face_pack: Path | str | None = None,
     face_server_url: str | None = None,
     device: str = "auto",
     threads: int = 0,
@@ -22,17 +25,21 @@ def load_predictor(
     Args:
         age: file of the age model.
         gender: file of the gender model.
-        face_server_url: face server that finds the faces; without it there are only embeddings to
-            predict.
+        face_pack: name or folder of the model pack that finds and embeds faces in this process; it
+            must be the one that the models were trained with.
+        face_server_url: face server that does so instead; without either there are only embeddings
+            to predict.
         device: "auto", "cpu" or "cuda", where all networks run.
         threads: processor threads of the models; 0 takes all cores, or OMP_NUM_THREADS.
 
     Raises:
-        UserError: an argument or a model is wrong or missing.
+        UserError: an argument, a model or the pack is wrong or missing, or the optional packages
+            that run packs are.
     """
     given = {
         "age_model": age,
         "gender_model": gender,
+        "face_pack": face_pack and str(face_pack),
         "face_server_url": face_server_url,
         "device": device,
         "threads": threads,
@@ -42,14 +49,16 @@ def load_predictor(
         environment={},
         call=lambda name: name.removesuffix("_model"),
     )
-    return predictor_of(settings, bool(face_server_url))
+    has_faces = bool(face_pack or face_server_url)
+    return predictor_of(settings, available_cores(), has_faces)
 
 
-def predictor_of(settings: ServerSettings, has_faces: bool = True) -> Predictor:
+def predictor_of(settings: ServerSettings, workers: int, has_faces: bool = True) -> Predictor:
     """Load what settings name.
 
     Args:
         settings: of the server, or as of `load_predictor`.
+        workers: pictures that the face networks work on at once, if they run in this process.
         has_faces: whether anything is to find faces.
 
     Raises:
@@ -59,9 +68,11 @@ def predictor_of(settings: ServerSettings, has_faces: bool = True) -> Predictor:
     mc_dtype = choose_mc_dtype(settings.mc_precision, device)
     with limited_threads(1):  # a second thread that had helpers would make the engine's slow
         pair = load_pair(settings.age_model, settings.gender_model, device, mc_dtype)
-    source = _face_source(settings) if has_faces else None
+    source = _face_source(settings, workers) if has_faces else None
     return Predictor(InferenceEngine(pair, settings.threads), source, settings.image_size)
 
 
-def _face_source(settings: ServerSettings) -> FaceSource:
-    return FaceServer(settings.face_server_url, settings.face_timeout_s)
+def _face_source(settings: ServerSettings, workers: int) -> FaceSource:
+    if not settings.face_pack:
+        return FaceServer(settings.face_server_url, settings.face_timeout_s)
+    return FaceAnalyzer(settings.face_pack, settings.device, workers)

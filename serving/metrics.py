@@ -64,7 +64,9 @@ class ServerMetrics:
             "faces", "Faces described.", ("path",), PREFIX, registry=self._registry
         )
         self._show("requests_in_progress", "Requests to POST / at work.", requests)
-        self._show("pictures_in_progress", "Pictures of POST /image at work.", pictures)
+        self._show(
+            "pictures_in_progress", "Pictures of POST /image and POST /faces at work.", pictures
+        )
         queue = self._gauge("queue_length", "Requests whose faces wait for the networks.")
         queue.set_function(lambda: engine.num_waiting)
         self._name_models(engine)

@@ -153,7 +153,7 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
     """
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: no {kind} model there. Name its file with {kind.upper()}_MODEL, or make it: "
+            f"{path}: no {kind} model there. Name its file (--{kind}-model), or make it: "
             f"python train.py --task {'age101' if kind == 'age' else kind}, then python3 -c "
             f"\"from utils.scripts import export_model; export_model('<checkpoint>', '{path}')\"; "
             f"the original project's published {kind}.pth works too"

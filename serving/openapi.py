@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from faces.wire import ANSWER_KEY, BYTES, FACE_FIELDS, IMAGE_KEY, MODEL_KEY
 from serving.bodies import BINARY_TYPE, JSON_TYPE
 from serving.picture_bodies import FIELD, FILE_TYPES, FORM_TYPE
 from serving.predictor import MC_SAMPLES
@@ -145,6 +146,27 @@ PICTURE_BODY = {
     **_json(PictureBody),
     f"{FILE_TYPES}*": {"schema": {"description": "the file; its bytes say which format it is"}},
 }
+FACES_BODY = {
+    JSON_TYPE: {
+        "schema": {
+            "type": "string",
+            "description": f'JSON that holds {{"{IMAGE_KEY}": {{"{BYTES}": the file in base64}}}}',
+        }
+    }
+}
+FACES_ANSWER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        ANSWER_KEY: {
+            "type": ["array", "null"],
+            "description": "faces, whose numbers are arrays in jsonpickle's encoding; null for a "
+            "picture that cannot be used",
+            "items": {"type": "object", "required": [*FACE_FIELDS]},
+        },
+        MODEL_KEY: {"type": "string", "description": "the face network, if it is known"},
+    },
+    "required": [ANSWER_KEY],
+}
 OPERATIONS = (
     Operation("get", "/", "page", "A page that shows what the models see.", {"text/html": TEXT}),
     Operation(
@@ -166,6 +188,15 @@ OPERATIONS = (
         PICTURE_BODY,
         IMAGE_QUERY,
         mc_samples=MC_SAMPLES,
+        errors=(429,),
+    ),
+    Operation(
+        "post",
+        "/faces",
+        "found",
+        "The faces of a picture with their embeddings, as a face server answers.",
+        {JSON_TYPE: {"schema": FACES_ANSWER}},
+        FACES_BODY,
         errors=(429,),
     ),
     Operation("get", "/health", "health", "Which models are loaded.", _json(HealthAnswer)),

@@ -4,13 +4,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from faces.client import FaceSource
+from face_networks.analyzer import FaceAnalyzer
+from faces.client import FaceAnswer, FaceSource
 from faces.errors import ImageError
 from faces.found import FoundFaces, find_faces
 from faces.photo import SentPhoto, prepare, prepare_picture
@@ -62,6 +63,8 @@ class Predictor:
     ) -> None:
         self.engine, self.face_source = engine, face_source
         self.network_check = NetworkCheck(engine.pair.trained_on())
+        if isinstance(face_source, FaceAnalyzer):
+            self.network_check.note(face_source.model)
         self._image_size = image_size
         self._threads = ThreadPoolExecutor(2 * available_cores(), "photos")  # half of them wait
         self._is_closed = False
@@ -118,10 +121,14 @@ class Predictor:
         return predict_embeddings(self.engine, rows, mc_samples)
 
     def find(self, photo: SentPhoto) -> FoundFaces:
-        """Find the faces of a photo that `faces.photo` prepared.
+        """Find the faces of a photo that `faces.photo` prepared; see `find_faces`."""
+        return find_faces(photo, self)
+
+    def ask(self, image: bytes) -> FaceAnswer:
+        """Find the faces of an encoded picture; a predictor is a `FaceSource` itself.
 
         Raises:
-            ImageError, ServerAwayError, AnswerError: as `find_faces`.
+            ServerAwayError, AnswerError: a face server gives no faces.
             UserError: there is nothing to find faces with.
         """
         if self.face_source is None:
@@ -129,9 +136,19 @@ class Predictor:
                 "no face networks: give load_predictor a face_pack, such as 'buffalo_l', or a "
                 "face_server_url; or call predict_embeddings"
             )
-        found = find_faces(photo, self.face_source)
-        self.network_check.note(found.model)
-        return found
+        answer = self.face_source.ask(image)
+        self.network_check.note(answer.model)
+        return answer
+
+    def describe_source(self) -> dict[str, Any]:
+        """Return what finds the faces, for GET /health."""
+        here = self.face_source if isinstance(self.face_source, FaceAnalyzer) else None
+        return {
+            "in_process": here is not None,
+            "model": self.network_check.model,
+            "device": here and here.device,
+            "warning": self.network_check.warning,
+        }
 
     def close(self) -> None:
         """Finish what is under way, and stop the threads."""

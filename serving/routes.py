@@ -9,6 +9,7 @@ import numpy as np
 from flask import Flask, Response, request
 from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
+from faces.wire_request import decode_request
 from serving.bodies import read_embeddings, whole_body
 from serving.loading import predictor_of
 from serving.metrics import ServerMetrics, TimedRequest
@@ -22,6 +23,7 @@ from serving.responses import json_response
 from serving.settings import ServerSettings
 from utils.body_encoding import refusal_of_encoding
 from utils.labels import EMBEDDING_SIZE
+from utils.runtime import available_cores
 
 HEALTH_TIMEOUT_S = 10.0
 DUMMY = np.full((1, EMBEDDING_SIZE), EMBEDDING_SIZE**-0.5, np.float32)
@@ -48,7 +50,7 @@ class AgeGenderApp(Flask):
     def __init__(self, settings: ServerSettings):
         super().__init__("app", static_folder=str(Path(__file__).parent / "static"))
         self.settings = settings
-        self.predictor = predictor_of(settings)
+        self.predictor = predictor_of(settings, min(settings.max_images, available_cores()))
         self.engine = self.predictor.engine
         self.pair = self.engine.pair
         self.requests, self.pictures = Gate(settings.max_queue), Gate(settings.max_images)
@@ -68,6 +70,7 @@ class AgeGenderApp(Flask):
         self.add_url_rule("/", "page", lambda: self.send_static_file("index.html"))
         self.add_url_rule("/", "faces", self.answer_faces, methods=["POST"])
         self.add_url_rule("/image", "picture", self.answer_picture, methods=["POST"])
+        self.add_url_rule("/faces", "found", self.answer_found_faces, methods=["POST"])
         self.add_url_rule("/health", "health", self.answer_health)
         description = describe_api(self.settings)
         self.add_url_rule("/openapi.json", "openapi", lambda: json_response(description))
@@ -113,6 +116,18 @@ class AgeGenderApp(Flask):
         self.metrics.count_faces(len(content["faces"]))
         return json_response(content)
 
+    def answer_found_faces(self) -> Response:
+        """Answer POST /faces as a face server does: where faces are, and their embeddings.
+
+        Raises:
+            HTTPException: there is no answer; its description says why.
+            RequestBodyError: the body is not what clients of face servers send.
+            ServerAwayError, AnswerError: the face server gives no faces.
+        """
+        with self.pictures.entered():
+            answer = self.predictor.ask(decode_request(whole_body(request)))
+        return Response(answer.encoded(), mimetype="application/json")
+
     def answer_health(self) -> Response:
         """Answer GET /health: both models are there and answer a dummy vector."""
         self.engine.predict(DUMMY, timeout_s=HEALTH_TIMEOUT_S)
@@ -123,7 +138,8 @@ class AgeGenderApp(Flask):
                 "models": pair.describe(),
                 "device": str(pair.device),
                 "limits": {name: getattr(settings, name) for name in LIMITS},
-                "face_server_url": settings.face_server_url,
+                "face_server_url": None if settings.face_pack else settings.face_server_url,
+                "faces": self.predictor.describe_source(),
             }
         )
 

@@ -175,6 +175,19 @@ class LimitsAnswer(_Described):
     """faces x passes"""
 
 
+class FaceSourceAnswer(_Described):
+    """What finds the faces of pictures."""
+
+    in_process: bool
+    """whether the networks of a face pack do it here"""
+    model: str | None
+    """the face network, as far as it is known"""
+    device: str | None
+    """where it runs, in this process"""
+    warning: str | None
+    """why the ages and genders of faces cannot be trusted"""
+
+
 class HealthAnswer(_Described):
     """What is loaded, once it has answered a dummy vector."""
 
@@ -182,8 +195,9 @@ class HealthAnswer(_Described):
     models: ModelsAnswer
     device: str
     limits: LimitsAnswer
-    face_server_url: str
-    """what finds the faces of pictures"""
+    face_server_url: str | None
+    """null with a face pack"""
+    faces: FaceSourceAnswer
 
 
 class ErrorAnswer(_Described):

@@ -22,6 +22,7 @@ from pydantic import (
 from faces.photo import MAX_SEND_SIDE
 from serving.responses import read_origins
 from utils.addresses import server_url
+from utils.errors import ConfigError
 from utils.paths import path_problem, user_text
 from utils.problems import JsonObject, Problem, problems_of, refusal
 
@@ -60,6 +61,8 @@ class ServerSettings(JsonObject):
     """file of the gender model"""
     face_server_url: Address = "http://127.0.0.1:10002/"
     """face server behind POST /image"""
+    face_pack: str = ""
+    """model pack, a name or a folder, that finds faces in this program, with no face server"""
     host: str = "127.0.0.1"
     """address to listen on; 0.0.0.0 for all"""
     port: Annotated[int, Field(ge=0, le=65535)] = 10003
@@ -93,7 +96,7 @@ class ServerSettings(JsonObject):
     metrics: Literal["on", "off"] = "on"
     """on, off: whether GET /metrics tells Prometheus what the server does"""
     image_size: Annotated[int, Field(ge=16, le=MAX_SEND_SIDE)] = 640
-    """side in pixels of the square sent to the face server"""
+    """side in pixels of the square that faces are looked for in"""
 
     _from_environment: frozenset[str] = PrivateAttr(frozenset())
 
@@ -123,7 +126,8 @@ def read_settings(
         call: returns what the user calls a setting of the config, for errors.
 
     Raises:
-        ConfigError: unknown names, or values of the wrong type or range; all of them at once.
+        ConfigError: unknown names, or values of the wrong type or range, all of them at once; or
+            two settings that exclude each other.
     """
     given = dict(config or {})
     environment = os.environ if environment is None else environment
@@ -134,14 +138,22 @@ def read_settings(
         and (environment.get(name.upper()) or (name in MODELS and name.upper() in environment))
     }
     values = {**variables, **given}
+
+    def called(name: str) -> str:
+        return name.upper() if name in variables else call(name)
+
     try:
         settings = ServerSettings.model_validate(values)
     except ValidationError as error:
         problems = [
-            Problem(name.upper() if name in variables else call(name), text)
-            for name, text in problems_of(error, ServerSettings, values)
+            Problem(called(name), text) for name, text in problems_of(error, ServerSettings, values)
         ]
         raise refusal("settings of the server", problems) from None
+    if settings.face_pack and "face_server_url" in values:
+        raise ConfigError(
+            f"{called('face_pack')} and {called('face_server_url')} are both given: faces are "
+            "found in this program, or by a face server; leave one of them out"
+        )
     settings._from_environment = frozenset(variables)
     return settings
 

@@ -80,10 +80,13 @@ def running(application: Any, tls: ssl.SSLContext | None = None) -> Iterator[str
 
 
 @contextmanager
-def running_app(settings: dict[str, Any], face_server_url: str) -> Iterator[str]:
+def running_app(
+    settings: dict[str, Any], face_server_url: str | None = None, **changes: Any
+) -> Iterator[str]:
     """Serve our application with the models of `save_models`, and give its URL."""
+    asked = {} if face_server_url is None else {"face_server_url": face_server_url}
     with (
-        closing(create_app({**settings, "face_server_url": face_server_url})) as application,
+        closing(create_app({**settings, **asked, **changes})) as application,
         running(application) as url,
     ):
         yield url

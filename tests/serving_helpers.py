@@ -90,7 +90,9 @@ def settings_of(folder: Path, **changes: Any) -> dict[str, Any]:
     if not age.exists():
         save_model(age, 101, seed=1)
         save_model(gender, 2, seed=2)
-    fixed = {"device": "cpu", "threads": 1, "face_server_url": NOWHERE, "mc_precision": "float32"}
+    fixed = {"device": "cpu", "threads": 1, "mc_precision": "float32"}
+    if "face_pack" not in changes:
+        fixed["face_server_url"] = NOWHERE
     return {"age_model": age, "gender_model": gender, **fixed, **changes}
 
 

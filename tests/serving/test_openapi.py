@@ -32,6 +32,7 @@ from serving_helpers import (
     vectors,
 )
 
+from faces.wire import encode_request
 from sample.stand_in_server import StandInServer
 from serving.openapi import ALWAYS, describe_api
 from serving.requests import CHOICES, IMAGE_QUERY, QUERY
@@ -93,6 +94,8 @@ ASKED = {
     "form": to_picture(200, FORM, FORM_KIND),
     "file": to_picture(200, PICTURE, "image/jpeg"),
     "base64": to_picture(200, picture_json(PICTURE), JSON, ""),
+    "found faces": Asked("post /faces", 200, "", encode_request(PICTURE), JSON),
+    "no request for faces": Asked("post /faces", 400, "", b'"{}"', JSON),
     "no picture": to_picture(400, b"x", "image/png"),
     "picture of no type": to_picture(415, PICTURE, BINARY),
     "too many passes for a picture": to_picture(413, FORM, FORM_KIND, "?mc_samples=5000"),

@@ -149,3 +149,13 @@ def test_settings_know_which_variables_they_are_from() -> None:
 def test_origins_that_are_none_are_named_as_they_were_given() -> None:
     with pytest.raises(ConfigError, match="ALLOWED_ORIGINS: holds 'a', expected scheme://host"):
         read_settings({}, {"ALLOWED_ORIGINS": "a"})
+
+
+def test_a_face_pack_and_a_face_server_are_named_as_they_were_given() -> None:
+    url = "http://faces:10002/"
+    with pytest.raises(ConfigError, match=r"^FACE_PACK and FACE_SERVER_URL are both .* out$"):
+        read_settings({}, {"FACE_PACK": "little", "FACE_SERVER_URL": url})
+    with pytest.raises(ConfigError, match=r"^FACE_PACK and face_server_url are both given"):
+        read_settings({"face_server_url": url}, {"FACE_PACK": "little"})
+    assert read_settings({"face_server_url": url}, {"FACE_PACK": ""}).face_pack == ""
+    assert read_settings({"face_pack": "little"}, {"FACE_SERVER_URL": ""}).face_pack == "little"

@@ -1,0 +1,157 @@
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RunScript
+from helpers import Outcome
+from model_packs import as_file, picture, write_pack
+from served import NOWHERE, running_app, save_models
+from serving_helpers import save_model
+
+from photo_client import options as client_options
+
+PHOTOS = {"a.png": ((15, 4), (5, 8)), "b.png": (), "c.png": ((3, 3),)}
+SAME = ("--mc-samples", "0", "--json")
+"""Passes with dropout draw random numbers."""
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pack(tmp_path_factory.mktemp("packs") / "little")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return save_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def url(settings: dict[str, Any], pack: Path) -> Iterator[str]:
+    """Serve with a face pack, and without a face server."""
+    with running_app(settings, face_pack=str(pack)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def plain_url(settings: dict[str, Any], url: str) -> Iterator[str]:
+    """Serve without a face pack, beside what answers as a face server."""
+    with running_app(settings, f"{url}faces") as address:
+        yield address
+
+
+@pytest.fixture
+def local(settings: dict[str, Any], pack: Path) -> tuple[object, ...]:
+    """Return the options that name the networks."""
+    models = ("--age-model", settings["age_model"], "--gender-model", settings["gender_model"])
+    return ("--local", "--face-pack", pack, *models)
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for name, cells in PHOTOS.items():
+        (folder / name).write_bytes(as_file(picture(*cells)))
+    return folder
+
+
+def annotated_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_every_way_gives_the_same_photos_and_the_same_numbers(
+    run_script: RunScript,
+    local: tuple[object, ...],
+    url: str,
+    plain_url: str,
+    album: Path,
+    tmp_path: Path,
+) -> None:
+    ways: dict[str, tuple[object, ...]] = {
+        "local": local,
+        "one server": ("--url-age-gender", url),
+        "two servers": ("--url-age-gender", plain_url, "--url-face", f"{url}faces"),
+    }
+    said, drawn = [], []
+    for name, way in ways.items():
+        out_dir = tmp_path / name
+        outcome = run_script("client.py", "--image-path", album, "--out-dir", out_dir, *SAME, *way)
+        assert outcome.code == 0, outcome.err
+        said.append(outcome.out.replace(str(out_dir), "out"))
+        drawn.append(annotated_in(out_dir))
+    assert said[1:] == said[:1] * 2
+    assert drawn[1:] == drawn[:1] * 2
+    photos = json.loads(said[0])["photos"]
+    assert [len(photo["faces"]) for photo in photos] == [2, 0, 1]
+    assert {photo["model"] for photo in photos} == {"little"}
+
+
+def test_a_table_with_uncertainty_needs_no_server(
+    run_script: RunScript, local: tuple[object, ...], album: Path
+) -> None:
+    outcome = run_script("client.py", "--image-path", album / "a.png", *local)
+    assert (outcome.code, outcome.err) == (0, "")
+    rows = outcome.out.splitlines()[1:]
+    assert len(rows) == 2
+    assert all(row.count("%") == 3 for row in rows)
+    assert (album / "a.ANNOTATED.jpg").is_file()
+
+
+def test_a_pack_that_the_models_were_not_trained_with_is_told(
+    run_script: RunScript, local: tuple[object, ...], album: Path, tmp_path: Path
+) -> None:
+    extractor = {"imdb": {"model": "buffalo_l"}}
+    age = save_model(tmp_path / "age101.pth", 101, extractor=extractor)
+    outcome = run_script("client.py", "--image-path", album, *local, "--age-model", age)
+    line = "faces come from the network 'little', and age101.pth was trained with 'buffalo_l'"
+    assert (outcome.code, outcome.err.count(line)) == (0, 1)
+
+
+def refusal(outcome: Outcome) -> str:
+    """Check that an outcome is an error in one line, and return that."""
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1
+    return outcome.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--local", "--url-face", NOWHERE), "--local asks no server: leave --url-face out"),
+        (
+            ("--local", "--url-face", NOWHERE, "--url-age-gender", NOWHERE),
+            "leave --url-face and --url-age-gender out",
+        ),
+        (("--face-pack", "x"), "without --local, servers have the networks: leave --face-pack out"),
+        (("--age-model", "x", "--gender-model", "y"), "leave --age-model and --gender-model out"),
+        (("--local", "--age-model", "no.pth"), "no.pth: no age model there"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(
+    run_script: RunScript, album: Path, options: tuple[str, ...], message: str
+) -> None:
+    outcome = run_script("client.py", "--image-path", album, *options)
+    assert message in refusal(outcome)
+
+
+def test_without_the_optional_packages_one_line_says_what_to_install(
+    run_script: RunScript,
+    local: tuple[object, ...],
+    album: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    outcome = run_script("client.py", "--image-path", album, *local)
+    assert "`pip install -r requirements-faces.txt`" in refusal(outcome)
+
+
+def test_a_server_without_a_pack_leaves_the_face_server_where_it_was(
+    run_script: RunScript, plain_url: str, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("photo_client.client.FACE_URL", NOWHERE)
+    outcome = run_script("client.py", "--image-path", album, "--url-age-gender", plain_url)
+    assert f"the face server at {NOWHERE} is away" in refusal(outcome)
+    assert client_options.FACE_URL == "http://127.0.0.1:10002/"
