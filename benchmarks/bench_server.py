@@ -103,8 +103,8 @@ class Bench:
 
     def measure(self, url: str, request: bytes, num_clients: int) -> Load:
         """Measure one run, after a short one to warm up."""
-        put_load(url, request, num_clients, 0.3)
-        return put_load(url, request, num_clients, self.seconds)
+        put_load(url, [request], num_clients, 0.3)
+        return put_load(url, [request], num_clients, self.seconds)
 
     def compare(
         self,
@@ -171,9 +171,9 @@ def report_memory(bench: Bench, num_requests: int) -> None:
     """Measure how the server grows over many requests of one face."""
     request = encode(as_json(random_faces(1)), JSON)
     with bench.ours() as (url, process_id):
-        put_load(url, request, 8, 0, num_requests=2000)
+        put_load(url, [request], 8, 0, num_requests=2000)
         before, start = measuring.resident_bytes(process_id), time.perf_counter()
-        put_load(url, request, 8, 0, num_requests=num_requests)
+        put_load(url, [request], 8, 0, num_requests=num_requests)
         grown = (measuring.resident_bytes(process_id) - before) / 2**20
         seconds = time.perf_counter() - start
     print(

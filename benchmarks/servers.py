@@ -5,11 +5,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BufferedRWPair
-from itertools import chain
+from itertools import chain, cycle
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -56,17 +56,18 @@ def encode(body: bytes, content_type: str, query: str = "", keep_alive: bool = T
 
 
 def put_load(
-    url: str, request: bytes, num_clients: int, seconds: float, num_requests: int = 0
+    url: str, requests: Sequence[bytes], num_clients: int, seconds: float, num_requests: int = 0
 ) -> Load:
-    """Let clients ask for some seconds, and in all at least `num_requests` times."""
+    """Let clients ask for some seconds, and in all at least `num_requests` times, in turns."""
     start, share = time.perf_counter(), -(-num_requests // num_clients)
+    following = cycle(requests)
 
     def ask_again_and_again(_: int) -> list[float]:
         stream, latencies = None, list[float]()
         while len(latencies) < share or time.perf_counter() - start < seconds:
             before = time.perf_counter()
             stream = stream or _connect(url)
-            if not _ask(stream, request):
+            if not _ask(stream, next(following)):
                 stream.close()
                 stream = None
             latencies.append(time.perf_counter() - before)

@@ -10,7 +10,7 @@ from face_networks.decoding import is_large, read_square
 from face_networks.loading import load_networks
 from face_networks.packs import find_pack, model_name
 from face_networks.runs import DeviceChoice
-from faces.client import Face, FaceAnswer
+from faces.client import AnswerError, Face, FaceAnswer
 from faces.errors import ImageError
 from utils.runtime import available_cores
 
@@ -65,6 +65,9 @@ class FaceAnalyzer:
 
         Returns:
             The faces, the surest first; None when the picture cannot be used.
+
+        Raises:
+            AnswerError: the networks failed, of too little memory for one.
         """
         return self.submit(image).result()
 
@@ -81,6 +84,7 @@ class FaceAnalyzer:
         wait(set(self._unanswered))
         self._workers.shutdown()
         self._large_decoder.shutdown()
+        self._networks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -100,8 +104,10 @@ class FaceAnalyzer:
             answer.set_result(end.value)
         except ImageError:
             answer.set_result(FaceAnswer(None, self.model))
-        except Exception as error:  # noqa: BLE001 - raised again where it was asked
-            answer.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - raised where it was asked
+            failure = AnswerError("the face networks failed", type(error).__name__)
+            failure.__cause__ = error
+            answer.set_exception(failure)
         else:
             place.submit(self._go_on, work, answer)
 

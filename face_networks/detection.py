@@ -56,7 +56,7 @@ class Detector:
     """
 
     def __init__(self, network: Network, height: int, width: int):
-        self._run, self._size = network, (height, width)
+        self.network, self._size = network, (height, width)
 
     def find(self, pixels: Pixels) -> Detections:
         """Find the faces of a square, red first, the surest first.
@@ -65,7 +65,7 @@ class Detector:
             ValueError: the network has other outputs than such a detector.
         """
         blob, scale = self._blob(pixels)
-        outputs = self._run(blob)
+        outputs = self.network(blob)
         strides, num_anchors = LAYOUTS[len(outputs)]
         parts = [
             decoded(outputs[level :: len(strides)], stride, num_anchors, self._size)

@@ -20,7 +20,7 @@ class Embedder:
     """
 
     def __init__(self, network: Network, side: int, mean: float, scale: float, batch: int = 1):
-        self._run, self._side, self.batch = network, side, batch
+        self.network, self._side, self.batch = network, side, batch
         self._mean, self._scale = mean, scale
 
     def embed(self, pixels: Pixels, landmarks: npt.NDArray[np.float32]) -> Floats:
@@ -41,6 +41,6 @@ class Embedder:
             cv2.dnn.blobFromImages(faces[i : i + self.batch], self._scale, mean=mean)
             for i in range(0, len(faces), self.batch)
         ]
-        vectors = np.concatenate([self._run(np.asarray(part, np.float32))[0] for part in parts])
+        vectors = np.concatenate([self.network(np.asarray(part, np.float32))[0] for part in parts])
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / lengths, np.float32)

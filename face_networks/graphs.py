@@ -47,20 +47,21 @@ class Graph:
     @property
     def is_recognizer(self) -> bool:
         """Whether it sees squares as ArcFace networks do."""
-        side = self.side
+        side, width = self.size
         return (
             [len(shape) for shape in self.inputs] == [4]
             and not self.is_detector
-            and side == self.inputs[0][3]
+            and side == width
             and side not in OTHER_SIDES
             and side >= MIN_CROP_SIDE
             and side % CROP_SIDE_STEP == 0
         )
 
     @property
-    def side(self) -> int:
-        """The height of what it sees, in pixels; 0 when that is free."""
-        return self.inputs[0][2] or 0
+    def size(self) -> tuple[int, int]:
+        """Height and width of what it sees, in pixels; 0 where that is free."""
+        height, width = (*self.inputs[0], None, None, None, None)[2:4]
+        return height or 0, width or 0
 
 
 def read_graphs(folder: Path) -> tuple[Graph, Graph]:
@@ -104,6 +105,8 @@ def read_graph(path: Path) -> Graph:
         graph = onnx.load(path, load_external_data=False).graph
     except (DecodeError, OSError) as error:
         raise PackError(f"{path} is no network, or damaged ({error}); get it again") from None
+    if not graph.input or not graph.output:  # of an empty file too
+        raise PackError(f"{path} is no network, or damaged; get it again")
     weights = {weight.name for weight in graph.initializer}
     names = [node.name for node in graph.node[:_NODES_OF_PREPROCESSING]]
     return Graph(

@@ -14,7 +14,7 @@ from face_networks.detection import Detector
 from face_networks.embedding import Embedder
 from face_networks.graphs import Graph, read_graphs
 from face_networks.packs import PackError
-from face_networks.runs import DeviceChoice, Resources, candidates, open_network
+from face_networks.runs import Batches, DeviceChoice, Resources, candidates, open_network
 from utils.labels import EMBEDDING_SIZE
 from utils.log import get_logger
 from utils.text import in_one_line
@@ -32,6 +32,12 @@ class FaceNetworks(NamedTuple):
     detector: Detector
     embedder: Embedder
     device: str
+
+    def close(self) -> None:
+        """End the threads that gather batches."""
+        for network in (self.detector.network, self.embedder.network):
+            if isinstance(network, Batches):
+                network.close()
 
 
 def load_networks(
@@ -90,7 +96,7 @@ def _detector(graph: Graph, resources: Resources) -> Detector:
     Raises:
         PackError: it cannot be loaded or run, or is no detector.
     """
-    height, width = (size or SIDE for size in graph.inputs[0][2:])
+    height, width = (length or SIDE for length in graph.size)
     # A list of the anchors of all pictures cannot be parted again.
     takes_batches = graph.takes_batches and len(graph.outputs[0]) == 3
     detector = Detector(open_network(graph.path, resources, takes_batches), height, width)
@@ -108,7 +114,7 @@ def _embedder(graph: Graph, resources: Resources) -> Embedder:
     batch = resources.batch if graph.takes_batches else 1
     mean, scale = (0.0, 1.0) if graph.normalizes else (127.5, 1 / 127.5)
     network = open_network(graph.path, resources, graph.takes_batches)
-    embedder = Embedder(network, graph.side, mean, scale, batch)
+    embedder = Embedder(network, graph.size[0], mean, scale, batch)
     with _tried(graph, "an ArcFace network"):
         vectors = embedder.embed(_BLACK, np.array([TEMPLATE], np.float32))
     if vectors.shape != (1, EMBEDDING_SIZE):

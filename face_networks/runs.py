@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
+from face_networks.activations import with_fast_prelus
 from face_networks.packs import PackError
 from utils.log import get_logger
 from utils.text import in_one_line
@@ -147,9 +148,11 @@ def open_network(path: Path, resources: Resources, takes_batches: bool) -> Netwo
     options.intra_op_num_threads = resources.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ONLY_FATAL
-    providers = [CUDA, CPU] if resources.device == "cuda" else [CPU]
+    is_on_gpu = resources.device == "cuda"
+    providers = [CUDA, CPU] if is_on_gpu else [CPU]
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=providers)
+        model = path if is_on_gpu else with_fast_prelus(path)
+        session = onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:  # onnxruntime's own, one a cause
         raise PackError(f"onnxruntime cannot load {path}: {in_one_line(error)}") from error
     if session.get_providers()[0] != providers[0]:

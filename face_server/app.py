@@ -75,6 +75,7 @@ def _http_error(error: HTTPException) -> tuple[Response, int]:
 
 def _failed(error: Exception) -> tuple[Response, int]:
     """Answer an error of the program; the log tells its kind and place, nothing else."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    logger.error(f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}")
+    cause = error.__cause__ or error
+    place = traceback.extract_tb(cause.__traceback__)[-1]
+    logger.error(f"{type(cause).__name__} at {Path(place.filename).name}:{place.lineno}")
     return jsonify(error="the picture could not be analysed"), 500

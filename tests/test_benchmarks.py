@@ -48,7 +48,7 @@ def test_a_server_takes_load_over_kept_and_new_connections_and_ends_with_its_blo
     with servers.running(*FACE_SERVER) as (url, process_id):
         for keep_alive in (True, False):
             request = servers.encode(b"a picture", "image/jpeg", keep_alive=keep_alive)
-            seen = servers.put_load(url, request, num_clients=2, seconds=0, num_requests=6)
+            seen = servers.put_load(url, [request], num_clients=2, seconds=0, num_requests=6)
             assert len(seen.latencies_s) == 6
     with pytest.raises(ProcessLookupError):
         os.kill(process_id, 0)
@@ -67,7 +67,7 @@ def test_an_answer_that_is_no_200_ends_the_measurement() -> None:
         servers.running(*FACE_SERVER) as (url, _),
         pytest.raises(RuntimeError, match="expected status 200"),
     ):
-        servers.put_load(url, b"no HTTP\r\n\r\n", num_clients=1, seconds=0, num_requests=1)
+        servers.put_load(url, [b"no HTTP\r\n\r\n"], num_clients=1, seconds=0, num_requests=1)
 
 
 def test_medians_leave_the_first_turn_out() -> None:

@@ -1,0 +1,64 @@
+"""Writes the PReLUs of a network as operators that a processor runs faster.
+
+onnxruntime's PRelu takes one number after the other; Relu, Mul and Add take as many at once as the
+processor can. An ArcFace network spends up to half its time there.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FIRST_OPSET_THAT_BROADCASTS = 9
+
+
+def with_fast_prelus(path: Path) -> Path | bytes:
+    """Return the network of a file with its PReLUs (arXiv 1502.01852) written otherwise.
+
+    PReLU(x) = slope * x + (1 - slope) * ReLU(x).
+
+    Returns:
+        The network; or the path, when there is nothing to write otherwise.
+    """
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    slopes = _slopes(model)
+    if not slopes:
+        return path
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for node in nodes:
+        is_written = node.op_type == "PRelu" and node.input[1] in slopes
+        model.graph.node.extend(_nodes(node) if is_written else [node])
+    written: bytes = model.SerializeToString()
+    return written
+
+
+def _slopes(model: Any) -> Mapping[str, npt.NDArray[Any]]:
+    """Add 1 - slope to the weights for every slope that is one of them; return those slopes."""
+    from onnx import external_data_helper, numpy_helper
+
+    weights = {weight.name: weight for weight in model.graph.initializer}
+    opset = max(entry.version for entry in model.opset_import if entry.domain == "")
+    is_apart = any(map(external_data_helper.uses_external_data, weights.values()))
+    if is_apart or opset < FIRST_OPSET_THAT_BROADCASTS:
+        return {}
+    used = {node.input[1] for node in model.graph.node if node.op_type == "PRelu"}
+    slopes = {name: numpy_helper.to_array(weights[name]) for name in used & weights.keys()}
+    for name, slope in slopes.items():
+        rest = np.asarray(1 - slope, slope.dtype)
+        model.graph.initializer.append(numpy_helper.from_array(rest, f"{name}_rest"))
+    return slopes
+
+
+def _nodes(node: Any) -> Iterator[Any]:
+    from onnx import helper
+
+    (x, slope), (y,) = node.input, node.output
+    yield helper.make_node("Relu", [x], [f"{y}_positive"])
+    yield helper.make_node("Mul", [f"{y}_positive", f"{slope}_rest"], [f"{y}_added"])
+    yield helper.make_node("Mul", [x, slope], [f"{y}_sloped"])
+    yield helper.make_node("Add", [f"{y}_sloped", f"{y}_added"], [y])

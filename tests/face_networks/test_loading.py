@@ -1,0 +1,166 @@
+"""Packs that fit, and packs that do not, each with one line."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from model_packs import detector, picture, recognizer, save, write_pack
+
+from face_networks import loading, runs
+from face_networks.alignment import TEMPLATE
+from face_networks.graphs import read_graphs
+from face_networks.loading import load_networks
+from face_networks.packs import PackError
+from face_networks.runs import CPU, CUDA
+
+
+def load(pack: Path, batch: int | None = None) -> loading.FaceNetworks:
+    return load_networks(pack, "cpu", 1, batch)
+
+
+def other_network(outputs: int = 1, side: int = 112, inputs: int = 1) -> Any:
+    """Make a network of flat outputs."""
+    from onnx import TensorProto, helper
+
+    def value(name: str, shape: list[Any]) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    names = [f"out{number}" for number in range(outputs)]
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["in0"], [name]) for name in names],
+        "other",
+        [value(f"in{number}", ["N", 3, side, side]) for number in range(inputs)],
+        [value(name, ["N", "D"]) for name in names],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def test_the_other_networks_of_a_pack_are_passed_over(tmp_path: Path) -> None:
+    pack = write_pack(tmp_path / "pack")
+    for name, side in (("1k3d68", 192), ("2d106det", 192), ("attributes", 96)):
+        save(other_network(side=side), pack / f"{name}.onnx")
+    save(other_network(inputs=2, side=128), pack / "a_swapper.onnx")
+    found = read_graphs(pack)
+    assert [graph.path.name for graph in found] == ["detector.onnx", "recognizer.onnx"]
+
+
+def damage(pack: Path) -> None:
+    whole = (pack / "recognizer.onnx").read_bytes()
+    (pack / "recognizer.onnx").write_bytes(whole[: len(whole) // 2])
+
+
+def replace(name: str, **options: Any) -> Callable[[Path], None]:
+    make = detector if name == "detector" else recognizer
+    return lambda pack: save(make(**options), pack / f"{name}.onnx")
+
+
+BAD_PACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no detector": (lambda pack: (pack / "detector.onnx").unlink(), "has no detector among its 1"),
+    "no ArcFace": (lambda pack: (pack / "recognizer.onnx").unlink(), "has no ArcFace network"),
+    "no file": (lambda pack: (pack / "detector.onnx").write_bytes(b"no network"), "damaged"),
+    "an empty file": (lambda pack: (pack / "detector.onnx").write_bytes(b""), "detector"),
+    "half a file": (damage, "recognizer.onnx is no network, or damaged"),
+    "no landmarks": (
+        replace("detector", kinds=("scores", "boxes")),
+        "finds no landmarks: it has 6 outputs, expected 9 or 15",
+    ),
+    "another width": (replace("recognizer", width=128), "embeddings of 128 numbers, expected 512"),
+    "no face network": (
+        lambda pack: save(other_network(), pack / "recognizer.onnx"),
+        "embeddings of 37632 numbers, expected 512",
+    ),
+    "no SCRFD": (
+        lambda pack: save(other_network(outputs=9), pack / "detector.onnx"),
+        "does not work as an SCRFD detector",
+    ),
+    "other anchors": (
+        replace("detector", strides=(8, 16, 64)),
+        r"does not work as an SCRFD detector \(200 anchors of stride 32\)",
+    ),
+    "a manifest": (lambda pack: (pack / "manifest.json").write_text("{}"), "has a manifest.json"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PACKS)
+def test_a_pack_that_does_not_fit_is_one_line(name: str, tmp_path: Path) -> None:
+    pack = write_pack(tmp_path / "pack")
+    spoil, message = BAD_PACKS[name]
+    spoil(pack)
+    with pytest.raises(PackError, match=message) as caught:
+        load(pack)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["cv2", "onnx", "onnxruntime"])
+def test_without_the_optional_packages_one_line_says_what_to_install(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(PackError, match=r"`pip install -r requirements-faces\.txt`"):
+        load(tmp_path)
+
+
+def test_networks_that_normalize_by_themselves_get_plain_levels(tmp_path: Path) -> None:
+    vectors = []
+    for normalizes in (False, True):
+        pack = write_pack(tmp_path / str(normalizes))
+        save(recognizer(normalizes=normalizes), pack / "recognizer.onnx")
+        pixels = np.asarray(picture((1, 1), (2, 2)))
+        vectors.append(load(pack).embedder.embed(pixels, np.array([TEMPLATE], np.float32)))
+    one, other = vectors
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("strides", [(8, 16, 32), (8, 16, 32, 64, 128)])
+def test_detectors_of_both_layouts_and_of_free_size_work(
+    strides: tuple[int, ...], tmp_path: Path
+) -> None:
+    pack = write_pack(tmp_path / "pack")
+    save(detector(strides=strides, size=("h", "w")), pack / "detector.onnx")
+    networks = load(pack)
+    assert len(networks.detector.find(np.asarray(picture((3, 4), (9, 9))))) == 2
+
+
+class Session:
+    """Stands for a session of onnxruntime that finds no GPU, as it does: by going on without."""
+
+    def __init__(self, model: Any, options: Any, providers: list[str]):
+        self._session = REAL_SESSION(model, options, providers=[CPU])
+        self._has_failed = CUDA in providers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
+def real_session() -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession
+
+
+REAL_SESSION = real_session()
+
+
+def test_a_gpu_that_cannot_be_used_is_one_line_and_the_cpu_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program_log: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr("onnxruntime.InferenceSession", Session)
+    pack = write_pack(tmp_path / "pack")
+    assert load_networks(pack, "auto", 1, None).device == "cpu"
+    assert [record.levelname for record in program_log.records] == ["WARNING"]
+    assert "using the cpu: onnxruntime found no GPU that it can use" in program_log.text
+    with pytest.raises(PackError, match="found no GPU"):
+        load_networks(pack, "cuda", 1, None)
+
+
+def test_batches_are_used_where_both_networks_take_them(tmp_path: Path) -> None:
+    for batched in (False, True):
+        networks = load(write_pack(tmp_path / str(batched), batched=batched), batch=4)
+        assert isinstance(networks.detector.network, runs.Batches) == batched
+        assert isinstance(networks.embedder.network, runs.Batches)
+        assert networks.embedder.batch == 4
+        networks.close()
