@@ -103,13 +103,16 @@ def address_of(option: str | None) -> str | None:
 
 
 @contextmanager
-def ray_session(folder: Path, address: str | None, store_bytes: int) -> Iterator[Any]:
+def ray_session(
+    folder: Path, address: str | None, store_bytes: int, needs_tune: bool = False
+) -> Iterator[Any]:
     """Return Ray, connected; leave nothing running that was not before.
 
     Args:
         folder: for the temporary files of a Ray of our own, gone afterwards.
         address: host:port of a running cluster; None starts Ray on all cores of this machine.
         store_bytes: of the data that will be shared.
+        needs_tune: import Ray Tune as well, which takes longer than all the rest of Ray.
 
     Raises:
         ConfigError: Ray is not installed, or takes no folder of this name.
@@ -118,7 +121,7 @@ def ray_session(folder: Path, address: str | None, store_bytes: int) -> Iterator
     _refuse_foreign_letters(folder)
     for name, value in (QUIET | ({} if address else PRIVATE)).items():
         os.environ.setdefault(name, value)
-    ray = _import_ray()
+    ray = _import_ray(needs_tune)
     with contextlib.ExitStack() as stack:
         if address is None:
             options = stack.enter_context(_local_options(folder, store_bytes))
@@ -140,10 +143,12 @@ def _refuse_foreign_letters(folder: Path) -> None:
         ) from None
 
 
-def _import_ray() -> Any:
+def _import_ray(needs_tune: bool) -> Any:
     try:
         import ray
-        import ray.tune  # missing where only Ray's core is installed
+
+        if needs_tune:
+            import ray.tune  # missing where only Ray's core is installed
     except ImportError as error:
         raise ConfigError(f"this needs Ray ({error}): pip install -r requirements.txt") from None
     return ray

@@ -12,7 +12,8 @@ from cluster.code import code_version
 from cluster.folders import keep_run
 from cluster.session import TaskResources, num_at_once, ray_session, remove_session
 from cross_val.division import Division, divide
-from cross_val.ray_runs import PackedRun, ProgressActor, RunOutcome, TaskSettings, run_remotely
+from cross_val.ray_progress import ProgressActor
+from cross_val.ray_runs import PackedRun, RunOutcome, TaskSettings, run_remotely
 from cross_val.runs import Engine, RunKey, RunResult
 from trainer.data import SharedInputs
 from utils.cli import Interrupted

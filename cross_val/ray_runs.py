@@ -116,18 +116,3 @@ def _pack(result: RunResult, folder: Path) -> PackedRun:
     save_dir = result.best_path.parent
     log_dir = folder / "log" / save_dir.relative_to(folder / "models")
     return PackedRun(result, result.best_path.name, pack(save_dir), pack(log_dir))
-
-
-class ProgressActor:
-    """Knows which epochs are done; an actor of Ray beside the driver."""
-
-    def __init__(self) -> None:
-        self._epochs: dict[RunKey, int] = {}
-
-    def note(self, run: RunKey, epoch: int) -> None:
-        """Take in that a run has done this many epochs."""
-        self._epochs[run] = epoch
-
-    def read(self) -> dict[RunKey, int]:
-        """Return the epochs done by each run that began."""
-        return self._epochs

@@ -128,7 +128,7 @@ def _run(
     num_bytes = 0 if source is None else source.num_bytes()
     del source
     recover(folder, TUNE_NAME)
-    with ray_session(folder / f".ray-{os.getpid()}", address, num_bytes) as ray:
+    with ray_session(folder / f".ray-{os.getpid()}", address, num_bytes, needs_tune=True) as ray:
         refuse_too_much(search.share, ("cpus", "gpus_per_trial"))
         if address is not None:
             refuse_unfit_nodes(ray, folder / CONFIG_NAME)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cluster import session
-from cross_val.ray_runs import ProgressActor
+from cross_val.ray_progress import ProgressActor
 
 
 def nodes(monkeypatch: pytest.MonkeyPatch, *resources: dict[str, float]) -> None:

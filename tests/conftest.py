@@ -12,7 +12,7 @@ import logging
 import runpy
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,32 @@ def set_dotted(config: dict[str, Any], path: str, value: Any) -> None:
     for key in parents:
         config = config[key]
     config[last] = value
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give a process of pytest-xdist pytest's own arguments; its are those of `python -c`."""
+    sys.argv = getattr(config, "workerinput", {}).get("mainargv", sys.argv)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests of Ray to the front, and say which tests share a process of pytest-xdist.
+
+    Ray takes all cores and the longest: its tests run one after the other, beside the others. A
+    file stays whole, so that what its tests share is made once.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        is_slow = item.get_closest_marker("slow") is not None
+        group = "slow" if is_slow else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Replace what is not UTF-8 in a report, such as a name logged: pytest-xdist refuses it."""
+    report = yield
+    return json.loads(json.dumps(report, ensure_ascii=False).encode(errors="replace"))
 
 
 @pytest.fixture(autouse=True)
