@@ -100,7 +100,9 @@ def download(
         try:
             _fetch(file, url, path, retry)
         except (ServerAwayError, AnswerError) as problem:
-            raise DownloadError(f"{url} cannot be fetched: {_explained(problem)}") from None
+            raise DownloadError(
+                f"{url} cannot be fetched: {_explained(problem)}, or put it at {path} by hand"
+            ) from None
         except OSError as error:
             raise DownloadError(f"{path} cannot be written: {error.strerror or error}") from error
     return True

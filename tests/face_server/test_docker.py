@@ -6,11 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dockerfiles import instructions, with_gpu
 from helpers import ROOT
 
-DOCKERFILE = (ROOT / "face_server" / "Dockerfile").read_text(encoding="utf-8")
-LINES = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", DOCKERFILE)).splitlines()
-INSTRUCTIONS = [line for line in LINES if line]
+INSTRUCTIONS = instructions("face_server/Dockerfile")
 COPIES = [line.split()[1:] for line in INSTRUCTIONS if line.startswith("COPY ")]
 
 
@@ -44,6 +43,19 @@ def test_the_modules_that_are_copied_are_all_that_the_server_imports(tmp_path: P
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
+def test_the_image_for_gpus_differs_in_its_onnxruntime_and_its_device_alone() -> None:
+    both = set(INSTRUCTIONS) & set(instructions("face_server/Dockerfile-cuda"))
+    others = [line for line in instructions("face_server/Dockerfile-cuda") if line not in both]
+    install, variables, entry = others
+    assert len(both) == len(INSTRUCTIONS) - 2
+    assert "pip install --no-cache-dir -r face_server/requirements.txt" in install
+    assert variables.startswith("ENV NVIDIA_VISIBLE_DEVICES=all ")
+    assert entry == INSTRUCTIONS[-2].replace('"]', '", "--device", "cuda"]')
+    assert with_gpu("face_server/Dockerfile-cuda", "face_server/requirements.txt") == [
+        "onnxruntime-gpu[cuda,cudnn]>=1.31,<2"
+    ]
+
+
 def test_every_requirement_has_bounds_and_a_reason() -> None:
     text = (ROOT / "face_server" / "requirements.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
@@ -55,7 +67,18 @@ def test_every_requirement_has_bounds_and_a_reason() -> None:
 def test_both_servers_are_composed_for_this_machine_alone() -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     ports = re.findall(r'- "(\S+:\d+:\d+)"', text)
-    assert ports == [f"${{BIND_ADDRESS:-127.0.0.1}}:{port}:{port}" for port in (10002, 10003)]
-    assert "FACE_SERVER_URL: http://face-server:10002/" in text
+    published = ("10002:10002", "10012:10002", "10003:10003")
+    assert ports == [f"${{BIND_ADDRESS:-127.0.0.1}}:{both}" for both in published]
+    assert "FACE_SERVER_URL: http://${FACE_SERVER:-face-server}:10002/" in text
     assert "./models:/app/models" in text
     assert "condition: service_healthy" in text
+
+
+def test_the_face_server_on_a_gpu_is_composed_on_request_alone() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    services = re.split(r"(?m)^  (?=\S)", text)
+    (on_gpu,) = (service for service in services if "profiles:" in service)
+    assert on_gpu.startswith("face-server-cuda:")
+    assert "profiles: [cuda]" in on_gpu
+    assert "dockerfile: face_server/Dockerfile-cuda" in on_gpu
+    assert "capabilities: [gpu]" in on_gpu
