@@ -1,3 +1,4 @@
+import gzip
 import struct
 import zlib
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from face_helpers import answering, face
 from picture_files import entry, exif, in_jpeg
 from PIL import Image
 from serving_helpers import (
+    JSON,
     NOWHERE,
     encoded,
     error_of,
@@ -17,6 +19,7 @@ from serving_helpers import (
     form_of,
     grids,
     json_body,
+    picture_json,
     post,
     send_picture,
     serving,
@@ -246,6 +249,29 @@ def test_a_body_that_is_not_as_expected_is_refused(server: AgeGenderApp) -> None
 
 
 FORM = "multipart/form-data"
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", JSON, f"{FORM}; boundary=y"])
+def test_a_body_of_any_type_that_is_too_long_or_compressed_is_refused(
+    kind: str, server: AgeGenderApp
+) -> None:
+    client = server.test_client()
+    long = client.post("/image", data=bytes(2**20 + 1), content_type=kind)
+    assert "at most 1,048,576 bytes" in error_of(long, 413)
+    headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
+    packed = client.post("/image", data=gzip.compress(b"x"), headers=headers)
+    assert "not compressed" in error_of(packed, 415)
+
+
+def test_the_answer_is_the_same_however_the_picture_is_sent(server: AgeGenderApp) -> None:
+    picture = encoded(grids(2))
+    forms = (form_of(picture), (picture, "image/png"), (picture_json(picture), JSON))
+    answers = [
+        server.test_client().post("/image?mc_samples=0", data=body, content_type=kind).get_json()
+        for body, kind in forms
+    ]
+    assert len(answers[0]["faces"]) == 2
+    assert answers[0] == answers[1] == answers[2]
 
 
 def test_half_a_form_is_no_picture(server: AgeGenderApp) -> None:

@@ -191,6 +191,7 @@ def test_the_answer_is_text_in_the_format_of_prometheus_with_the_headers_of_all_
     assert response.headers["Cache-Control"] == "no-store"
     assert "default-src" in response.headers["Content-Security-Policy"]
     assert b"# TYPE age_gender_requests_total counter" in response.data
+    assert b"_created" not in server.test_client().get("/metrics").data
 
 
 def test_each_application_counts_for_itself(server: AgeGenderApp, folder: Path) -> None:
