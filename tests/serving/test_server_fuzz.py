@@ -110,7 +110,12 @@ def mutated(data: st.DataObject, valid: bytes) -> bytes:
     return bytes(content)
 
 
-@given(st.binary(max_size=300), st.sampled_from(TYPES), st.sampled_from(["/", "/image"]), QUERIES)
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(TYPES),
+    st.sampled_from(["/", "/image", "/faces"]),
+    QUERIES,
+)
 @settings(max_examples=150, **QUICK)  # type: ignore[arg-type]
 def test_any_bytes_of_any_type(
     server: AgeGenderApp, body: bytes, kind: str, path: str, query: str
