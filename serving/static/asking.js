@@ -63,7 +63,7 @@ async function smaller(file) {
   let bitmap = null;
   try {
     bitmap = await createImageBitmap(file);
-    return (await jpegOf(bitmap, bitmap.width, bitmap.height, SMALLER_SIDE)) ?? file;
+    return (await jpegOf(drawn(bitmap, bitmap.width, bitmap.height, SMALLER_SIDE))) ?? file;
   } catch {
     return file;
   } finally {
@@ -71,8 +71,8 @@ async function smaller(file) {
   }
 }
 
-/** Draw a picture as a JPEG whose longest side is bounded; null when this browser cannot. */
-export function jpegOf(source, width, height, longestSide) {
+/** Draw a picture with a longest side that is bounded. */
+export function drawn(source, width, height, longestSide) {
   const share = Math.min(1, longestSide / Math.max(width, height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(width * share));
@@ -80,6 +80,11 @@ export function jpegOf(source, width, height, longestSide) {
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
   pen.drawImage(source, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+/** Write what was drawn as a JPEG; null when this browser cannot. */
+export function jpegOf(canvas) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", JPEG_QUALITY));
 }
 

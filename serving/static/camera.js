@@ -1,10 +1,11 @@
 /** The camera: opened, followed frame by frame, and released. */
 
-import { jpegOf } from "./asking.js";
+import { drawn, jpegOf } from "./asking.js";
 import { Problem } from "./view.js";
 import { until } from "./waiting.js";
 
-const WANTED_SIZE = { width: { ideal: 1280 }, height: { ideal: 720 } };
+/** As the camera has it: some browsers would cut a picture to a wanted size. */
+const WANTED_SIZE = { width: { ideal: 1280 }, height: { ideal: 720 }, resizeMode: "none" };
 
 /** Longest side of a frame that is sent: that of the square in which the server looks for faces. */
 const SENT_SIDE = 640;
@@ -85,13 +86,14 @@ class Camera {
     return this.#settings.facingMode !== BACK.facingMode;
   }
 
-  /** Wait until there is a frame that was not taken, then take the newest one, as a JPEG; says when. */
+  /** Wait until there is a frame that was not taken, then take the newest one, drawn and as a JPEG. */
   async take(signal) {
     await until((arrived) => this.#next.then(arrived), signal);
     this.#next = this.#awaitFrame();
     const { videoWidth, videoHeight } = this.#video;
     const takenAt = performance.now();
-    return { frame: await jpegOf(this.#video, videoWidth, videoHeight, SENT_SIDE), takenAt };
+    const canvas = drawn(this.#video, videoWidth, videoHeight, SENT_SIDE);
+    return { canvas, jpeg: await jpegOf(canvas), takenAt };
   }
 
   #awaitFrame() {

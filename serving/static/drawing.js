@@ -1,9 +1,10 @@
 /** How faces are drawn: boxes on the picture, and cards in the list beside it. */
 
-import { byId, element } from "./view.js";
+import { byId, element, setText } from "./view.js";
 
 const TAG_PIXELS = 24;
 const NARROW_PIXELS = 96;
+const TINY_PIXELS = 36;
 
 const FOREIGN_ONE =
   "These numbers cannot be trusted: the vector is not of the network the models were trained on.";
@@ -28,10 +29,6 @@ function genderOf(face) {
   return face.gender.m >= face.gender.f ? ["male", face.gender.m] : ["female", face.gender.f];
 }
 
-function setText(item, text) {
-  if (item.textContent !== text) item.textContent = text;
-}
-
 /** A face with a number: its box, and its card, whose button is the box's for the keyboard. */
 class FaceMark {
   constructor(number, select) {
@@ -40,9 +37,10 @@ class FaceMark {
     this.box.type = "button";
     this.box.tabIndex = -1;
     this.box.addEventListener("click", () => select(this, "box"));
-    this.more = element("span", "more");
+    this.ageTag = element("span", "age-tag");
+    this.genderTag = element("span", "gender-tag");
     const tag = element("span", "tag", `${number}`);
-    tag.append(this.more);
+    tag.append(this.ageTag, this.genderTag);
     this.box.append(tag);
     this.makeCard(select);
     this.setSelected(false);
@@ -72,7 +70,8 @@ class FaceMark {
     const [gender, probability] = genderOf(face);
     const guess = `${gender} ${percent(probability)}`;
     this.box.setAttribute("aria-label", `Face ${this.number}: ${years(face)}, ${guess}`);
-    setText(this.more, ` · ${Math.round(face.age)}, ${gender}`);
+    setText(this.ageTag, ` · ${Math.round(face.age)}`);
+    setText(this.genderTag, `, ${gender}`);
     setText(this.age, years(face));
     setText(this.gender, guess);
     this.place(face.bbox, picture);
@@ -97,6 +96,7 @@ class FaceMark {
     box.classList.toggle("is-tag-below", isAtTop && hasRoomBelow);
     box.classList.toggle("is-tag-within", isAtTop && !hasRoomBelow);
     box.classList.toggle("is-narrow", box.offsetWidth < NARROW_PIXELS);
+    box.classList.toggle("is-tiny", box.offsetWidth < TINY_PIXELS);
   }
 }
 

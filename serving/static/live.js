@@ -1,7 +1,8 @@
 /** The live mode: frames of the camera are sent, and faces drawn, as fast as the server answers.
  *
  * One frame is under way at a time. When its answer is back, the newest frame goes next; those
- * between are dropped. While nobody sees the page, nothing is sent and the camera is released.
+ * between are dropped. If answers come late, the frame that was answered is shown, and not what the
+ * camera sees by then, so that boxes lie on faces. While nobody sees the page, nothing is sent and the camera is released.
  */
 
 import { ask } from "./asking.js";
@@ -46,7 +47,12 @@ function stop() {
 function breakOff() {
   live.run?.abort();
   live.run = null;
+  clear();
+}
+
+function clear() {
   marks.clear();
+  byId("frame").replaceChildren();
 }
 
 /** Open the camera and follow it until that is broken off, or the camera fails. */
@@ -81,7 +87,7 @@ async function showCamera(camera) {
   live.other = await camera.other();
   byId("other-camera").hidden = live.other === null;
   fitStage();
-  byId("video").classList.toggle("is-mirrored", camera.isMirrored);
+  byId("stage").classList.toggle("is-mirrored", camera.isMirrored);
   byId("result").classList.remove("is-bare");
   setState("has-result", "is-live");
   say("The camera is on.");
@@ -94,12 +100,13 @@ function fitStage() {
 async function follow(camera, signal) {
   const [tracks, pace] = [new Tracks(), new Pace()];
   for (let numFailures = 0; ; ) {
-    const { frame, takenAt } = await camera.take(signal);
+    const { canvas, jpeg, takenAt } = await camera.take(signal);
     try {
       const tooLate = new Problem("The server took too long.");
-      const answer = await inTime((limited) => ask(frame, limited, QUERY), FRAME_TIMEOUT_S, signal, tooLate);
+      const answer = await inTime((limited) => ask(jpeg, limited, QUERY), FRAME_TIMEOUT_S, signal, tooLate);
       pace.count(takenAt, performance.now());
       const { isMirrored } = camera;
+      byId("frame").replaceChildren(...(pace.isLate ? [canvas] : []));
       const seen = isMirrored ? [...answer.faces].reverse() : answer.faces; // numbered from left to right
       showAnswer(tracks.follow(seen, performance.now()), { ...answer, isMirrored });
       byId("pace").textContent = pace.text;
@@ -134,10 +141,11 @@ function showWaiting(problem, numFailures) {
   const growing = Math.min(2 ** (numFailures - 1), LONGEST_WAIT_S);
   const seconds = problem.status === BUSY ? problem.waitS : Math.max(growing, problem.waitS ?? 0);
   const cause = problem.status === BUSY ? "The server is busy. " : "";
-  marks.clear();
+  clear();
   byId("count").textContent = "";
   byId("pace").textContent = `${cause}Going on in ${seconds} s …`;
-  if (!cause) showProblem(problem);
+  if (cause) hideProblem();
+  else showProblem(problem);
   return seconds;
 }
 

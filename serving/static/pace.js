@@ -3,11 +3,22 @@
 const NUM_AVERAGED = 20;
 const CHANGE_MS = 1000;
 
+/** With a longer delay than this, boxes would lie beside a face that moves. */
+const LATE_MS = 250;
+
 export class Pace {
   #drawn = [];
   #delays = [];
   #changedAt = -Infinity;
   text = "";
+
+  get #delay() {
+    return this.#delays.reduce((sum, one) => sum + one, 0) / this.#delays.length;
+  }
+
+  get isLate() {
+    return this.#delay > LATE_MS;
+  }
 
   /** Count a frame that was taken and drawn at these times, in ms. */
   count(takenAt, drawnAt) {
@@ -16,7 +27,7 @@ export class Pace {
     for (const times of [this.#drawn, this.#delays]) if (times.length > NUM_AVERAGED) times.shift();
     if (this.#drawn.length < 2 || drawnAt - this.#changedAt < CHANGE_MS) return;
     const rate = (1000 * (this.#drawn.length - 1)) / (drawnAt - this.#drawn[0]);
-    const delay = this.#delays.reduce((sum, one) => sum + one, 0) / this.#delays.length;
+    const delay = this.#delay;
     this.#changedAt = drawnAt;
     this.text = `${short(rate)} frames/s · ${delay < 995 ? `${short(delay)} ms` : `${short(delay / 1000)} s`} delay`;
   }

@@ -3,7 +3,7 @@
 const LEAST_OVERLAP = 0.2;
 
 /** How long a face is shown that answers no longer have: a detector misses one now and then. */
-const HOLD_MS = 600;
+const HOLD_MS = 400;
 
 /** Answers that a mean reaches back, about. */
 const NUM_AVERAGED = 15;
@@ -13,6 +13,7 @@ const AGE_PLAY = 0.75;
 
 /** Boxes that hardly move are smoothed, against trembling; those that move are followed. */
 const STILL_WEIGHT = 0.6;
+const STILL_POWER = 4;
 
 /** Return the area that two boxes share, divided by the area that they cover. */
 export function overlapOf(one, other) {
@@ -41,7 +42,7 @@ class Track {
     this.#meanMale += weight * (face.gender.m - this.#meanMale);
     this.#meanForeign += weight * ((face.in_distribution === false ? 1 : 0) - this.#meanForeign);
     const before = this.bbox ?? face.bbox;
-    const change = 1 - STILL_WEIGHT * overlapOf(before, face.bbox);
+    const change = 1 - STILL_WEIGHT * overlapOf(before, face.bbox) ** STILL_POWER;
     this.bbox = face.bbox.map((value, side) => before[side] + change * (value - before[side]));
     const isFar = this.age === null || Math.abs(this.#meanAge - this.age) > AGE_PLAY;
     if (isFar) this.age = Math.round(this.#meanAge);

@@ -20,6 +20,11 @@ export function element(name, className, text = "") {
   return made;
 }
 
+/** Write a text; one that stands there already is not said again to those who hear the page. */
+export function setText(item, text) {
+  if (item.textContent !== text) item.textContent = text;
+}
+
 export function setState(...names) {
   document.body.className = names.join(" ");
 }
@@ -60,9 +65,11 @@ export function showProblem(error, retry = null) {
   const known = error instanceof Problem ? error : new Problem("The server does not answer. Is it still running?");
   byId("again").hidden = retry === null;
   byId("again").onclick = retry;
-  byId("problem-what").textContent = known.message;
-  byId("problem-detail").textContent = known.detail;
+  setText(byId("problem-what"), known.message);
+  setText(byId("problem-detail"), known.detail);
+  if (!byId("problem").hidden) return;
   byId("problem").hidden = false;
+  byId("problem").scrollIntoView({ block: "nearest" });
 }
 
 export function hideProblem() {

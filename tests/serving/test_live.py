@@ -97,6 +97,13 @@ window.seen = [];
 document.addEventListener("visibilitychange", () => setTimeout(note));
 """
 
+NOTE_ALERTS = """
+window.alerts = 0;
+const note = () => { window.alerts += 1; };
+const changes = { childList: true, characterData: true, subtree: true };
+new MutationObserver(note).observe(document.getElementById("problem"), changes);
+"""
+
 TRACKS = """
 const done = arguments[arguments.length - 1];
 import("./static/tracks.js").then(({ Tracks }) => {
@@ -312,6 +319,55 @@ def test_those_who_hear_the_page_are_not_told_of_every_frame(
     assert len([words for words in said if "face" in words.lower()]) <= 2
 
 
+LATER = """
+const now = performance.now.bind(performance);
+let passed = 0;
+performance.now = () => now() + (passed += 1000);
+"""
+
+
+def test_boxes_lie_on_the_frame_that_was_answered_where_answers_come_late(
+    page: LivePage,
+) -> None:
+    page.start(before=LATER)
+    page.wait_for_boxes(2)
+    page.until(lambda: page.all("#frame canvas"))
+    shapes = """
+    return ["#frame canvas", "#video"].map((selector) => {
+      const shown = document.querySelector(selector);
+      return [getComputedStyle(shown).transform, shown.getBoundingClientRect().toJSON()];
+    });
+    """
+    frame, video = page.run(shapes)
+    assert frame == video
+    assert frame[0] == "matrix(-1, 0, 0, 1, 0, 0)"
+    page.until(lambda: " s delay" in page.one("pace").text)
+    page.one("stop").click()
+    assert page.all("#frame canvas") == []
+
+
+def test_the_pace_is_a_mean_that_holds_still_and_tells_whether_answers_are_late(
+    page: LivePage,
+) -> None:
+    page.open()
+    script = """
+    const [frames, done] = arguments;
+    import("./static/pace.js").then(({ Pace }) => {
+      const pace = new Pace();
+      done(frames.map((times) => { pace.count(...times); return [pace.text, pace.isLate]; }));
+    });
+    """
+    fast = [(100 * n, 100 * n + 50) for n in range(30)]
+    counted = page.driver.execute_async_script(script, fast)
+    assert counted[0] == ["", False]
+    assert {text for text, _ in counted[1:]} == {"10 frames/s · 50 ms delay"}
+    slow = [(2000 * n, 2000 * n + 1500) for n in range(3)]
+    assert page.driver.execute_async_script(script, slow)[-1] == [
+        "0.5 frames/s · 1.5 s delay",
+        True,
+    ]
+
+
 # --- which face is which --------------------------------------------------------------------------
 
 
@@ -355,7 +411,7 @@ def test_a_face_that_is_gone_is_held_for_a_moment_and_its_number_is_free_then(
 ) -> None:
     gone = [face(300, 40)]
     answers = followed(
-        still, ([face(0, 20), *gone], 0), (gone, 500), (gone, 700), ([face(600, 60), *gone], 800)
+        still, ([face(0, 20), *gone], 0), (gone, 300), (gone, 500), ([face(600, 60), *gone], 600)
     )
     numbers = [[one["number"] for one in answer] for answer in answers]
     assert numbers == [[1, 2], [1, 2], [2], [1, 2]]
@@ -538,15 +594,21 @@ def test_a_face_server_that_is_away_is_said_until_it_is_back(
     page: LivePage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = ServiceUnavailable("the face server at http://x is away", retry_after=5)
-    set_answers(monkeypatch, away)
+    asked = set_answers(monkeypatch, away)
     page.start()
     assert "The face server is away" in page.problem()
     assert not page.one("again").is_displayed()  # it goes on by itself
     assert page.all(".box") == []
     assert page.run("return window.waits[0]") == 5
+    page.run(NOTE_ALERTS)
+    num_before = len(asked)
+    page.until(lambda: len(asked) > num_before + 1)
+    assert page.run("return window.alerts") == 0  # the same one is not said again
+    set_answers(monkeypatch, TooManyRequests("busy: 4 at once; try again", retry_after=1))
+    page.until(lambda: "The server is busy." in page.one("pace").text)
+    assert not page.one("problem").is_displayed()
     set_answers(monkeypatch, made_up(1, lambda _: True))
     page.wait_for_boxes(1)
-    assert not page.one("problem").is_displayed()
 
 
 def test_a_server_that_is_gone_is_asked_ever_more_rarely(

@@ -424,6 +424,16 @@ def test_nothing_overflows(
         assert page.overflowing(width) == []
 
 
+def test_the_tag_of_a_narrow_box_is_short(
+    page: Page, answer_with: Callable[..., list[bytes]], tmp_path: Path
+) -> None:
+    path = save_photo(tmp_path / "photo.jpg", 1)
+    for num_faces, expected in ((2, "1 · 20, female"), (8, "1 · 20"), (40, "1")):
+        answer_with(made_up(num_faces, lambda _: True))
+        page.choose(path)
+        assert page.all(".tag")[0].text == expected
+
+
 def test_a_phone_may_take_a_photo(page: Page) -> None:
     assert not page.one("take").is_displayed()
     page.open(390, 844)
