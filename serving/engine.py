@@ -98,8 +98,19 @@ def _join(
     return FacePredictions(*both, pair.years, pair.is_in_distribution(embeddings))
 
 
+def usable_threads() -> int:
+    """Count the threads of torch that have a core.
+
+    Those beyond OMP_NUM_THREADS, which torch heeds, would wait for each other.
+    """
+    return min(available_cores(), torch.get_num_threads())
+
+
 class InferenceEngine:
     """Answers the requests of many threads; see the module.
+
+    Attributes:
+        threads: processor threads of a large batch.
 
     Args:
         pair: the models.
@@ -108,8 +119,7 @@ class InferenceEngine:
 
     def __init__(self, pair: ModelPair, threads: int = 0):
         self.pair = pair
-        # Not more than OMP_NUM_THREADS, which torch heeds: those beyond it wait for each other.
-        self._threads = threads or min(available_cores(), torch.get_num_threads())
+        self.threads = threads or usable_threads()
         self._waiting: deque[_InferenceJob] = deque()
         self._wakeup = threading.Condition()
         self._is_closed = False
@@ -211,7 +221,7 @@ class InferenceEngine:
                 samplings.append(sampling)
 
     def _set_threads(self, num_rows: int) -> None:
-        threads = 1 if num_rows <= ONE_THREAD_ROWS else self._threads
+        threads = 1 if num_rows <= ONE_THREAD_ROWS else self.threads
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from base.device import limited_threads
 from face_networks.analyzer import FaceAnalyzer
 from faces.client import FaceServer, FaceSource
-from serving.engine import InferenceEngine
+from serving.engine import InferenceEngine, usable_threads
 from serving.models import choose_mc_dtype, choose_served_device, load_pair
 from serving.predictor import Predictor
 from serving.settings import ServerSettings, read_settings
@@ -30,7 +30,8 @@ def load_predictor(
         face_server_url: face server that does so instead; without either there are only embeddings
             to predict.
         device: "auto", "cpu" or "cuda", where all networks run.
-        threads: processor threads of the models; 0 takes all cores, or OMP_NUM_THREADS.
+        threads: processor threads of the models; 0 takes all cores, or OMP_NUM_THREADS, and beside
+            a face pack on the CPU those that it leaves.
 
     Raises:
         UserError: an argument, a model or the pack is wrong or missing, or the optional packages
@@ -69,7 +70,20 @@ def predictor_of(settings: ServerSettings, workers: int, has_faces: bool = True)
     with limited_threads(1):  # a second thread that had helpers would make the engine's slow
         pair = load_pair(settings.age_model, settings.gender_model, device, mc_dtype)
     source = _face_source(settings, workers) if has_faces else None
-    return Predictor(InferenceEngine(pair, settings.threads), source, settings.image_size)
+    threads = settings.threads or _threads_beside(source)
+    return Predictor(InferenceEngine(pair, threads), source, settings.image_size)
+
+
+def _threads_beside(source: FaceSource | None) -> int:
+    """Return how many threads the face networks leave to the models.
+
+    Threads of a model that wait for each other on cores that are taken wait for long: with as many
+    threads as cores, embeddings take ten times as long while pictures are looked at.
+    """
+    threads = usable_threads()
+    if isinstance(source, FaceAnalyzer) and source.device == "cpu":
+        return max(1, threads - source.workers)
+    return threads
 
 
 def _face_source(settings: ServerSettings, workers: int) -> FaceSource:

@@ -72,7 +72,7 @@ class ServerSettings(JsonObject):
     mc_precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto, float32, bfloat16: of passes with dropout; auto is bfloat16 where it is fast"""
     threads: Annotated[int, Field(ge=0)] = 0
-    """threads of the networks; 0 takes all cores, or OMP_NUM_THREADS"""
+    """threads of the models; 0 takes all cores, or OMP_NUM_THREADS, that a face pack leaves"""
     max_body_bytes: Limit = 16 * 2**20
     """largest body of a request, in bytes"""
     max_faces: Limit = 8192

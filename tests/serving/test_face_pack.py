@@ -12,7 +12,15 @@ import pytest
 from face_helpers import answering, face
 from helpers import ROOT
 from model_packs import as_file, picture, write_pack
-from serving_helpers import JSON, error_of, save_model, send_picture, serving, settings_of
+from serving_helpers import (
+    JSON,
+    error_of,
+    save_model,
+    send_picture,
+    serving,
+    settings_of,
+    statistics_of,
+)
 from werkzeug.test import TestResponse
 
 from face_networks.analyzer import FaceAnalyzer
@@ -132,6 +140,28 @@ def test_the_predictor_says_what_post_image_says(
         assert [one.box for one in others] == [one.box for one in faces]
 
 
+@pytest.mark.parametrize(
+    ("cores", "given", "expected"),
+    [(8, 0, 4), (2, 0, 1), (1, 0, 1), (8, 7, 7)],
+    ids=["others", "none left", "one core", "as given"],
+)
+def test_the_models_take_the_cores_that_pictures_leave(
+    cores: int,
+    given: int,
+    expected: int,
+    folder: Path,
+    pack: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.engine.available_cores", lambda: cores)
+    monkeypatch.setattr("serving.routes.available_cores", lambda: cores)
+    monkeypatch.setattr("torch.get_num_threads", lambda: cores)
+    with serving(folder, face_pack=pack, threads=given, max_images=4) as running:
+        source = running.predictor.face_source
+        assert isinstance(source, FaceAnalyzer)
+        assert (source.workers, running.engine.threads) == (min(4, cores), expected)
+
+
 # --- what is missing, and what does not fit -------------------------------------------------------
 
 
@@ -174,6 +204,18 @@ def test_models_trained_with_another_pack_are_warned_of_at_the_start(
         assert running.test_client().get("/health").get_json()["faces"]["warning"] == line
         assert len(send_picture(running, PHOTO, "?mc_samples=0").get_json()["faces"]) == 2
     assert len(program_log.messages) == 1
+
+
+def test_vectors_of_another_network_are_told_where_no_name_is_known(
+    tmp_path: Path, pack: str, program_log: pytest.LogCaptureFixture
+) -> None:
+    known = {"embeddings": statistics_of(0), "extractor": {"imdb": {"server": "a container"}}}
+    save_model(tmp_path / "age.pth", 101, 1, **known)
+    save_model(tmp_path / "gender.pth", 2, 2, **known)
+    with serving(tmp_path, face_pack=pack) as running:
+        faces = send_picture(running, PHOTO, "?mc_samples=0").get_json()["faces"]
+    assert [one["in_distribution"] for one in faces] == [False, False]
+    assert program_log.messages == []
 
 
 # --- the example of the documentation -------------------------------------------------------------
