@@ -1,5 +1,6 @@
 """Loads the two networks of a model pack on a device, and tries them."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -71,6 +72,12 @@ def load_networks(
 
 
 def _require_packages() -> None:
+    """Import the optional packages, of which none is to send anything anywhere.
+
+    Raises:
+        PackError: one is missing.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime looks once, when imported
     try:
         cv2 = import_module("cv2")
         for name in ("onnx", "onnxruntime"):

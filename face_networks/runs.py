@@ -4,8 +4,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from io import StringIO
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -23,8 +25,8 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 DEVICES = get_args(DeviceChoice)
 GPU_PACKAGE = "onnxruntime-gpu"
 _GPU_REMEDY = (
-    f"`pip uninstall onnxruntime` and `pip install {GPU_PACKAGE}`, with the CUDA and cuDNN that it "
-    "wants, or choose the device cpu"
+    f"`pip uninstall onnxruntime` and `pip install '{GPU_PACKAGE}[cuda,cudnn]'`, have a driver of "
+    "NVIDIA for its CUDA, or choose the device cpu"
 )
 _ONLY_FATAL = 4
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -136,6 +138,15 @@ def _is_installed(package: str) -> bool:
         return False
 
 
+def _find_libraries() -> None:
+    """Load CUDA and cuDNN where they are packages of pip, in which onnxruntime does not look."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(_ONLY_FATAL)  # a device that fails has an error of ours
+    with redirect_stdout(StringIO()):  # it prints what it does not find
+        onnxruntime.preload_dlls()
+
+
 def open_network(path: Path, resources: Resources, takes_batches: bool) -> Network:
     """Load a network's file.
 
@@ -150,6 +161,8 @@ def open_network(path: Path, resources: Resources, takes_batches: bool) -> Netwo
     options.log_severity_level = _ONLY_FATAL
     is_on_gpu = resources.device == "cuda"
     providers = [CUDA, CPU] if is_on_gpu else [CPU]
+    if is_on_gpu:
+        _find_libraries()
     try:
         model = path if is_on_gpu else with_fast_prelus(path)
         session = onnxruntime.InferenceSession(model, options, providers=providers)

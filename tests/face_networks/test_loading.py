@@ -1,5 +1,7 @@
 """Packs that fit, and packs that do not, each with one line."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from model_packs import detector, picture, recognizer, save, write_pack
 
 from face_networks import loading, runs
@@ -164,3 +167,15 @@ def test_batches_are_used_where_both_networks_take_them(tmp_path: Path) -> None:
         assert isinstance(networks.embedder.network, runs.Batches)
         assert networks.embedder.batch == 4
         networks.close()
+
+
+def test_onnxruntime_tells_nobody_and_leaves_no_files(tmp_path: Path) -> None:
+    """Its own default is to keep an identifier of the machine, and to send what runs."""
+    pack, home = write_pack(tmp_path / "pack"), tmp_path / "home"
+    home.mkdir()
+    code = "import sys; from pathlib import Path; from face_networks.loading import load_networks"
+    code += "; load_networks(Path(sys.argv[1]), 'cpu', 1, None)"
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", code, str(pack)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)  # noqa: S603 - this interpreter
+    assert list(home.rglob("*")) == []

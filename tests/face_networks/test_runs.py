@@ -106,5 +106,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_an_error_that_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     offer(monkeypatch, CPU)
-    with pytest.raises(PackError, match=r"cannot use a GPU; .*pip install onnxruntime-gpu"):
+    with pytest.raises(
+        PackError, match=r"cannot use a GPU; .*pip install 'onnxruntime-gpu\[cuda,cudnn\]'"
+    ):
         candidates("cuda")
