@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ FONT_SHARES = (1 / 45, 1 / 55, 1 / 65, 1 / 75, 1 / 90)
 COLOURS = ("#ffd54a", "#5ad1e6", "#ff9e7a", "#a5d66f", "#d7a3ef", "#f7a1c4")
 GROUND, INK, WARNING = (18, 18, 18), (255, 255, 255), "#ff6b5e"
 FOREIGN = "not to be trusted"
-_COVERS_A_LABEL, _COVERS_A_FACE = 10.0, 1.0
+_COVERS_A_LABEL, _COVERS_A_FACE, _WORTH_A_MOVE = 10.0, 1.0, 0.2
 
 PixelBox = tuple[int, int, int, int]
 """x1 y1 x2 y2 in pixels of the drawn picture."""
@@ -38,17 +39,26 @@ class Label:
 
 def annotated(photo: Image.Image, guesses: Sequence[SeenFace]) -> Image.Image:
     """Draw the guesses into a copy of an RGB photo; a small photo becomes larger."""
-    scale = max(1.0, MIN_LONG_SIDE / max(photo.size))
-    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    scale, size = enlargement(photo.size)
     drawn = photo.copy() if scale == 1 else photo.resize(size, Image.Resampling.LANCZOS)
-    faces = [_scaled(guess.bbox, scale, size) for guess in guesses]
+    faces = [pixel_box(guess.bbox, scale, size) for guess in guesses]
     font_size, labels = place_labels(guesses, faces, size)
     draw = ImageDraw.Draw(drawn)
     for number, (guess, face) in enumerate(zip(guesses, faces, strict=True)):
-        _draw_box(draw, face, _colour(guess, number), max(2, max(size) // 400))
+        draw_box(draw, face, colour_of(guess, number), max(2, max(size) // 400))
     for number, (guess, label) in enumerate(zip(guesses, labels, strict=True)):
-        _draw_label(draw, label, _colour(guess, number), font_size)
+        draw_label(draw, label, colour_of(guess, number), font_size)
     return drawn
+
+
+def enlargement(size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+    """Return how much larger a picture is drawn, at least 1, and its size then.
+
+    >>> enlargement((512, 256)), enlargement((2000, 10))
+    ((2.0, (1024, 512)), (1.0, (2000, 10)))
+    """
+    scale = max(1.0, MIN_LONG_SIDE / max(size))
+    return scale, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
 
 
 def words(guess: SeenFace, number: int | None = None) -> tuple[str, ...]:
@@ -75,8 +85,10 @@ def place_labels(
     texts = [words(guess, number) for guess, number in zip(guesses, numbers, strict=False)]
     tried: list[tuple[float, int, list[PixelBox]]] = []
     for share in FONT_SHARES:
-        font_size = _fitting(texts, max(1, round(max(size) * share)), size[0])
-        cost, boxes = _places([_extent(lines, font_size) for lines in texts], faces, size)
+        font_size = fitting_font_size(texts, max(1, round(max(size) * share)), size[0])
+        cost, boxes, _ = place_boxes(
+            [label_extent(lines, font_size) for lines in texts], faces, size
+        )
         tried.append((round(cost, 1), font_size, boxes))
         if cost == 0:
             break
@@ -84,20 +96,35 @@ def place_labels(
     return font_size, [Label(lines, box) for lines, box in zip(texts, boxes, strict=True)]
 
 
-def _fitting(texts: Sequence[Sequence[str]], font_size: int, width: int) -> int:
+def fitting_font_size(texts: Sequence[Sequence[str]], font_size: int, width: int) -> int:
     """Return a smaller size of font when the widest label is wider than the picture."""
-    widest = max((_extent(lines, font_size)[0] for lines in texts), default=1)
+    widest = max((label_extent(lines, font_size)[0] for lines in texts), default=1)
     return font_size if widest <= width else max(1, int(font_size * width / widest))
 
 
-def _places(
-    extents: Sequence[tuple[int, int]], faces: Sequence[PixelBox], size: tuple[int, int]
-) -> tuple[float, list[PixelBox]]:
-    """Place labels of these extents, each where it covers least; 0 is the cost of none covered."""
+def place_boxes(
+    extents: Sequence[tuple[int, int]],
+    faces: Sequence[PixelBox],
+    size: tuple[int, int],
+    before: Sequence[int | None] = (),
+) -> tuple[float, list[PixelBox], list[int]]:
+    """Place labels of these extents, each where it covers least.
+
+    Args:
+        extents: width and height of each label.
+        faces: as many boxes.
+        size: of the picture.
+        before: which of its places each label had on the last picture, and keeps if it covers
+            little more there; None, or no entry, where it had none.
+
+    Returns:
+        what the labels cover, 0 for nothing; their boxes; which of its places each has.
+    """
     all_faces = np.array(faces, np.float64).reshape(-1, 4)
     placed: list[PixelBox] = []
+    places: list[int] = []
     total = 0.0
-    for extent, face in zip(extents, faces, strict=True):
+    for extent, face, kept in zip_longest(extents, faces, before):
         choices = [_inside(corner, extent, size) for corner in _corners(extent, face)]
         labels = np.array(placed, np.float64).reshape(-1, 4)
         costs = [
@@ -106,9 +133,12 @@ def _places(
             for choice in choices
         ]
         best = int(np.argmin(costs))  # the first of equals
+        if kept is not None and costs[kept] <= costs[best] + _WORTH_A_MOVE:
+            best = kept
         total += costs[best]
         placed.append(choices[best])
-    return total, placed
+        places.append(best)
+    return total, placed, places
 
 
 def _corners(extent: tuple[int, int], face: PixelBox) -> list[tuple[int, int]]:
@@ -143,7 +173,7 @@ def _covered(box: PixelBox, others: BoxArray) -> float:
     return float((across.clip(0) * down.clip(0)).sum() / area)
 
 
-def _scaled(bbox: Sequence[float], scale: float, size: tuple[int, int]) -> PixelBox:
+def pixel_box(bbox: Sequence[float], scale: float, size: tuple[int, int]) -> PixelBox:
     """Map a box to whole pixels of the drawn picture, inside it and with its corners in order."""
     left, top, right, bottom = (
         min(max(round(value * scale), 0), limit - 1)
@@ -152,7 +182,8 @@ def _scaled(bbox: Sequence[float], scale: float, size: tuple[int, int]) -> Pixel
     return min(left, right), min(top, bottom), max(left, right), max(top, bottom)
 
 
-def _colour(guess: SeenFace, number: int) -> str:
+def colour_of(guess: SeenFace, number: int) -> str:
+    """Return the colour of a face and its label; that of a warning for a foreign network."""
     return WARNING if guess.in_distribution is False else COLOURS[number % len(COLOURS)]
 
 
@@ -170,14 +201,14 @@ def _margin(font_size: int) -> int:
     return max(1, round(0.4 * font_size))
 
 
-def _extent(lines: Sequence[str], font_size: int) -> tuple[int, int]:
+def label_extent(lines: Sequence[str], font_size: int) -> tuple[int, int]:
     """Return width and height of a label; its coloured edge is half a margin wide."""
     margin = _margin(font_size)
     width = max(_font(font_size).getlength(line) for line in lines)
     return int(width) + 3 * margin, _line_height(font_size) * len(lines) + margin
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box: PixelBox, colour: str, width: int) -> None:
+def draw_box(draw: ImageDraw.ImageDraw, box: PixelBox, colour: str, width: int) -> None:
     """Draw a frame with a dark one on either side, so that it is seen on any ground."""
     dark = max(1, width // 2)
     left, top, right, bottom = box
@@ -186,7 +217,7 @@ def _draw_box(draw: ImageDraw.ImageDraw, box: PixelBox, colour: str, width: int)
     draw.rectangle(box, outline=colour, width=width)
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, label: Label, colour: str, font_size: int) -> None:
+def draw_label(draw: ImageDraw.ImageDraw, label: Label, colour: str, font_size: int) -> None:
     """Write the lines on a dark ground with an edge in the colour of the box."""
     left, top, right, bottom = label.box
     margin = _margin(font_size)

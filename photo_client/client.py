@@ -1,4 +1,4 @@
-"""The client: photos to the face server, embeddings to ours, annotated photos and a table back."""
+"""The client: photos and clips to the face server, embeddings to ours, annotated copies back."""
 
 import sys
 import time
@@ -9,11 +9,13 @@ from contextlib import ExitStack, closing, contextmanager
 from tqdm import tqdm
 
 from photo_client.annotator import PhotoAnnotator
+from photo_client.clip_annotator import ClipAnnotator, ClipOptions
+from photo_client.clip_reader import ClipLimits
 from photo_client.face_server import RetryingFaceServer
 from photo_client.guesser import FaceGuesser
 from photo_client.options import AGE_GENDER_URL, FACE_URL, ClientOptions
 from photo_client.photos import find_photos, in_words
-from photo_client.report import PhotoResult, printable, report
+from photo_client.report import ClipResult, Result, printable, report
 from photo_client.server import AgeGenderServer
 from utils.files import refuse_unwritable
 
@@ -21,7 +23,7 @@ EXIT_SOME_FAILED = 1
 
 
 def run_client(options: ClientOptions, wait: Callable[[float], None] = time.sleep) -> int:
-    """Annotate all photos and print what was seen.
+    """Annotate all photos and clips, and print what was seen.
 
     Args:
         options: what to do.
@@ -40,14 +42,25 @@ def run_client(options: ClientOptions, wait: Callable[[float], None] = time.slee
         print(printable(in_words(left_out)), file=sys.stderr)
     refuse_unwritable(*(photo.annotated_path.parent for photo in photos))
     with opened_guesser(options, wait) as guesser:
-        annotator = PhotoAnnotator(guesser, options.resize)
-        results: list[PhotoResult] = []
+        photo_annotator = PhotoAnnotator(guesser, options.resize)
+        clip_annotator = ClipAnnotator(guesser, _clip_options(options))
+        results: list[Result] = []
         try:
             for photo in tqdm(photos, "photos", disable=len(photos) == 1, file=sys.stderr):
+                annotator = clip_annotator if photo.is_clip else photo_annotator
                 results.append(annotator.annotate(photo))
         finally:
             report(results, guesser.health, options.json)
-    return EXIT_SOME_FAILED if any(result.error for result in results) else 0
+    return EXIT_SOME_FAILED if any(map(_is_failure, results)) else 0
+
+
+def _is_failure(result: Result) -> bool:
+    return bool(result.error or (isinstance(result, ClipResult) and result.missing))
+
+
+def _clip_options(options: ClientOptions) -> ClipOptions:
+    limits = ClipLimits(options.max_seconds, options.max_pixels)
+    return ClipOptions(options.resize, options.fps, options.codec, limits)
 
 
 @contextmanager

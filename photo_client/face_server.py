@@ -48,8 +48,8 @@ class RetryingFaceServer:
         return self._answer_of(lambda: self._server.ask(image))
 
     def close(self) -> None:
-        """Close the connections."""
-        self._server.close()
+        """Break off what other threads ask, and close the connections."""
+        self._server.abort()  # which ends what other threads ask
 
     def _answer_of(self, ask: Callable[[], FaceAnswer]) -> FaceAnswer:
         try:

@@ -1,4 +1,4 @@
-"""Which photos the client annotates, why it leaves out other files, and what it writes where."""
+"""Which photos and clips are annotated, why other files are left out, and what is written where."""
 
 import glob
 import os
@@ -8,28 +8,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faces.pictures import HEIC_REMEDY, HEIC_SUFFIXES, SUFFIXES
+from photo_client.clip_reader import INSTALL, has_opencv
 from utils.errors import UserError
 
-ANNOTATED = ".ANNOTATED"
+ANNOTATED, PEOPLE = ".ANNOTATED", ".PEOPLE"
+CLIP_SUFFIXES = frozenset((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"))
 _NUM_NAMED = 8
 """Reasons that are named, the most frequent ones; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoFile:
-    """A photo to read, and the file to write."""
+    """A photo or a clip to read, and the file to write."""
 
     path: Path
     annotated_path: Path
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether it is a clip, by its name."""
+        return is_clip(self.path)
+
+    @property
+    def people_path(self) -> Path:
+        """The file that lists the people of a clip."""
+        stem = self.annotated_path.stem.removesuffix(ANNOTATED)
+        return self.annotated_path.with_name(f"{stem}{PEOPLE}.json")
 
 
 def find_photos(
     given: Sequence[str], out_dir: Path | None = None, left_out: Counter[str] | None = None
 ) -> list[PhotoFile]:
-    """List the photos of files, folders (with all below them) and globs, each once.
+    """List the photos and clips of files, folders (with all below them) and globs, each once.
 
     What the client itself wrote, hidden files, and those that are no pictures by their names, are
-    left out of folders and globs.
+    left out of folders and globs; clips too where OpenCV is not installed.
 
     Args:
         given: as typed.
@@ -37,7 +50,7 @@ def find_photos(
         left_out: gets the number of files that are left out, by why.
 
     Raises:
-        UserError: something given is not there, or holds no photo.
+        UserError: something given is not there, or holds no photo, or is a clip without OpenCV.
     """
     left_out = Counter() if left_out is None else left_out
     photos: list[PhotoFile] = []
@@ -49,7 +62,7 @@ def find_photos(
                 continue
             seen.add(path.resolve())
             folder = path.parent if out_dir is None else out_dir / path.parent.relative_to(base)
-            photos.append(PhotoFile(path, _free_path(folder, path.stem, taken)))
+            photos.append(PhotoFile(path, _free_path(folder, path, taken)))
     return photos
 
 
@@ -60,7 +73,9 @@ def _photos_of(text: str, left_out: Counter[str]) -> list[tuple[Path, Path]]:
         found = [(given, path) for path in photos_below(given, left_out)]
     elif given.is_file():
         if is_annotated(given):
-            raise UserError(f"{text} is what this program wrote; give the photo itself")
+            raise UserError(f"{text} is what this program wrote; give the photo or clip itself")
+        if is_clip(given) and not has_opencv():
+            raise UserError(f"{text} is a clip, which needs OpenCV: {INSTALL}")
         found = [(given.parent, given)]
     else:
         matches = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207 - absolute patterns
@@ -69,10 +84,11 @@ def _photos_of(text: str, left_out: Counter[str]) -> list[tuple[Path, Path]]:
         files = (path for path in matches if not path.is_dir())
         found = [(path.parent, path) for path in _photos_among(files, left_out)]
     if not found:
-        suffixes = ", ".join(sorted(SUFFIXES))
+        suffixes = ", ".join(sorted(SUFFIXES | CLIP_SUFFIXES))
         why = in_words(left_out - before)
         raise UserError(
-            f"{text} holds no photo; expected files that end in {suffixes}" + (why and f"; {why}")
+            f"{text} holds no photo or clip; expected files that end in {suffixes}"
+            + (why and f"; {why}")
         )
     return found
 
@@ -105,10 +121,12 @@ def why_left_out(path: Path) -> str | None:
         return "hidden"
     if suffix in HEIC_SUFFIXES:
         return f"HEIC ({HEIC_REMEDY})"
-    if suffix not in SUFFIXES:
-        return f"not a picture by its name ({suffix[:12] or 'no suffix'})"
     if is_annotated(path):
-        return "annotated by this program"
+        return "written by this program"
+    if suffix not in SUFFIXES | CLIP_SUFFIXES:
+        return f"not a picture by its name ({suffix[:12] or 'no suffix'})"
+    if suffix in CLIP_SUFFIXES and not has_opencv():
+        return f"clip (needs OpenCV: {INSTALL})"
     if not _holds(path.is_file):
         return "a link to nothing" if path.is_symlink() else "no regular file"
     return None
@@ -120,7 +138,16 @@ def is_annotated(path: Path) -> bool:
     >>> is_annotated(Path("a/b.ANNOTATED.jpg")), is_annotated(Path("a/b.jpg"))
     (True, False)
     """
-    return path.stem.endswith(ANNOTATED)
+    return path.stem.endswith(ANNOTATED) or path.name.endswith(f"{PEOPLE}.json")
+
+
+def is_clip(path: Path) -> bool:
+    """Check whether a file is a clip, by its name.
+
+    >>> is_clip(Path("a/b.MOV")), is_clip(Path("a/b.jpg"))
+    (True, False)
+    """
+    return path.suffix.lower() in CLIP_SUFFIXES
 
 
 def _files_by_folder(top: Path, left_out: Counter[str]) -> Iterator[list[Path]]:
@@ -170,10 +197,11 @@ def in_words(left_out: Counter[str]) -> str:
     return f"left out: {', '.join(named)}" if named else ""
 
 
-def _free_path(folder: Path, stem: str, taken: set[Path]) -> Path:
+def _free_path(folder: Path, source: Path, taken: set[Path]) -> Path:
     """Return the file to write, with a number where a.jpg and a.png would write the same one."""
-    path, number = folder / f"{stem}{ANNOTATED}.jpg", 2
+    stem, end = source.stem, f"{ANNOTATED}{'.mp4' if is_clip(source) else '.jpg'}"
+    path, number = folder / f"{stem}{end}", 2
     while path in taken:
-        path, number = folder / f"{stem}-{number}{ANNOTATED}.jpg", number + 1
+        path, number = folder / f"{stem}-{number}{end}", number + 1
     taken.add(path)
     return path

@@ -9,12 +9,15 @@ from typing import Any
 
 from photo_client.answers import Health
 from photo_client.face import SeenFace, max_uncertainty, percent
+from photo_client.people import Person
 from photo_client.photos import PhotoFile
 from serving.network_check import mismatch
 from utils.text import in_columns
 
 COLUMNS = ("photo", "face", "age", "gender", "unsure of age", "of gender", "box")
+CLIP_COLUMNS = (*COLUMNS[:-1], "box, or seconds")
 NOTHING = "-"
+NO_SOUND = "annotated clips have no sound"
 
 
 @dataclass(slots=True)
@@ -43,7 +46,62 @@ class PhotoResult:
         }
 
 
-def report(results: Sequence[PhotoResult], health: Health, as_json: bool) -> None:
+@dataclass(slots=True)
+class ClipResult:
+    """What became of a clip: its people, or why it failed; `reason` is why in few words.
+
+    Attributes:
+        size: of its frames, in pixels.
+        num_frames: that were read, of `duration_s` seconds.
+        num_analysed: frames that were looked at, the last one at `last_analysed_s` seconds.
+        missing: what of the clip could not be looked at; "" if nothing.
+    """
+
+    photo: PhotoFile
+    size: tuple[int, int] = (0, 0)
+    people: list[Person] = field(default_factory=list)
+    num_frames: int = 0
+    duration_s: float = 0.0
+    num_analysed: int = 0
+    last_analysed_s: float = 0.0
+    missing: str = ""
+    face_model: str | None = None
+    error: str | None = None
+    reason: str = ""
+
+    @property
+    def guesses(self) -> list[SeenFace]:
+        """One face a person."""
+        return [person.mean_face for person in self.people]
+
+    def fail(self, reason: str, error: str) -> None:
+        """Note that nothing was written."""
+        self.reason, self.error, self.missing = reason, error, ""
+
+    def as_json(self, with_boxes: bool = False) -> dict[str, Any]:
+        """Return what --json prints of a clip; with boxes, what is written beside it."""
+        image_path = str(self.photo.path)
+        if self.error is not None:
+            return {"image_path": image_path, "error": self.error}
+        return {
+            "image_path": image_path,
+            "annotated_path": str(self.photo.annotated_path),
+            "people_path": str(self.photo.people_path),
+            "width": self.size[0],
+            "height": self.size[1],
+            "seconds": round(self.duration_s, 3),
+            "num_frames": self.num_frames,
+            "num_analysed": self.num_analysed,
+            "missing": self.missing or None,
+            "people": [person.as_json(with_boxes) for person in self.people],
+            "model": self.face_model,
+        }
+
+
+Result = PhotoResult | ClipResult
+
+
+def report(results: Sequence[Result], health: Health, as_json: bool) -> None:
     """Print a table, or JSON, on standard output, and on standard error what to beware of."""
     if as_json:
         print(json.dumps(_document(results, health), indent=2))
@@ -54,40 +112,59 @@ def report(results: Sequence[PhotoResult], health: Health, as_json: bool) -> Non
         print(line, file=sys.stderr)
 
 
-def _document(results: Sequence[PhotoResult], health: Health) -> dict[str, Any]:
+def people_document(result: ClipResult, health: Health) -> dict[str, Any]:
+    """Return what is written of the people of a clip."""
+    return {**result.as_json(with_boxes=True), **_models(health)}
+
+
+def _document(results: Sequence[Result], health: Health) -> dict[str, Any]:
+    clips = [result for result in results if isinstance(result, ClipResult)]
     return {
-        "photos": [result.as_json() for result in results],
+        "photos": [result.as_json() for result in results if isinstance(result, PhotoResult)],
+        **({"clips": [clip.as_json() for clip in clips]} if clips else {}),
+        **_models(health),
+    }
+
+
+def _models(health: Health) -> dict[str, Any]:
+    return {
         "max_uncertainty": max_uncertainty(health.num_ages),
         "models": {"age": health.age_model, "gender": health.gender_model},
     }
 
 
-def table(results: Sequence[PhotoResult]) -> list[str]:
-    """Lay out one line a face, one for a photo without."""
-    return in_columns([COLUMNS, *(row for result in results for row in _rows(result))])
+def table(results: Sequence[Result]) -> list[str]:
+    """Lay out one line a face, or a person of a clip; one for a photo or a clip without."""
+    columns = CLIP_COLUMNS if any(result.photo.is_clip for result in results) else COLUMNS
+    return in_columns([columns, *(row for result in results for row in _rows(result))])
 
 
-def _rows(result: PhotoResult) -> list[tuple[str, ...]]:
+def _rows(result: Result) -> list[tuple[str, ...]]:
     name = printable(str(result.photo.path))
     if result.error is not None:
         return [(name, "failed", *[NOTHING] * (len(COLUMNS) - 2))]
     if not result.guesses:
         return [(name, "none", *[NOTHING] * (len(COLUMNS) - 2))]
-    return [(name, *_cells(number, guess)) for number, guess in enumerate(result.guesses, 1)]
+    if isinstance(result, ClipResult):
+        return [(name, *_cells(one.number, one.mean_face), one.times) for one in result.people]
+    return [
+        (name, *_cells(number, guess), " ".join(f"{value:.0f}" for value in guess.bbox))
+        for number, guess in enumerate(result.guesses, 1)
+    ]
 
 
 def _cells(number: int, guess: SeenFace) -> tuple[str, ...]:
     known = guess.uncertainty
     unsure = (percent(known.age_share), percent(known.gender_share)) if known else (NOTHING,) * 2
     mark = "!" if guess.in_distribution is False else ""
-    box = " ".join(f"{value:.0f}" for value in guess.bbox)
-    return (f"{number}{mark}", f"{guess.age:.1f}", guess.gender_words, *unsure, box)
+    return (f"{number}{mark}", f"{guess.age:.1f}", guess.gender_words, *unsure)
 
 
-def _remarks(results: Sequence[PhotoResult], health: Health) -> list[str]:
+def _remarks(results: Sequence[Result], health: Health) -> list[str]:
     guesses = [guess for result in results for guess in result.guesses]
     num_foreign = sum(guess.in_distribution is False for guess in guesses)
     num_failed = sum(result.error is not None for result in results)
+    clips = [result for result in results if isinstance(result, ClipResult)]
     networks = dict.fromkeys(result.face_model for result in results if result.guesses)
     warnings = (mismatch(network, health.trained_on) for network in networks)
     remarks = [printable(warning) for warning in warnings if warning]
@@ -99,7 +176,10 @@ def _remarks(results: Sequence[PhotoResult], health: Health) -> list[str]:
     if num_failed:
         kinds = Counter(result.reason for result in results if result.error is not None)
         words = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common())
-        remarks.append(f"{num_failed} of {len(results)} photos failed ({words})")
+        what = "photos and clips" if clips else "photos"
+        remarks.append(f"{num_failed} of {len(results)} {what} failed ({words})")
+    if any(clip.error is None for clip in clips):
+        remarks.append(NO_SOUND)
     return remarks
 
 

@@ -47,7 +47,7 @@ _Answer = TypeVar("_Answer", bound=JsonObject)
 
 
 class AgeGenderServer:
-    """One server of ages and genders.
+    """One server of ages and genders; threads may share it.
 
     Args:
         address: its URL; may have a path, below which a proxy has the server.
@@ -69,8 +69,8 @@ class AgeGenderServer:
         self._http = HttpServer(self.url, timeout_s)
 
     def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
+        """Break off what other threads ask, and close the connections."""
+        self._http.abort()
 
     def health(self) -> Health:
         """Ask what is served.

@@ -1,0 +1,179 @@
+"""Annotates clips: looks for people first, then writes the clip with their boxes.
+
+The clip is read twice, so that a label can say the mean over all frames from the first one on, and
+so that no more than a few frames are in memory at a time.
+"""
+
+import sys
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from PIL import Image
+from tqdm import tqdm
+
+from faces.errors import ImageError
+from faces.photo import FULL_QUALITY, SentPhoto, prepare_picture
+from faces.squares import compressed
+from photo_client.clip_reader import ClipLimits, ClipReader, opened_clip
+from photo_client.clip_writer import written_clip
+from photo_client.errors import PhotoError
+from photo_client.frame_painter import DrawnTimes, FramePainter
+from photo_client.guesser import FaceGuesser, Guesses
+from photo_client.people import MAX_GAP_S
+from photo_client.photos import PhotoFile
+from photo_client.report import ClipResult, people_document, printable
+from photo_client.tracking import Tracker
+from utils.errors import UserError
+from utils.files import write_json
+from utils.locks import remove_leftovers
+
+IN_FLIGHT = 4
+"""Frames that are prepared, or asked about, at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOptions:
+    """How clips are annotated.
+
+    Attributes:
+        resize: side in pixels of the square that is sent; 0 sends frames in their size.
+        fps: frames a second that are looked at.
+        codec: a key of `photo_client.clip_writer.CODECS`.
+        limits: the largest clips to read.
+    """
+
+    resize: int
+    fps: float
+    codec: str
+    limits: ClipLimits
+
+    @property
+    def max_gap_s(self) -> float:
+        """Seconds out of sight over which a person keeps the box: two frames missed, at least."""
+        return max(MAX_GAP_S, 3.5 / self.fps)
+
+
+class ClipAnnotator:
+    """Has frames of clips guessed, and writes clips with the people in them."""
+
+    def __init__(self, guesser: FaceGuesser, options: ClipOptions) -> None:
+        self._guesser, self._options = guesser, options
+
+    def annotate(self, clip: PhotoFile) -> ClipResult:
+        """Find the people of a clip, and write the annotated clip; says why it failed.
+
+        Raises:
+            UserError: a server is away.
+        """
+        result = ClipResult(clip)
+        try:
+            fps = self._look(clip, result)
+            self._write(clip, result, fps)
+        except (ImageError, PhotoError) as error:
+            result.fail(error.reason, str(error))
+        except UserError:
+            raise
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            why = getattr(error, "strerror", None) or str(error)
+            result.fail("cannot be written", f"cannot be written: {clip.annotated_path}, {why}")
+        except Exception as error:  # noqa: BLE001 - counted by its kind; the others go on
+            kind = f"cannot be annotated ({type(error).__name__})"
+            result.fail(kind, f"{kind}: {error}")
+        for said in filter(None, (result.error, result.missing)):
+            tqdm.write(printable(f"{clip.path}: {said}"), file=sys.stderr)
+        return result
+
+    def _look(self, clip: PhotoFile, result: ClipResult) -> float:
+        """Read the clip, and have frames guessed; return the frame rate to write."""
+        tracker = Tracker(self._options.max_gap_s)
+        failures: Counter[str] = Counter()
+        with (
+            opened_clip(clip.path, self._options.limits) as reader,
+            _progress(f"{clip.path.name}: looking", reader.announced_s) as progress,
+            closing(self._answers(reader)) as answers,
+        ):
+            result.size = reader.size
+            for time_s, answer in answers:
+                progress.update(max(0.0, time_s - progress.n))
+                try:
+                    guesses = answer.result()
+                except PhotoError as error:
+                    failures[str(error)] += 1
+                    continue
+                result.num_analysed, result.last_analysed_s = result.num_analysed + 1, time_s
+                result.face_model = guesses.face_model
+                tracker.add(time_s, guesses)
+            if not result.num_analysed:
+                reason = failures.most_common(1)[0][0] if failures else "no frame can be decoded"
+                raise PhotoError(reason)
+            result.people, result.missing = tracker.people, _missing(reader, failures)
+            result.num_frames, result.duration_s = reader.num_frames, reader.duration_s
+            return reader.mean_fps
+
+    def _answers(
+        self, reader: ClipReader
+    ) -> Generator[tuple[float, "Future[Guesses]"], None, None]:
+        """Have every so many frames guessed, some at a time; yield them in their order."""
+        waiting: deque[tuple[float, Future[Guesses]]] = deque()
+        pool = ThreadPoolExecutor(IN_FLIGHT, "clip")
+        try:
+            next_s = 0.0
+            for time_s in reader.times():
+                if time_s + 0.5 / reader.fps < next_s:  # the nearest frame counts
+                    continue
+                next_s = max(next_s + 1 / self._options.fps, time_s)
+                frame = reader.picture()
+                if frame is not None:
+                    waiting.append((time_s, pool.submit(self._guess, frame)))
+                if len(waiting) == IN_FLIGHT:
+                    yield waiting.popleft()
+            yield from waiting
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _guess(self, frame: Image.Image) -> Guesses:
+        if self._options.resize:
+            return self._guesser.guess(prepare_picture(frame, self._options.resize))
+        return self._guesser.guess(SentPhoto(compressed(frame, FULL_QUALITY), *frame.size))
+
+    def _write(self, clip: PhotoFile, result: ClipResult, fps: float) -> None:
+        """Write the clip with boxes, and the file that lists the people."""
+        remove_leftovers(clip.annotated_path.parent)
+        times = DrawnTimes(0.5 / self._options.fps, result.last_analysed_s)
+        painter = FramePainter(result.size, result.people, times)
+        with (
+            opened_clip(clip.path, self._options.limits) as reader,
+            written_clip(clip.annotated_path, painter.size, fps, self._options.codec) as writer,
+            _progress(f"{clip.path.name}: writing", result.duration_s) as progress,
+        ):
+            shown: Image.Image | None = None
+            for time_s in reader.times():
+                while shown and (writer.num_frames + 0.5) / writer.fps <= time_s:
+                    writer.write(shown)
+                frame = reader.picture()
+                shown = shown if frame is None else painter.painted(frame, time_s)
+                progress.update(time_s - progress.n)
+            if shown:
+                writer.write(shown)
+        write_json(people_document(result, self._guesser.health), clip.people_path)
+
+
+def _missing(reader: ClipReader, failures: Counter[str]) -> str:
+    """Say what of a clip was not looked at; "" if nothing."""
+    reasons = [reader.missing_words()]
+    if failures:
+        most = failures.most_common(1)[0][0]
+        reasons.append(f"{failures.total()} frames got no answer ({most})")
+    return "; ".join(filter(None, reasons))
+
+
+@contextmanager
+def _progress(what: str, seconds: float | None) -> Iterator["tqdm[None]"]:
+    form = "{desc}: {n:.0f}/{total:.0f} s |{bar}| {elapsed}" if seconds else "{desc}: {n:.0f} s"
+    with tqdm(
+        total=seconds, desc=printable(what), bar_format=form, leave=False, file=sys.stderr
+    ) as bar:
+        yield bar
