@@ -111,7 +111,7 @@ class ClipAnnotator:
                 raise PhotoError(reason)
             result.people, result.missing = tracker.people, _missing(reader, failures)
             result.num_frames, result.duration_s = reader.num_frames, reader.duration_s
-            return reader.mean_fps
+            return reader.written_fps
 
     def _answers(
         self, reader: ClipReader

@@ -6,6 +6,7 @@ Frames, pixels and seconds are bounded.
 """
 
 import os
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class ClipReader:
         count = _number(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.announced_s = count / self._fps if count and self._fps else None
         self.num_frames, self.end_s, self.is_cut = 0, 0.0, False
+        self._steps_s = array("f")
 
     def times(self) -> Iterator[float]:
         """Go to each frame, and yield its time in seconds, which grows; the first frame is at 0.
@@ -92,6 +94,8 @@ class ClipReader:
             if time_s > self._limits.seconds or self.num_frames >= max_frames:
                 self.is_cut = True
                 return
+            if self.num_frames:
+                self._steps_s.append(step_s)
             before_s, self.end_s, self.num_frames = said_s, time_s, self.num_frames + 1
             yield time_s
 
@@ -101,18 +105,23 @@ class ClipReader:
         return self._fps if 1 <= self._fps <= MAX_FRAMES_PER_S else FALLBACK_FPS
 
     @property
-    def mean_fps(self) -> float:
-        """Frames per second as their times tell, of all that was read."""
-        if self.num_frames < 2:
+    def written_fps(self) -> float:
+        """Frames per second with which a copy shows all frames, or nearly all.
+
+        It is the rate that the file names, or, where that is another, that of the tenth of frames
+        that are shown for the shortest time.
+        """
+        if not self._steps_s:
             return self.fps
-        mean = (self.num_frames - 1) / self.end_s
-        is_as_named = abs(mean / self.fps - 1) < 0.02
-        return self.fps if is_as_named else min(max(mean, 1.0), MAX_FRAMES_PER_S)
+        shown = 1 / float(np.quantile(self._steps_s, 0.1))
+        is_as_named = abs(shown / self.fps - 1) < 0.02
+        return self.fps if is_as_named else min(max(shown, 1.0), MAX_FRAMES_PER_S)
 
     @property
     def duration_s(self) -> float:
         """Seconds that were read, with the last frame."""
-        return self.end_s + 1 / self.mean_fps if self.num_frames else 0.0
+        last_s = self._steps_s[-1] if self._steps_s else 1 / self.fps
+        return self.end_s + last_s if self.num_frames else 0.0
 
     def picture(self) -> Image.Image | None:
         """Decode the frame of the time that was yielded last: RGB, upright; None if damaged."""

@@ -53,9 +53,7 @@ class ClientOptions:
         if not 0.1 <= self.fps <= MAX_FRAMES_PER_S:
             raise UserError(f"--fps is {self.fps:g}, expected 0.1 to {MAX_FRAMES_PER_S}")
         if not 0 < self.max_seconds <= MAX_SECONDS:
-            raise UserError(
-                f"--max-seconds is {self.max_seconds:g}, expected 0 to {MAX_SECONDS}"
-            )
+            raise UserError(f"--max-seconds is {self.max_seconds:g}, expected 0 to {MAX_SECONDS}")
         if self.max_pixels < 4:
             raise UserError(f"--max-pixels is {self.max_pixels}, expected 4 or more")
         if not self.timeout > 0:
