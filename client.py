@@ -1,10 +1,12 @@
-"""Guess ages and genders of the people on photos: photo.jpg to photo.ANNOTATED.jpg, and a table.
+"""Guess ages and genders of people: photo.jpg to photo.ANNOTATED.jpg, and a table.
 
 python client.py --image-path photo.jpg
 python client.py --image-path album 'other/*.png' --out-dir annotated --json
+python client.py --image-path clip.mp4
 
-The face server (--url-face) and `python app.py` (--url-age-gender) must be running. Ends with 0
-when all photos were annotated, 1 when some failed, 2 when nothing could be done.
+A clip becomes clip.ANNOTATED.mp4, without sound, and clip.PEOPLE.json, which says who is seen when.
+The face server (--url-face) and `python app.py` (--url-age-gender) must be running, if not --local.
+Ends with 0 when all was annotated, 1 when some failed, 2 when nothing could be done.
 """
 
 import sys
