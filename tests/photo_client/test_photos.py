@@ -123,7 +123,7 @@ def test_what_is_left_out_is_counted_by_why(tmp_path: Path) -> None:
         "HEIC (convert it to JPEG)": 1,
         "hidden": 1,
         "hidden folder": 1,
-        "annotated by this program": 1,
+        "written by this program": 1,
         "a link to nothing": 1,
         "no regular file": 1,
     }
@@ -195,7 +195,7 @@ def test_what_fits_a_pattern_and_is_no_photo_is_counted_too(tmp_path: Path) -> N
     left_out: Counter[str] = Counter()
     photos = find_photos([str(tmp_path / "a*")], None, left_out)
     assert [photo.path.name for photo in photos] == ["a.jpg"]
-    assert left_out == {"not a picture by its name (.txt)": 1, "annotated by this program": 1}
+    assert left_out == {"not a picture by its name (.txt)": 1, "written by this program": 1}
 
 
 def test_many_kinds_are_summed_up() -> None:
