@@ -172,8 +172,8 @@ def _missing(reader: ClipReader, failures: Counter[str]) -> str:
 
 @contextmanager
 def _progress(what: str, seconds: float | None) -> Iterator["tqdm[None]"]:
+    """Show a bar on a terminal, and nothing elsewhere."""
     form = "{desc}: {n:.0f}/{total:.0f} s |{bar}| {elapsed}" if seconds else "{desc}: {n:.0f} s"
-    with tqdm(
-        total=seconds, desc=printable(what), bar_format=form, leave=False, file=sys.stderr
-    ) as bar:
+    options = {"desc": printable(what), "bar_format": form, "leave": False, "disable": None}
+    with tqdm(total=seconds, file=sys.stderr, **options) as bar:
         yield bar

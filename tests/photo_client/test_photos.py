@@ -110,7 +110,7 @@ def test_suffixes_that_were_once_dropped_are_taken(tmp_path: Path, suffix: str) 
 
 
 def test_what_is_left_out_is_counted_by_why(tmp_path: Path) -> None:
-    write(tmp_path, "a.jpg", "notes.txt", "more.TXT", "README", "film.mov", "b.HEIC", ".c.jpg")
+    write(tmp_path, "a.jpg", "notes.txt", "more.TXT", "README", "film.flv", "b.HEIC", ".c.jpg")
     write(tmp_path, "a.ANNOTATED.jpg", ".thumbnails/a.jpg", "sub/d.txt")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
@@ -119,7 +119,7 @@ def test_what_is_left_out_is_counted_by_why(tmp_path: Path) -> None:
     assert left_out == {
         "not a picture by its name (.txt)": 3,
         "not a picture by its name (no suffix)": 1,
-        "not a picture by its name (.mov)": 1,
+        "not a picture by its name (.flv)": 1,
         "HEIC (convert it to JPEG)": 1,
         "hidden": 1,
         "hidden folder": 1,
