@@ -20,10 +20,11 @@ export function mayHaveCamera() {
 
 /** Open a camera, and show it in a video; the run's end, whatever its cause, releases it.
  *
- * Throws a Problem if there is none to use; ends the run with a Problem if the camera goes away.
+ * Throws what `problemOf` words if there is none to use; ends the run so if the camera goes away.
  */
 export async function openCamera(wanted, video, run) {
-  const stream = await streamOf(wanted);
+  const constraints = { ...WANTED_SIZE, ...wanted };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: constraints });
   const release = () => {
     for (const track of stream.getTracks()) track.stop();
     if (video.srcObject === stream) video.srcObject = null;
@@ -40,14 +41,9 @@ export async function openCamera(wanted, video, run) {
 
 const GONE_REMEDY = "It was unplugged, switched off, or taken by another program. Connect it, then try again.";
 
-function streamOf(wanted) {
-  const constraints = { audio: false, video: { ...WANTED_SIZE, ...wanted } };
-  return navigator.mediaDevices.getUserMedia(constraints).catch((error) => {
-    throw problemOf(error);
-  });
-}
-
-function problemOf(error) {
+/** Say in words for the one who looks why a camera cannot be opened or followed. */
+export function problemOf(error) {
+  if (error instanceof Problem) return error;
   const detail = error.message ? ` (${error.message})` : "";
   switch (error.name) {
     case "NotAllowedError":

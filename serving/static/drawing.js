@@ -84,7 +84,8 @@ class FaceMark {
   place([x1, top, x2, bottom], { width, height, isMirrored = false }) {
     const [left, right] = isMirrored ? [width - x2, width - x1] : [x1, x2];
     this.box.classList.toggle("at-right", (left + right) / 2 > width / 2);
-    const shares = { left: left / width, top: top / height, width: (right - left) / width, height: (bottom - top) / height };
+    const [across, down] = [(right - left) / width, (bottom - top) / height];
+    const shares = { left: left / width, top: top / height, width: across, height: down };
     for (const [side, share] of Object.entries(shares)) this.box.style[side] = `${100 * share}%`;
   }
 

@@ -2,11 +2,12 @@
  *
  * One frame is under way at a time. When its answer is back, the newest frame goes next; those
  * between are dropped. If answers come late, the frame that was answered is shown, and not what the
- * camera sees by then, so that boxes lie on faces. While nobody sees the page, nothing is sent and the camera is released.
+ * camera sees by then, so that boxes lie on faces. While nobody sees the page, nothing is sent, and
+ * the camera is released.
  */
 
 import { ask } from "./asking.js";
-import { FRONT, openCamera } from "./camera.js";
+import { FRONT, openCamera, problemOf } from "./camera.js";
 import { marks } from "./drawing.js";
 import { Pace } from "./pace.js";
 import { Tracks } from "./tracks.js";
@@ -63,14 +64,14 @@ async function begin() {
   showStarting();
   try {
     const camera = await openCamera(live.wanted, byId("video"), run);
-    await showCamera(camera);
+    live.other = await camera.other();
+    run.signal.throwIfAborted();
+    showCamera(camera);
     await follow(camera, run.signal);
   } catch (error) {
-    const problem = run.signal.aborted ? run.signal.reason : error;
     if (live.run !== run) return;
-    run.abort();
     stop();
-    showProblem(problem, startLive);
+    showProblem(problemOf(error), startLive);
   }
 }
 
@@ -83,8 +84,7 @@ function showStarting() {
   say("Starting the camera. Your browser may ask whether this page may use it.");
 }
 
-async function showCamera(camera) {
-  live.other = await camera.other();
+function showCamera(camera) {
   byId("other-camera").hidden = live.other === null;
   fitStage();
   byId("stage").classList.toggle("is-mirrored", camera.isMirrored);

@@ -1,6 +1,7 @@
 /** Which face of one answer is which of the next, so that numbers stay with people and hold still. */
 
-const LEAST_OVERLAP = 0.2;
+/** That of a box 1.2 times its own width beside the one before, as of a quick head, is just enough. */
+const LEAST_LIKENESS = -1.2;
 
 /** How long a face is shown that answers no longer have: a detector misses one now and then. */
 const HOLD_MS = 400;
@@ -16,12 +17,23 @@ const STILL_WEIGHT = 0.6;
 const STILL_POWER = 4;
 
 /** Return the area that two boxes share, divided by the area that they cover. */
-export function overlapOf(one, other) {
+function overlapOf(one, other) {
   const width = Math.min(one[2], other[2]) - Math.max(one[0], other[0]);
   const height = Math.min(one[3], other[3]) - Math.max(one[1], other[1]);
   const shared = Math.max(0, width) * Math.max(0, height);
-  const areaOf = ([left, top, right, bottom]) => (right - left) * (bottom - top);
   return shared / (areaOf(one) + areaOf(other) - shared) || 0;
+}
+
+function areaOf([left, top, right, bottom]) {
+  return (right - left) * (bottom - top);
+}
+
+/** Return how well two boxes fit one face: 1 if equal, less with distance and other size. */
+function likenessOf(one, other) {
+  const [across, down] = [0, 1].map((axis) => (one[axis] + one[axis + 2] - other[axis] - other[axis + 2]) / 2);
+  const [size, otherSize] = [one, other].map((box) => Math.sqrt(areaOf(box)));
+  const distance = (2 * Math.hypot(across, down)) / (size + otherSize);
+  return overlapOf(one, other) - distance - Math.abs(Math.log(size / otherSize));
 }
 
 /** A face that is followed from answer to answer. */
@@ -80,10 +92,10 @@ export class Tracks {
   }
 }
 
-/** Pair tracks with faces that overlap enough, those that overlap most first. */
+/** Pair tracks with faces that are alike enough in place and size, the most alike first. */
 function pairsOf(tracks, faces) {
   return tracks
-    .flatMap((track) => faces.map((face) => ({ track, face, overlap: overlapOf(track.bbox, face.bbox) })))
-    .filter(({ overlap }) => overlap >= LEAST_OVERLAP)
-    .sort((one, other) => other.overlap - one.overlap);
+    .flatMap((track) => faces.map((face) => ({ track, face, likeness: likenessOf(track.bbox, face.bbox) })))
+    .filter(({ likeness }) => likeness >= LEAST_LIKENESS)
+    .sort((one, other) => other.likeness - one.likeness);
 }

@@ -406,6 +406,16 @@ def test_numbers_stay_with_people_in_whatever_order_answers_have_them(still: Liv
     assert [one["age"] for one in answers[-1]] == [20, 40]
 
 
+def test_a_quick_head_keeps_its_number_and_one_elsewhere_or_of_another_size_has_another(
+    still: LivePage,
+) -> None:
+    far, near = face(170, 20), {**face(0, 20), "bbox": [0, 0, 500, 500]}
+    for then, number in ((face(110, 20), 1), (far, 2), (near, 2)):
+        answers = followed(still, ([face(0, 20)], 0), ([then], 100))
+        assert answers[-1][-1]["number"] == number
+        assert len(answers[-1]) == number  # the one before is held
+
+
 def test_a_face_that_is_gone_is_held_for_a_moment_and_its_number_is_free_then(
     still: LivePage,
 ) -> None:
@@ -527,6 +537,22 @@ def test_a_camera_that_comes_after_stop_is_released(page: LivePage) -> None:
     page.until(page.is_released)
     assert page.one("start").is_displayed()
     assert page.happened("ask") == 0
+
+
+def test_a_camera_that_is_counted_after_a_photo_was_chosen_changes_nothing(
+    page: LivePage, tmp_path: Path
+) -> None:
+    hold = """
+    const counted = new Promise((answer) => { window.answer = () => answer([]); });
+    navigator.mediaDevices.enumerateDevices = () => counted;
+    """
+    page.start(before=hold)
+    page.until(lambda: page.run("return document.getElementById('video').videoWidth"))
+    page.choose(save_photo(tmp_path / "photo.jpg", 1))
+    page.run("window.answer()")
+    assert_nothing_goes_on(page)
+    assert not page.all(".is-live")
+    assert page.one("status").get_property("textContent") == "1 face found."
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
