@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from face_networks.blobs import Floats, blob, levels
 from face_networks.decoding import Pixels
 from face_networks.runs import Network
 
@@ -16,12 +17,10 @@ MAX_FACES = 512
 """Most faces that are answered, of more the largest ones near the middle: each costs a pass of the
 ArcFace network, and clients read answers of up to 4 MiB."""
 
-MEAN, SCALE = 127.5, 1 / 128
+LEVELS = levels(127.5, 1 / 128)
 LAYOUTS = {9: ((8, 16, 32), 2), 15: ((8, 16, 32, 64, 128), 1)}
 """By the number of outputs (scores, boxes and landmarks of each stride): the strides in pixels, and
 the anchors at a place."""
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +63,8 @@ class Detector:
         Raises:
             ValueError: the network has other outputs than such a detector.
         """
-        blob, scale = self._blob(pixels)
-        outputs = self.network(blob)
+        inputs, scale = self._inputs(pixels)
+        outputs = self.network(inputs)
         strides, num_anchors = LAYOUTS[len(outputs)]
         parts = [
             decoded(outputs[level :: len(strides)], stride, num_anchors, self._size)
@@ -79,7 +78,7 @@ class Detector:
         found = found.at(np.argsort(-found.scores, kind="stable"))
         return largest_near_middle(found.at(without_overlap(found.boxes)), len(pixels))
 
-    def _blob(self, pixels: Pixels) -> tuple[Floats, np.float32]:
+    def _inputs(self, pixels: Pixels) -> tuple[Floats, np.float32]:
         """Make the network's input, and return how many of its pixels one of the square takes."""
         import cv2
 
@@ -90,8 +89,7 @@ class Detector:
         if self._size != (side, side):
             height, width = self._size
             seen = np.pad(seen, ((0, height - side), (0, width - side), (0, 0)))
-        blob = cv2.dnn.blobFromImage(seen, SCALE, mean=(MEAN, MEAN, MEAN))
-        return np.asarray(blob, np.float32), np.float32(side / len(pixels))
+        return blob([seen], LEVELS), np.float32(side / len(pixels))
 
 
 def decoded(

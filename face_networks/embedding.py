@@ -4,8 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from face_networks.alignment import crops
+from face_networks.blobs import Floats, blob
 from face_networks.decoding import Pixels
-from face_networks.runs import Floats, Network
+from face_networks.runs import Network
 
 
 class Embedder:
@@ -14,14 +15,13 @@ class Embedder:
     Args:
         network: takes (N, 3, side, side), red first, and returns (N, D) alone.
         side: of what the network sees, in pixels.
-        mean: that is taken from every level of 0 to 255.
-        scale: by which the rest is multiplied.
+        table: what the network sees of the levels 0 to 255.
         batch: faces that the network takes at once.
     """
 
-    def __init__(self, network: Network, side: int, mean: float, scale: float, batch: int = 1):
+    def __init__(self, network: Network, side: int, table: Floats, batch: int = 1):
         self.network, self._side, self.batch = network, side, batch
-        self._mean, self._scale = mean, scale
+        self._levels = table
 
     def embed(self, pixels: Pixels, landmarks: npt.NDArray[np.float32]) -> Floats:
         """Embed faces of a picture.
@@ -33,14 +33,8 @@ class Embedder:
         Returns:
             float32 (N, D), of unit length.
         """
-        import cv2
-
-        mean = (self._mean,) * 3
         faces = crops(pixels, landmarks, self._side)
-        parts = [
-            cv2.dnn.blobFromImages(faces[i : i + self.batch], self._scale, mean=mean)
-            for i in range(0, len(faces), self.batch)
-        ]
-        vectors = np.concatenate([self.network(np.asarray(part, np.float32))[0] for part in parts])
+        batches = [faces[i : i + self.batch] for i in range(0, len(faces), self.batch)]
+        vectors = np.concatenate([self.network(blob(batch, self._levels))[0] for batch in batches])
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / lengths, np.float32)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from face_networks.alignment import TEMPLATE
+from face_networks.blobs import levels
 from face_networks.decoding import SIDE
 from face_networks.detection import Detector
 from face_networks.embedding import Embedder
@@ -119,9 +120,9 @@ def _embedder(graph: Graph, resources: Resources) -> Embedder:
         PackError: it cannot be loaded or run, or gives no 512 numbers.
     """
     batch = resources.batch if graph.takes_batches else 1
-    mean, scale = (0.0, 1.0) if graph.normalizes else (127.5, 1 / 127.5)
+    table = levels(0, 1) if graph.normalizes else levels(127.5, 1 / 127.5)
     network = open_network(graph.path, resources, graph.takes_batches)
-    embedder = Embedder(network, graph.size[0], mean, scale, batch)
+    embedder = Embedder(network, graph.size[0], table, batch)
     with _tried(graph, "an ArcFace network"):
         vectors = embedder.embed(_BLACK, np.array([TEMPLATE], np.float32))
     if vectors.shape != (1, EMBEDDING_SIZE):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from face_networks.activations import with_fast_prelus
+from face_networks.blobs import Floats
 from face_networks.packs import PackError
 from utils.log import get_logger
 from utils.text import in_one_line
@@ -31,7 +31,6 @@ _GPU_REMEDY = (
 _ONLY_FATAL = 4
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
-Floats = npt.NDArray[np.float32]
 Network = Callable[[Floats], Sequence[Floats]]
 """Takes inputs (N, ...), and returns the outputs in order; threads may call at once."""
 

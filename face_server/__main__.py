@@ -19,6 +19,7 @@ from utils.addresses import url_of
 from utils.cli import run
 from utils.errors import UserError
 from utils.paths import user_text
+from utils.runtime import share_heaps
 
 MAX_PORT = 65_535
 MAX_COUNT = 1024
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     warnings.filterwarnings("error", category=DecompressionBombWarning)  # becomes null
+    share_heaps()
     pack = user_text(options.pack, "--pack")
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is no news here
     with (

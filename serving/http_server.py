@@ -1,13 +1,12 @@
 """Serves with waitress: requests have limited time to arrive, and are finished at the end."""
 
-import ctypes
 import logging
 import math
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -20,6 +19,7 @@ from serving.settings import ServerSettings
 from utils.addresses import url_of
 from utils.errors import ConfigError
 from utils.log import get_logger
+from utils.runtime import share_heaps
 from utils.text import cut
 
 SPARE_THREADS = 4
@@ -35,8 +35,6 @@ DRAIN_S = 30.0
 
 LAST_ARRIVAL_S = 3.0
 """Seconds that a request may take to arrive, at the end."""
-
-M_ARENA_MAX, NUM_HEAPS = -8, 2
 
 Sockets = dict[int, Any]
 """What is open, by file descriptor: connections, and what listens."""
@@ -61,7 +59,7 @@ def serve(
     Raises:
         ConfigError: the address cannot be listened on.
     """
-    _share_heaps()
+    share_heaps()
     sockets: Sockets = {}
     server = _listen(application, settings, sockets)
     for listener in _listeners(sockets):
@@ -75,15 +73,6 @@ def serve(
     server.task_dispatcher.shutdown()
     wasyncore.close_all(sockets, ignore_all=True)
     on_end()
-
-
-def _share_heaps() -> None:
-    """Keep the memory of large bodies small.
-
-    glibc gives threads heaps of their own, each of which keeps what its largest bodies took.
-    """
-    with suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, NUM_HEAPS)
 
 
 def _listen(application: Any, settings: ServerSettings, sockets: Sockets) -> Any:

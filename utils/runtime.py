@@ -1,10 +1,14 @@
-"""Random generators by purpose, and the processor cores that this process may use."""
+"""Random generators by purpose, and what this process may use of processor and memory."""
 
+import ctypes
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+
+M_ARENA_MAX, NUM_HEAPS = -8, 2
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
@@ -38,3 +42,12 @@ def available_cores(quota_path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return max(1, min(cores, int(quota) // int(period)))
     except (OSError, ValueError, ZeroDivisionError):  # no cgroup, or its quota is "max"
         return cores
+
+
+def share_heaps() -> None:
+    """Keep the memory small of what threads take and free in large pieces: bodies, pictures.
+
+    glibc gives threads heaps of their own, each of which keeps the most that its thread took.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, NUM_HEAPS)

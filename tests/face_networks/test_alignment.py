@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from face_networks.alignment import TEMPLATE, crops, similarities, template
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_a_similarity_is_the_best_of_all_in_the_least_squares_sense(seed: int) -> None:
     """The oracle solves for the four numbers of [[a, -b, x], [b, a, y]] as a linear system."""

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -25,6 +25,7 @@ def overlap(one: list[int], other: list[int]) -> float:
     return shared / (sum(areas) - shared)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 30))
 def test_a_box_stays_when_it_overlaps_none_that_stayed_before(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
