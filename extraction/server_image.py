@@ -13,6 +13,8 @@ PUBLIC_IMAGE = "tae898/face-detection-recognition"
 """The insightface container, whose network differs from those of our packs."""
 
 _PACKS_VOLUME = "face-models:/home/app/.insightface"
+_FOR_DOWNLOADS = ("--env=DOWNLOAD_MIRROR", "--env=HTTPS_PROXY", "--env=NO_PROXY")
+"""Variables that docker passes on where they are set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def _image_of(before: Extractor, cuda: bool) -> str:
 def _image(name: str, reason: str, before: Extractor | None) -> ServerImage:
     is_cuda = name.partition(":")[0].endswith("-cuda")
     if name.partition(":")[0] in (IMAGE, _variant(IMAGE, cuda=True)):
-        options = ("--pull", "never", "-v", _PACKS_VOLUME, "--env", "DOWNLOAD_MIRROR")
+        options = ("--pull", "never", "-v", _PACKS_VOLUME, *_FOR_DOWNLOADS)
         pack = () if before is None or "model" not in before else ("--pack", str(before["model"]))
         remedy = f"build it in the folder of this repository with {_build(is_cuda)}"
         return ServerImage(name, reason, remedy, options, pack)

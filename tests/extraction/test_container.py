@@ -202,7 +202,10 @@ def test_a_stop_while_the_container_starts_is_heeded(docker: FakeDocker, port: i
     assert docker.calls[-1].startswith("stop age-gender-")
 
 
-OURS = "--pull never -v face-models:/home/app/.insightface --env DOWNLOAD_MIRROR face-server"
+OURS = (
+    "--pull never -v face-models:/home/app/.insightface "
+    "--env=DOWNLOAD_MIRROR --env=HTTPS_PROXY --env=NO_PROXY face-server"
+)
 
 
 @pytest.mark.parametrize(
