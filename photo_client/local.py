@@ -26,8 +26,14 @@ class LocalModels:
         self._predictor = predictor
 
     def health(self) -> Health:
-        """Return what the models are."""
-        return Health.model_validate({"models": self._predictor.engine.pair.describe()})
+        """Return what the models are; of another face network the predictor itself has told."""
+        pair = self._predictor.engine.pair
+        models = {"age": pair.age, "gender": pair.gender}
+        named = {
+            kind: {"name": model.path.name, "num_classes": model.num_classes}
+            for kind, model in models.items()
+        }
+        return Health.model_validate({"models": named})
 
     def estimate(self, embeddings: npt.NDArray[np.float32], mc_samples: int) -> Estimates:
         """Estimate for (n, 512) of unit length; see `AgeGenderServer.estimate`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from utils.errors import UserError
-from utils.log import log_to_console
+from utils.log import Stream, log_to_console
 from utils.text import encodable
 
 EXIT_USER_ERROR = 2
@@ -25,14 +25,18 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = exit_code
 
 
-def run(main: Callable[[], object]) -> None:
+def run(main: Callable[[], object], logs_to: Stream = "stdout") -> None:
     """Run a script's main function and exit: 0 done, 2 an error the user can mend, 130 Ctrl-C.
 
     Work goes on when nobody reads what is printed any more; then a script that is done exits with
     141 where its reader left, as `head` does, and with 2 where the output could not be written.
     Errors of the program itself keep their traceback.
+
+    Args:
+        main: the function.
+        logs_to: where log lines are shown; "stderr" where standard output is for other programs.
     """
-    log_to_console()
+    log_to_console(logs_to)
     with lasting_consoles() as output:
         code = _exit_code(main)
         output.flush()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -17,6 +18,7 @@ from utils.text import encodable
 
 ROOT = "age_gender"
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+Stream = Literal["stdout", "stderr"]
 _console_levels: dict[str, int] = {}
 
 
@@ -43,20 +45,25 @@ def is_for_console(record: logging.LogRecord) -> bool:
 class _Console(logging.Handler):
     """Prints above the progress bars; a console that is gone ends no work."""
 
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self._stream = stream
+
     def emit(self, record: logging.LogRecord) -> None:
-        if sys.stdout is None:
+        stream = getattr(sys, self._stream)
+        if stream is None:
             return
         with contextlib.suppress(OSError):
-            tqdm.write(encodable(self.format(record), sys.stdout), file=sys.stdout)
-            sys.stdout.flush()
+            tqdm.write(encodable(self.format(record), stream), file=stream)
+            stream.flush()
 
 
-def log_to_console() -> None:
-    """Show the program's log lines on standard output; called once by a script."""
+def log_to_console(stream: Stream = "stdout") -> None:
+    """Show the program's log lines on standard output or error; called once by a script."""
     root = logging.getLogger(ROOT)
     root.setLevel(logging.DEBUG)
     root.propagate = False
-    console = _Console()
+    console = _Console(stream)
     console.addFilter(is_for_console)
     root.handlers = [console]
 

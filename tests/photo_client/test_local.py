@@ -105,9 +105,21 @@ def test_a_pack_that_the_models_were_not_trained_with_is_told(
 ) -> None:
     extractor = {"imdb": {"model": "buffalo_l"}}
     age = save_model(tmp_path / "age101.pth", 101, extractor=extractor)
-    outcome = run_script("client.py", "--image-path", album, *local, "--age-model", age)
+    outcome = run_script("client.py", "--image-path", album, *local, "--age-model", age, "--json")
+    assert len(json.loads(outcome.out)["photos"]) == 3
     line = "faces come from the network 'little', and age101.pth was trained with 'buffalo_l'"
     assert (outcome.code, outcome.err.count(line)) == (0, 1)
+
+
+def test_a_server_whose_pack_is_another_one_is_told_too(
+    run_script: RunScript, settings: dict[str, Any], pack: Path, album: Path, tmp_path: Path
+) -> None:
+    extractor = {"imdb": {"model": "buffalo_l"}}
+    age = save_model(tmp_path / "age101.pth", 101, extractor=extractor)
+    with running_app({**settings, "age_model": age}, face_pack=str(pack)) as address:
+        outcome = run_script("client.py", "--image-path", album, "--url-age-gender", address)
+    remark = "faces come from the network 'little', and age101.pth was trained with 'buffalo_l'\n"
+    assert (outcome.code, outcome.err.count(remark)) == (0, 1)
 
 
 def refusal(outcome: Outcome) -> str:
