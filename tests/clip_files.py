@@ -1,7 +1,7 @@
 """Clips for tests: squares of a colour stand for people, and a fake finds them by it."""
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -41,13 +41,21 @@ def write_clip(
     size: tuple[int, int] = SIZE,
 ) -> Path:
     """Write a clip of people who move; `squares_at` says where they are at a time."""
+    numbers = range(round(seconds * FPS))
+    return write_pictures(path, (frame(squares_at(n / FPS), size) for n in numbers), codec)
+
+
+def write_pictures(path: Path, pictures: Iterable[Image.Image], codec: str = "mp4v") -> Path:
+    """Write a clip of pictures, RGB, of one size."""
     cv2 = load_opencv()
-    fourcc = cv2.VideoWriter.fourcc(*codec)
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, float(FPS), size)
-    assert writer.isOpened()
-    for number in range(round(seconds * FPS)):
-        picture = frame(squares_at(number / FPS), size)
+    writer = None
+    for picture in pictures:
+        if writer is None:
+            fourcc = cv2.VideoWriter.fourcc(*codec)
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, float(FPS), picture.size)
+            assert writer.isOpened()
         writer.write(np.asarray(picture)[:, :, ::-1].copy())
+    assert writer is not None
     writer.release()
     return path
 

@@ -22,10 +22,12 @@ from clip_files import (
     slowed_clip,
     turned_clip,
     write_clip,
+    write_pictures,
 )
 from conftest import RunScript
-from helpers import Outcome
-from served import save_photo
+from helpers import ROOT, Outcome
+from PIL import Image
+from served import save_models, save_photo
 
 from faces.client import AnswerError, FaceAnswer
 from photo_client import clip_writer
@@ -421,3 +423,37 @@ def test_frames_are_read_as_they_are_needed(tmp_path: Path) -> None:
     for (left, top), colour in (((24, 30), RED), ((200, 150), GREEN)):
         middle = pixels[top + SIDE // 2, left + SIDE // 2]
         assert np.abs(middle.astype(int) - colour).max() < 40
+
+
+# --- a clip of a real face ------------------------------------------------------------------------
+
+
+def test_a_real_face_that_moves_and_grows_is_one_person(
+    run_script: RunScript, tmp_path: Path
+) -> None:
+    shared = ROOT.parent / "shared"
+    pack = shared / "face-server" / "models" / "tiny"
+    photo = shared / "data" / "raw" / "data" / "wiki_crop" / "00" / "0000337_1980-08-28_1995.jpg"
+    if not (pack.is_dir() and photo.is_file()):
+        pytest.skip(f"needs {pack} and {photo}")
+    with Image.open(photo) as picture:
+        face = picture.convert("RGB")
+
+    def draw(time_s: float) -> Image.Image:
+        drawn = Image.new("RGB", (640, 480), (90, 90, 90))
+        side = round(300 + 150 * time_s)
+        drawn.paste(face.resize((side, side)), (round(20 + 250 * time_s), 20))
+        return drawn
+
+    path = write_pictures(tmp_path / "clip.mp4", (draw(number / FPS) for number in range(FPS)))
+    models = save_models(tmp_path / "models")
+    local = ("--local", "--face-pack", pack, "--age-model", models["age_model"])
+    outcome = run_script(
+        "client.py", "--image-path", path, *local, "--gender-model", models["gender_model"]
+    )
+    assert outcome.code == 0
+    (person,) = people_of(tmp_path / "clip.PEOPLE.json")["people"]
+    assert (person["num_frames"], person["ranges"]) == (5, [[0.0, 0.8]])
+    lefts = [box["bbox"][0] for box in person["boxes"]]
+    assert lefts == sorted(lefts)
+    assert lefts[-1] - lefts[0] > 200
