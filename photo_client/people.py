@@ -47,7 +47,8 @@ class Person:
     """Everything that is seen of one person, in the order of time.
 
     Ages, genders and entropies are means over the frames. Each frame counts by how sure the
-    detector is of the face, so that a blurred or turned one counts less.
+    detector is of the face, so that a blurred or turned one counts less. Weights by size, and the
+    age of the mean embedding, were no better: less than the error of a trial with 48 faces.
 
     Attributes:
         number: 1 for the first person that is seen.

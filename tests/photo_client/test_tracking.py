@@ -48,7 +48,7 @@ def test_two_people_who_cross_keep_their_numbers() -> None:
 
 def test_a_face_that_turns_away_on_its_place_is_still_the_same_person() -> None:
     tracker = Tracker()
-    for step, cosine in enumerate((1.0, 0.8, 0.4, 0.2, 0.2)):
+    for step, cosine in enumerate((1.0, 0.8, 0.4, 0.3, 0.25)):
         tracker.add(step / 5, guesses((seen(step * 5.0), near(0, cosine, step))))
     assert len(tracker.people) == 1
 
