@@ -14,6 +14,9 @@ from faces.client import AnswerError, Face, FaceAnswer
 from faces.errors import ImageError
 from utils.runtime import available_cores
 
+WORKERS_ON_GPU = 32
+"""Enough to gather a batch while another one runs: workers only wait meanwhile."""
+
 FACES_IN_TURN = 8
 """Of a picture with more faces, so many are embedded before other pictures have their turn."""
 
@@ -32,7 +35,7 @@ class FaceAnalyzer:
     Args:
         pack: folder of .onnx files, or name of a pack.
         device: "auto" takes a GPU if there is one that onnxruntime can use.
-        workers: None for one a processor core.
+        workers: None for one a processor core, or for as many as fill the batches of a GPU.
         threads: of a network on the CPU; more than 1 shorten the wait for a single picture, and
             lengthen that for many.
         batch: most pictures, or faces, that a network takes at once; None for what suits the
@@ -53,7 +56,8 @@ class FaceAnalyzer:
         self.model = model_name(pack)
         self._networks = load_networks(find_pack(pack), device, threads, batch)
         self.device = self._networks.device
-        self.workers = workers or available_cores()
+        on_device = available_cores() if self.device == "cpu" else WORKERS_ON_GPU
+        self.workers = workers or on_device
         self._workers = ThreadPoolExecutor(self.workers, "faces")
         # Large pictures are decoded one at a time, by the same thread: memory that another thread
         # freed may stay with that thread.

@@ -64,7 +64,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--device", choices=DEVICES, default="auto", help="auto: the GPU, if one can be used"
     )
     parser.add_argument(
-        "--workers", type=count, help="pictures that are worked on at once (default: CPU cores)"
+        "--workers", type=count, help="pictures at once (default: one a CPU core; 32 on a GPU)"
     )
     parser.add_argument(
         "--threads", type=count, default=1, help="of each network on the CPU, for each worker"

@@ -11,8 +11,9 @@ import pytest
 from model_packs import BOX, CELL, LANDMARKS, as_file, picture, write_pack
 
 from face_networks import analyzer as module
-from face_networks.analyzer import FACES_IN_TURN, FaceAnalyzer
+from face_networks.analyzer import FACES_IN_TURN, WORKERS_ON_GPU, FaceAnalyzer
 from face_networks.decoding import LARGE_FILE_BYTES, is_large, read_square
+from face_networks.loading import load_networks
 from faces.client import AnswerError, FaceAnswer
 
 
@@ -167,3 +168,14 @@ def test_no_thread_is_left(pack: Path) -> None:
         assert one.workers == 3
         assert one.device == "cpu"
     assert set(threading.enumerate()) <= before
+
+
+def test_on_a_gpu_more_pictures_are_at_work_than_there_are_cores(
+    pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = load_networks(pack, "cpu", 1, None)._replace(device="cuda")
+    monkeypatch.setattr(module, "load_networks", lambda *_: networks)
+    with FaceAnalyzer(str(pack)) as one:
+        assert (one.device, one.workers) == ("cuda", WORKERS_ON_GPU)
+    with FaceAnalyzer(str(pack), workers=3) as one:
+        assert one.workers == 3
