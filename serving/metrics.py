@@ -75,7 +75,7 @@ class ServerMetrics:
         self._faces = Counter(
             "faces", "Faces described.", ("path",), PREFIX, registry=self._registry
         )
-        self._show("requests_in_progress", "Requests to POST / at work.", requests)
+        self._show("requests_in_progress", "Requests to POST / and POST /faces at work.", requests)
         self._show("pictures_in_progress", "Pictures at work.", pictures)
         queue = self._gauge("queue_length", "Requests whose faces wait for the networks.")
         queue.set_function(lambda: engine.num_waiting)

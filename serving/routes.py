@@ -124,7 +124,7 @@ class AgeGenderApp(Flask):
             RequestBodyError: the body is not what clients of face servers send.
             ServerAwayError, AnswerError: the face server gives no faces.
         """
-        with self.pictures.entered():
+        with self.requests.entered():  # extraction sends more at once than there are workers
             answer = self.predictor.ask(decode_request(whole_body(request)))
         return Response(answer.encoded(), mimetype="application/json")
 

@@ -106,12 +106,14 @@ def test_a_request_for_faces_of_another_form_is_refused(server: AgeGenderApp) ->
     assert error_of(client.get("/faces"), 405)
 
 
-def test_no_more_pictures_are_worked_on_at_once_than_may_be(server: AgeGenderApp) -> None:
+def test_as_many_requests_for_faces_wait_as_of_other_requests(server: AgeGenderApp) -> None:
     with ExitStack() as places:
-        for _ in range(server.settings.max_images):
-            places.enter_context(server.pictures.entered())
+        for _ in range(server.settings.max_queue - 1):
+            places.enter_context(server.requests.entered())
+        assert ask_for_faces(server, PHOTO).status_code == 200
+        places.enter_context(server.requests.entered())
         response = ask_for_faces(server, PHOTO)
-    assert "busy: 4 at once" in error_of(response, 429)
+    assert "busy: 32 at once" in error_of(response, 429)
     assert response.headers["Retry-After"] == "1"
 
 
