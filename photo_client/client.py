@@ -30,7 +30,7 @@ def run_client(options: ClientOptions, wait: Callable[[float], None] = time.slee
         wait: how to wait some seconds.
 
     Returns:
-        the exit code: 0, or `EXIT_SOME_FAILED` when photos failed.
+        the exit code: 0, or `EXIT_SOME_FAILED` when photos or clips failed.
 
     Raises:
         UserError: nothing to do, a folder that cannot be written, or a server is away or another

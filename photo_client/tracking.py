@@ -28,13 +28,13 @@ from utils.labels import EMBEDDING_SIZE
 
 MIN_OVERLAP = 0.25
 CONTINUES_COSINE = 0.2
-"""The least cosine of a face that lies on a person's last box; 95 % of other people have less."""
+"""The least cosine of a face that lies on a person's last box; 89 % of other people have less."""
 
 RETURNS_COSINE = 0.5
 """The least cosine of a person who comes back, anywhere; 99 % of other people have less.
 
-Both shares are those of a small network (MobileFaceNet) on faces that were shrunk, turned and
-blurred. Larger networks tell people further apart.
+Both shares were measured with a small network (MobileFaceNet) on faces that were shrunk, turned and
+blurred, as far as the detector was sure of them (0.75); 6 % and 11 % of equal people had less.
 """
 
 MAX_PEOPLE = 1000

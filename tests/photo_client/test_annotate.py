@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFont
 from served import noise
 
-from photo_client.annotate import MIN_LONG_SIDE, annotated, place_labels, words
+from photo_client.annotate import MIN_LONG_SIDE, annotated, place_boxes, place_labels, words
 from photo_client.face import SeenFace, Uncertainty
 
 Box = tuple[float, float, float, float]
@@ -157,3 +157,10 @@ def test_the_photo_itself_stays_as_it_is() -> None:
 def test_without_faces_nothing_is_drawn() -> None:
     ground = noise((1200, 900))
     assert annotated(ground, []).tobytes() == ground.tobytes()
+
+
+def test_a_label_stays_where_it_was_unless_it_covers_more_there() -> None:
+    size, extent, face, below = (900, 900), (120, 40), (400, 400, 500, 500), (400, 500, 520, 560)
+    assert place_boxes([extent], [face], size)[2] == [0]
+    assert place_boxes([extent], [face], size, [1])[2] == [1]
+    assert place_boxes([extent, extent], [face, below], size, [1, None])[2][0] != 1
