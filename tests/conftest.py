@@ -9,6 +9,7 @@
 import copy
 import json
 import logging
+import os
 import runpy
 import signal
 import sys
@@ -29,6 +30,7 @@ MakeConfig = Callable[..., dict[str, Any]]
 RunScript = Callable[..., Outcome]
 
 torch.set_num_threads(1)
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # of networks that tests run by themselves
 
 
 def make_faces(num_faces: int, num_people: int, seed: int, is_adience: bool) -> NDArray[np.void]:
