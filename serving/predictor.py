@@ -1,5 +1,6 @@
 """From Python: ages and genders of the faces on photos, with networks in this process."""
 
+import atexit
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,7 +45,7 @@ APhoto = TypeVar("APhoto", bound=Photo)
 class Predictor:
     """Predicts ages and genders of the faces on photos. Threads may share it.
 
-    Use it as a context manager, or close it, to stop its threads.
+    Use it as a context manager, or close it, to stop its threads; the program's end does so too.
 
     Attributes:
         engine: runs the models.
@@ -68,6 +69,7 @@ class Predictor:
         self._image_size = image_size
         self._threads = ThreadPoolExecutor(2 * available_cores(), "photos")  # half of them wait
         self._is_closed = False
+        atexit.register(self.close)  # a thread that lives longer than the program aborts it
 
     @overload
     def __call__(self, photos: Photo, mc_samples: int = ...) -> list[PredictedFace]: ...
@@ -152,6 +154,7 @@ class Predictor:
 
     def close(self) -> None:
         """Finish what is under way, and stop the threads."""
+        atexit.unregister(self.close)
         self._is_closed = True
         self._threads.shutdown()
         self.engine.close()

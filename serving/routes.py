@@ -1,6 +1,5 @@
 """The application: what its requests share, and what it answers at each address."""
 
-import atexit
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -58,11 +57,9 @@ class AgeGenderApp(Flask):
         self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
         self.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
         self.url_map.merge_slashes = self.url_map.strict_slashes = False  # no redirects
-        atexit.register(self.close)
 
     def close(self) -> None:
-        """Finish what is under way, and stop the threads; the program's end does so too."""
-        atexit.unregister(self.close)
+        """Finish what is under way, and stop the threads; see `Predictor`."""
         self.predictor.close()
 
     def add_routes(self) -> None:

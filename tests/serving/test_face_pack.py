@@ -1,5 +1,6 @@
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -162,6 +163,23 @@ def test_the_models_take_the_cores_that_pictures_leave(
         source = running.predictor.face_source
         assert isinstance(source, FaceAnalyzer)
         assert (source.workers, running.engine.threads) == (min(4, cores), expected)
+
+
+def test_a_program_that_does_not_close_its_predictor_ends_well(
+    folder: Path, pack: str, tmp_path: Path
+) -> None:
+    settings = settings_of(folder)
+    (tmp_path / "photo.png").write_bytes(PHOTO)
+    arguments = [str(settings["age_model"]), str(settings["gender_model"]), pack]
+    code = f"""
+from serving import load_predictor
+predictor = load_predictor(*{arguments})
+print(len(predictor({str(tmp_path / "photo.png")!r})))
+"""
+    outcome = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "2\n", "")
 
 
 # --- what is missing, and what does not fit -------------------------------------------------------
