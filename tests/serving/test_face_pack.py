@@ -172,6 +172,8 @@ def test_a_program_that_does_not_close_its_predictor_ends_well(
     (tmp_path / "photo.png").write_bytes(PHOTO)
     arguments = [str(settings["age_model"]), str(settings["gender_model"]), pack]
     code = f"""
+import atexit, threading
+atexit.register(lambda: print("network" in [each.name for each in threading.enumerate()]))
 from serving import load_predictor
 predictor = load_predictor(*{arguments})
 print(len(predictor({str(tmp_path / "photo.png")!r})))
@@ -179,7 +181,7 @@ print(len(predictor({str(tmp_path / "photo.png")!r})))
     outcome = subprocess.run(  # noqa: S603 - this interpreter
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "2\n", "")
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "2\nFalse\n", "")
 
 
 # --- what is missing, and what does not fit -------------------------------------------------------
