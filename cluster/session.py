@@ -22,7 +22,7 @@ from cluster.probe import node_problems
 from utils.errors import ClusterError, ConfigError
 from utils.log import get_logger
 from utils.runtime import available_cores
-from utils.text import shown
+from utils.text import in_one_line, shown
 
 SHARE_OF_GPU = 0.25
 """Of a GPU a training takes where nothing else is asked for: so small a network leaves room."""
@@ -167,7 +167,7 @@ def _connect(ray: Any, options: dict[str, Any]) -> None:
             logging_level="ERROR",
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = in_one_line(error, 300)
         hint = "" if options["address"] == "local" else TOKEN_HINT
         raise ClusterError(f"Ray, {options['address']}: {reason}{hint}") from None
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from extraction.stored_answers import answer_suffix
 from utils.errors import DataError
 from utils.locks import only_one, remove_leftovers
+from utils.text import in_one_line
 
 _OF_THE_WHOLE_DISK = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EFBIG),
@@ -52,8 +53,7 @@ def take_inventory(dataset_dir: Path, paths: Sequence[str], resize: int | None) 
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
             if isinstance(error, OSError) and not is_of_one_path(error):
                 raise
-            why = getattr(error, "strerror", None) or str(error)
-            inventory.unreadable += [(path, why) for path in paths_by_name.values()]
+            inventory.unreadable += [(path, in_one_line(error)) for path in paths_by_name.values()]
             continue
         for name, path in paths_by_name.items():
             if name + suffix in present:

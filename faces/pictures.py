@@ -17,6 +17,7 @@ from faces import isobmff, jpeg, png, tiff
 from faces.errors import NO_IMAGE, TOO_LARGE, ImageError, one_picture
 from faces.modes import SIDEWAYS, plain, turned
 from faces.tiff import UPRIGHT, orientation_of
+from utils.text import in_one_line
 
 MAX_FILE_BYTES = 48 * 2**20
 MAX_JPEG_PIXELS = 2**26
@@ -192,8 +193,7 @@ def read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError("cannot be read", reason) from None
+        raise ImageError("cannot be read", in_one_line(error)) from None
     if not content:
         raise ImageError("empty file")
     if len(content) > MAX_FILE_BYTES:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from photo_client.errors import PhotoError
+from utils.text import in_one_line
 
 if TYPE_CHECKING:
     from cv2 import VideoCapture
@@ -133,7 +134,7 @@ class ClipReader:
         return Image.fromarray(self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB))
 
     def missing_words(self) -> str:
-        """Say how much was read of a clip that announced more; "" if all was."""
+        """Return how much was read of a clip that announced more; "" if all was."""
         if self.is_cut:
             return f"only the first {self._limits.seconds:g} s were read (--max-seconds)"
         if self.announced_s is None or self.duration_s >= 0.95 * self.announced_s - 0.2:
@@ -157,7 +158,7 @@ def opened_clip(path: Path, limits: ClipLimits) -> Iterator[ClipReader]:
             raise PhotoError("empty file")
         capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
     except (OSError, ValueError, cv2.error) as error:
-        raise PhotoError("cannot be read", _in_one_line(error)) from None
+        raise PhotoError("cannot be read", in_one_line(error)) from None
     try:
         if not capture.isOpened():
             raise PhotoError(
@@ -165,7 +166,7 @@ def opened_clip(path: Path, limits: ClipLimits) -> Iterator[ClipReader]:
             )
         yield ClipReader(capture, path, limits)
     except cv2.error as error:
-        raise PhotoError("cannot be decoded", _in_one_line(error)) from None
+        raise PhotoError("cannot be decoded", in_one_line(error)) from None
     finally:
         capture.release()
 
@@ -194,7 +195,3 @@ def load_opencv() -> ModuleType:
 def _number(value: float) -> float:
     """Return a finite positive number, or 0."""
     return value if 0 < value < 1e9 else 0.0
-
-
-def _in_one_line(error: Any) -> str:
-    return " ".join(str(getattr(error, "strerror", None) or error).split())[:200]

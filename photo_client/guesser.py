@@ -31,9 +31,6 @@ class AgeGenderSource(Protocol):
             PhotoError: it does not take them.
         """
 
-    def close(self) -> None:
-        """Release what is held."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guesses:

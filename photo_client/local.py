@@ -39,7 +39,3 @@ class LocalModels:
         """Estimate for (n, 512) of unit length; see `AgeGenderServer.estimate`."""
         said = self._predictor.engine.predict(embeddings, mc_samples)
         return Estimates.model_validate(said.as_json(with_uncertainty=mc_samples > 0))
-
-    def close(self) -> None:
-        """Close the predictor."""
-        self._predictor.close()

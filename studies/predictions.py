@@ -25,6 +25,7 @@ from utils.checkpoint import load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import DataError
 from utils.files import atomic_write
+from utils.text import in_one_line
 from utils.weights import load_weights
 
 Probabilities = NDArray[np.float32]
@@ -122,7 +123,7 @@ def read_predictions(path: Path, num_classes: int) -> Predictions:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             columns = {name: content[name] for name in DTYPE_KINDS}
     except DAMAGE as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise DataError(
             f"{path} is no predictions file ({reason}); run its part of the study again"
         ) from None

@@ -115,9 +115,6 @@ class FakeAges:
             in_distribution=[True] * len(people),
         )
 
-    def close(self) -> None:
-        pass
-
 
 def _find(content: bytes | bytearray, path: Sequence[bytes], start: int, end: int) -> list[int]:
     """Return where the boxes of an MP4 begin that lead to the last one of a path."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.errors import DataError
+from utils.text import in_one_line
 
 PROBLEMS = (
     *(ValueError, KeyError, TypeError, IndexError, SyntaxError, tokenize.TokenError),
@@ -41,7 +42,6 @@ def read_npy_header(path: Path) -> NpyHeader:
             shape, _, dtype = read(file)
             return NpyHeader(shape, dtype, file.tell())
     except PROBLEMS as error:
-        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{path} is not a .npy data file ({reason}); get it again, or make it anew"
+            f"{path} is not a .npy data file ({in_one_line(error)}); get it again, or make it anew"
         ) from None

@@ -23,12 +23,13 @@ def cut(text: str, most: int = MAX_SHOWN) -> str:
 
 
 def in_one_line(error: Exception, most: int = 200) -> str:
-    r"""Write what an error says in one line, shortened.
+    r"""Write why something failed in one line, shortened; of the system's errors without the path.
 
-    >>> in_one_line(ValueError("this\n  and that"))
-    'this and that'
+    >>> in_one_line(ValueError("this\n  and that")), in_one_line(OSError(28, "disk full", "a.txt"))
+    ('this and that', 'disk full')
     """
-    return cut(" ".join(str(error).split()), most)
+    text = getattr(error, "strerror", None) or str(error)
+    return cut(" ".join(text.split()), most)
 
 
 def shown(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +151,25 @@ def test_what_is_asked_before_the_end_is_answered(pack: Path) -> None:
         one.submit(as_file(CROWD))
 
 
-def test_what_nobody_wants_any_more_is_not_worked_on(pack: Path) -> None:
+def test_what_nobody_wants_any_more_is_not_worked_on(
+    pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, free, looked_at = threading.Event(), threading.Event(), []
+
+    def read(content: bytes) -> Any:
+        looked_at.append(content)
+        begun.set()
+        assert free.wait(PATIENCE_S)
+        return read_square(content)
+
+    monkeypatch.setattr(module, "read_square", read)
     with FaceAnalyzer(str(pack), "cpu", workers=1) as one:
-        answers = [one.submit(as_file(CROWD)) for _ in range(20)]
-        cancelled = [answer for answer in reversed(answers) if answer.cancel()]
-        wait(answers, PATIENCE_S)
-    assert len(cancelled) > 5
-    assert all(answer.done() for answer in answers)
+        first, *others = [one.submit(as_file(CROWD)) for _ in range(4)]
+        assert begun.wait(PATIENCE_S)
+        assert [answer.cancel() for answer in (first, *others)] == [False, True, True, True]
+        free.set()
+    assert len(first.result().faces or []) == 16
+    assert len(looked_at) == 1
 
 
 def test_no_thread_is_left(pack: Path) -> None:

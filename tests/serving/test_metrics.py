@@ -117,7 +117,7 @@ def test_latencies_are_a_histogram_of_as_many_as_there_were_requests(server: Age
     counts = [count for _, count in sorted(buckets)]
     assert counts == sorted(counts)
     assert counts[-1] == values["request_seconds_count", where] == 4
-    assert 0 < values["request_seconds_sum", where] < 60
+    assert values["request_seconds_sum", where] > 0
 
 
 def test_faces_that_were_described_are_counted(
