@@ -1,10 +1,7 @@
 """Annotates photos: reads one, has its people guessed, and writes the annotated copy."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from tqdm import tqdm
 
 from faces.errors import ImageError
 from faces.photo import picture_of, prepare
@@ -15,7 +12,7 @@ from photo_client.errors import PhotoError
 from photo_client.face import SeenFace
 from photo_client.guesser import FaceGuesser
 from photo_client.photos import PhotoFile
-from photo_client.report import PhotoResult, printable
+from photo_client.report import PhotoResult
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.locks import remove_leftovers
@@ -36,7 +33,10 @@ class PhotoAnnotator:
         self._cleared: set[Path] = set()
 
     def annotate(self, photo: PhotoFile) -> PhotoResult:
-        """Find the faces of a photo, estimate, and write the annotated photo; says why it failed.
+        """Find the faces of a photo, estimate, and write the annotated photo; threads may share it.
+
+        Returns:
+            what was seen, or why it failed.
 
         Raises:
             UserError: a server is away.
@@ -47,12 +47,12 @@ class PhotoAnnotator:
             guesses = self._guesser.guess(sent)
             self._write(content, guesses.faces, photo.annotated_path)
         except (ImageError, PhotoError) as error:
-            return _failed(photo, error.reason, str(error))
+            return PhotoResult(photo, error=str(error), reason=error.reason)
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001 - counted by its kind; the others go on
             kind = f"cannot be annotated ({type(error).__name__})"
-            return _failed(photo, kind, f"{kind}: {error}")
+            return PhotoResult(photo, error=f"{kind}: {error}", reason=kind)
         return PhotoResult(photo, (sent.width, sent.height), guesses.faces, guesses.face_model)
 
     def _write(self, content: bytes, faces: Sequence[SeenFace], path: Path) -> None:
@@ -67,9 +67,3 @@ class PhotoAnnotator:
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
             why = getattr(error, "strerror", None) or str(error)
             raise PhotoError("cannot be written", f"{path}, {why}") from None
-
-
-def _failed(photo: PhotoFile, reason: str, error: str) -> PhotoResult:
-    """Print that a photo failed, and return the result that says so."""
-    tqdm.write(printable(f"{photo.path}: {error}"), file=sys.stderr)
-    return PhotoResult(photo, error=error, reason=reason)

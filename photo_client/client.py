@@ -3,8 +3,9 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from itertools import groupby
 
 from tqdm import tqdm
 
@@ -13,9 +14,10 @@ from photo_client.clip_annotator import ClipAnnotator, ClipOptions
 from photo_client.clip_reader import ClipLimits
 from photo_client.face_server import RetryingFaceServer
 from photo_client.guesser import FaceGuesser
+from photo_client.in_order import in_order
 from photo_client.options import AGE_GENDER_URL, FACE_URL, ClientOptions
-from photo_client.photos import find_photos, in_words
-from photo_client.report import ClipResult, Result, printable, report
+from photo_client.photos import PhotoFile, find_photos, in_words
+from photo_client.report import Result, printable, report
 from photo_client.server import AgeGenderServer
 from utils.files import refuse_unwritable
 
@@ -42,20 +44,33 @@ def run_client(options: ClientOptions, wait: Callable[[float], None] = time.slee
         print(printable(in_words(left_out)), file=sys.stderr)
     refuse_unwritable(*(photo.annotated_path.parent for photo in photos))
     with opened_guesser(options, wait) as guesser:
-        photo_annotator = PhotoAnnotator(guesser, options.resize)
-        clip_annotator = ClipAnnotator(guesser, _clip_options(options))
         results: list[Result] = []
         try:
-            for photo in tqdm(photos, "photos", disable=len(photos) == 1, file=sys.stderr):
-                annotator = clip_annotator if photo.is_clip else photo_annotator
-                results.append(annotator.annotate(photo))
+            with closing(_annotated(photos, guesser, options)) as annotated:
+                for result in tqdm(
+                    annotated, "photos", len(photos), disable=len(photos) == 1, file=sys.stderr
+                ):
+                    results.append(result)
+                    for said in filter(None, (result.error, result.missing)):
+                        tqdm.write(printable(f"{result.photo.path}: {said}"), file=sys.stderr)
         finally:
             report(results, guesser.health, options.json)
-    return EXIT_SOME_FAILED if any(map(_is_failure, results)) else 0
+    return EXIT_SOME_FAILED if any(result.error or result.missing for result in results) else 0
 
 
-def _is_failure(result: Result) -> bool:
-    return bool(result.error or (isinstance(result, ClipResult) and result.missing))
+def _annotated(
+    photos: Sequence[PhotoFile], guesser: FaceGuesser, options: ClientOptions
+) -> Generator[Result, None, None]:
+    """Annotate several photos at a time, and one clip, of which several frames are at work."""
+    photo_annotator = PhotoAnnotator(guesser, options.resize)
+    clip_annotator = ClipAnnotator(guesser, _clip_options(options))
+    for is_clip, group in groupby(photos, lambda photo: photo.is_clip):
+        if is_clip:
+            yield from map(clip_annotator.annotate, group)
+            continue
+        with closing(in_order(photo_annotator.annotate, group)) as outcomes:
+            for _, outcome in outcomes:
+                yield outcome.result()
 
 
 def _clip_options(options: ClientOptions) -> ClipOptions:

@@ -5,9 +5,8 @@ so that no more than a few frames are in memory at a time.
 """
 
 import sys
-from collections import Counter, deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from photo_client.clip_writer import written_clip
 from photo_client.errors import PhotoError
 from photo_client.frame_painter import DrawnTimes, FramePainter
 from photo_client.guesser import FaceGuesser, Guesses
+from photo_client.in_order import in_order
 from photo_client.people import MAX_GAP_S
 from photo_client.photos import PhotoFile
 from photo_client.report import ClipResult, people_document, printable
@@ -29,9 +29,6 @@ from photo_client.tracking import Tracker
 from utils.errors import UserError
 from utils.files import write_json
 from utils.locks import remove_leftovers
-
-IN_FLIGHT = 4
-"""Frames that are prepared, or asked about, at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +79,6 @@ class ClipAnnotator:
         except Exception as error:  # noqa: BLE001 - counted by its kind; the others go on
             kind = f"cannot be annotated ({type(error).__name__})"
             result.fail(kind, f"{kind}: {error}")
-        for said in filter(None, (result.error, result.missing)):
-            tqdm.write(printable(f"{clip.path}: {said}"), file=sys.stderr)
         return result
 
     def _look(self, clip: PhotoFile, result: ClipResult) -> float:
@@ -93,10 +88,10 @@ class ClipAnnotator:
         with (
             opened_clip(clip.path, self._options.limits) as reader,
             _progress(f"{clip.path.name}: looking", reader.announced_s) as progress,
-            closing(self._answers(reader)) as answers,
+            closing(in_order(self._guess, self._chosen(reader))) as answers,
         ):
             result.size = reader.size
-            for time_s, answer in answers:
+            for (time_s, _), answer in answers:
                 progress.update(max(0.0, time_s - progress.n))
                 try:
                     guesses = answer.result()
@@ -113,28 +108,19 @@ class ClipAnnotator:
             result.num_frames, result.duration_s = reader.num_frames, reader.duration_s
             return reader.written_fps
 
-    def _answers(
-        self, reader: ClipReader
-    ) -> Generator[tuple[float, "Future[Guesses]"], None, None]:
-        """Have every so many frames guessed, some at a time; yield them in their order."""
-        waiting: deque[tuple[float, Future[Guesses]]] = deque()
-        pool = ThreadPoolExecutor(IN_FLIGHT, "clip")
-        try:
-            next_s = 0.0
-            for time_s in reader.times():
-                if time_s + 0.5 / reader.fps < next_s:  # the nearest frame counts
-                    continue
-                next_s = max(next_s + 1 / self._options.fps, time_s)
-                frame = reader.picture()
-                if frame is not None:
-                    waiting.append((time_s, pool.submit(self._guess, frame)))
-                if len(waiting) == IN_FLIGHT:
-                    yield waiting.popleft()
-            yield from waiting
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    def _chosen(self, reader: ClipReader) -> Iterator[tuple[float, Image.Image]]:
+        """Take every so many frames, those that can be decoded, with their times."""
+        next_s = 0.0
+        for time_s in reader.times():
+            if time_s + 0.5 / reader.fps < next_s:  # the nearest frame counts
+                continue
+            next_s = max(next_s + 1 / self._options.fps, time_s)
+            frame = reader.picture()
+            if frame is not None:
+                yield time_s, frame
 
-    def _guess(self, frame: Image.Image) -> Guesses:
+    def _guess(self, chosen: tuple[float, Image.Image]) -> Guesses:
+        _, frame = chosen
         if self._options.resize:
             return self._guesser.guess(prepare_picture(frame, self._options.resize))
         return self._guesser.guess(SentPhoto(compressed(frame, FULL_QUALITY), *frame.size))

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from photo_client.answers import Health
 from photo_client.face import SeenFace, max_uncertainty, percent
@@ -24,6 +24,7 @@ NO_SOUND = "annotated clips have no sound"
 class PhotoResult:
     """What became of a photo: its faces, or why it failed; `reason` is why in few words."""
 
+    missing: ClassVar[str] = ""  # a photo is looked at whole
     photo: PhotoFile
     size: tuple[int, int] = (0, 0)
     guesses: list[SeenFace] = field(default_factory=list)
