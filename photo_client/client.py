@@ -17,7 +17,7 @@ from photo_client.guesser import FaceGuesser
 from photo_client.in_order import in_order
 from photo_client.options import AGE_GENDER_URL, FACE_URL, ClientOptions
 from photo_client.photos import PhotoFile, find_photos, in_words
-from photo_client.report import Result, printable, report
+from photo_client.report import AnyResult, printable, report
 from photo_client.server import AgeGenderServer
 from utils.files import refuse_unwritable
 
@@ -44,23 +44,24 @@ def run_client(options: ClientOptions, wait: Callable[[float], None] = time.slee
         print(printable(in_words(left_out)), file=sys.stderr)
     refuse_unwritable(*(photo.annotated_path.parent for photo in photos))
     with opened_guesser(options, wait) as guesser:
-        results: list[Result] = []
+        results: list[AnyResult] = []
         try:
             with closing(_annotated(photos, guesser, options)) as annotated:
                 for result in tqdm(
                     annotated, "photos", len(photos), disable=len(photos) == 1, file=sys.stderr
                 ):
                     results.append(result)
-                    for said in filter(None, (result.error, result.missing)):
-                        tqdm.write(printable(f"{result.photo.path}: {said}"), file=sys.stderr)
+                    if result.problem:
+                        line = printable(f"{result.photo.path}: {result.problem}")
+                        tqdm.write(line, file=sys.stderr)
         finally:
             report(results, guesser.health, options.json)
-    return EXIT_SOME_FAILED if any(result.error or result.missing for result in results) else 0
+    return EXIT_SOME_FAILED if any(result.problem for result in results) else 0
 
 
 def _annotated(
     photos: Sequence[PhotoFile], guesser: FaceGuesser, options: ClientOptions
-) -> Generator[Result, None, None]:
+) -> Generator[AnyResult, None, None]:
     """Annotate several photos at a time, and one clip, of which several frames are at work."""
     photo_annotator = PhotoAnnotator(guesser, options.resize)
     clip_annotator = ClipAnnotator(guesser, _clip_options(options))

@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from PIL import Image
 from tqdm import tqdm
 
-from faces.errors import ImageError
 from faces.photo import FULL_QUALITY, SentPhoto, prepare_picture
 from faces.squares import compressed
 from photo_client.clip_reader import ClipLimits, ClipReader, opened_clip
 from photo_client.clip_writer import written_clip
-from photo_client.errors import PhotoError
+from photo_client.errors import PhotoError, writing
 from photo_client.frame_painter import DrawnTimes, FramePainter
 from photo_client.guesser import FaceGuesser, Guesses
 from photo_client.in_order import in_order
 from photo_client.people import MAX_GAP_S
 from photo_client.photos import PhotoFile
-from photo_client.report import ClipResult, people_document, printable
+from photo_client.report import people_document, printable
+from photo_client.results import ClipResult
 from photo_client.tracking import Tracker
-from utils.errors import UserError
 from utils.files import write_json
 from utils.locks import remove_leftovers
 
@@ -60,25 +59,16 @@ class ClipAnnotator:
         self._guesser, self._options = guesser, options
 
     def annotate(self, clip: PhotoFile) -> ClipResult:
-        """Find the people of a clip, and write the annotated clip; says why it failed.
+        """Find the people of a clip, and write the annotated clip.
 
         Raises:
             UserError: a server is away.
         """
         result = ClipResult(clip)
-        try:
+        with result.noting_failure():
             fps = self._look(clip, result)
-            self._write(clip, result, fps)
-        except (ImageError, PhotoError) as error:
-            result.fail(error.reason, str(error))
-        except UserError:
-            raise
-        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-            why = getattr(error, "strerror", None) or str(error)
-            result.fail("cannot be written", f"cannot be written: {clip.annotated_path}, {why}")
-        except Exception as error:  # noqa: BLE001 - counted by its kind; the others go on
-            kind = f"cannot be annotated ({type(error).__name__})"
-            result.fail(kind, f"{kind}: {error}")
+            with writing(clip.annotated_path):
+                self._write(clip, result, fps)
         return result
 
     def _look(self, clip: PhotoFile, result: ClipResult) -> float:
@@ -148,7 +138,7 @@ class ClipAnnotator:
 
 
 def _missing(reader: ClipReader, failures: Counter[str]) -> str:
-    """Say what of a clip was not looked at; "" if nothing."""
+    """Return what of a clip was not looked at; "" if nothing."""
     reasons = [reader.missing_words()]
     if failures:
         most = failures.most_common(1)[0][0]

@@ -1,9 +1,13 @@
 """Why a photo fails, and the advice where a server does not answer as it should."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from http_client.errors import ServerAwayError
 from utils.errors import UserError
+from utils.text import in_one_line
 
 
 class PhotoError(Exception):
@@ -16,6 +20,19 @@ class PhotoError(Exception):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what hinders the block from writing a file into the failure of its photo.
+
+    Raises:
+        PhotoError: the file cannot be written.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise PhotoError("cannot be written", f"{path}, {in_one_line(error)}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from photo_client.annotate import (
     place_boxes,
     words,
 )
-from photo_client.people import Person
+from photo_client.people import SeenPerson
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class FramePainter:
     """
 
     def __init__(
-        self, frame_size: tuple[int, int], people: Sequence[Person], times: DrawnTimes
+        self, frame_size: tuple[int, int], people: Sequence[SeenPerson], times: DrawnTimes
     ) -> None:
         self._scale, self._enlarged = enlargement(frame_size)
         self.size = (self._enlarged[0] // 2 * 2, self._enlarged[1] // 2 * 2)
@@ -81,7 +81,7 @@ class FramePainter:
     def _draw(
         self,
         frame: Image.Image,
-        people: Sequence[Person],
+        people: Sequence[SeenPerson],
         faces: Sequence[tuple[int, int, int, int]],
     ) -> None:
         draw = ImageDraw.Draw(frame)

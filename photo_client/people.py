@@ -43,7 +43,7 @@ class TimeRange:
 
 
 @dataclass
-class Person:
+class SeenPerson:
     """Everything that is seen of one person, in the order of time.
 
     Ages, genders and entropies are means over the frames. Each frame counts by how sure the

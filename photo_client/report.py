@@ -4,13 +4,11 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from photo_client.answers import Health
 from photo_client.face import SeenFace, max_uncertainty, percent
-from photo_client.people import Person
-from photo_client.photos import PhotoFile
+from photo_client.results import ClipResult, PhotoResult
 from serving.network_check import mismatch
 from utils.text import in_columns
 
@@ -18,91 +16,10 @@ COLUMNS = ("photo", "face", "age", "gender", "unsure of age", "of gender", "box"
 CLIP_COLUMNS = (*COLUMNS[:-1], "box, or seconds")
 NOTHING = "-"
 NO_SOUND = "annotated clips have no sound"
+AnyResult = PhotoResult | ClipResult
 
 
-@dataclass(slots=True)
-class PhotoResult:
-    """What became of a photo: its faces, or why it failed; `reason` is why in few words."""
-
-    missing: ClassVar[str] = ""  # a photo is looked at whole
-    photo: PhotoFile
-    size: tuple[int, int] = (0, 0)
-    guesses: list[SeenFace] = field(default_factory=list)
-    face_model: str | None = None
-    error: str | None = None
-    reason: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what --json prints of a photo."""
-        image_path = str(self.photo.path)
-        if self.error is not None:
-            return {"image_path": image_path, "error": self.error}
-        return {
-            "image_path": image_path,
-            "annotated_path": str(self.photo.annotated_path),
-            "width": self.size[0],
-            "height": self.size[1],
-            "faces": [guess.as_json() for guess in self.guesses],
-            "model": self.face_model,
-        }
-
-
-@dataclass(slots=True)
-class ClipResult:
-    """What became of a clip: its people, or why it failed; `reason` is why in few words.
-
-    Attributes:
-        size: of its frames, in pixels.
-        num_frames: that were read, of `duration_s` seconds.
-        num_analysed: frames that were looked at, the last one at `last_analysed_s` seconds.
-        missing: what of the clip could not be looked at; "" if nothing.
-    """
-
-    photo: PhotoFile
-    size: tuple[int, int] = (0, 0)
-    people: list[Person] = field(default_factory=list)
-    num_frames: int = 0
-    duration_s: float = 0.0
-    num_analysed: int = 0
-    last_analysed_s: float = 0.0
-    missing: str = ""
-    face_model: str | None = None
-    error: str | None = None
-    reason: str = ""
-
-    @property
-    def guesses(self) -> list[SeenFace]:
-        """One face a person."""
-        return [person.mean_face for person in self.people]
-
-    def fail(self, reason: str, error: str) -> None:
-        """Note that nothing was written."""
-        self.reason, self.error, self.missing = reason, error, ""
-
-    def as_json(self, with_boxes: bool = False) -> dict[str, Any]:
-        """Return what --json prints of a clip; with boxes, what is written beside it."""
-        image_path = str(self.photo.path)
-        if self.error is not None:
-            return {"image_path": image_path, "error": self.error}
-        return {
-            "image_path": image_path,
-            "annotated_path": str(self.photo.annotated_path),
-            "people_path": str(self.photo.people_path),
-            "width": self.size[0],
-            "height": self.size[1],
-            "seconds": round(self.duration_s, 3),
-            "num_frames": self.num_frames,
-            "num_analysed": self.num_analysed,
-            "missing": self.missing or None,
-            "people": [person.as_json(with_boxes) for person in self.people],
-            "model": self.face_model,
-        }
-
-
-Result = PhotoResult | ClipResult
-
-
-def report(results: Sequence[Result], health: Health, as_json: bool) -> None:
+def report(results: Sequence[AnyResult], health: Health, as_json: bool) -> None:
     """Print a table, or JSON, on standard output, and on standard error what to beware of."""
     if as_json:
         print(json.dumps(_document(results, health), indent=2))
@@ -118,7 +35,7 @@ def people_document(result: ClipResult, health: Health) -> dict[str, Any]:
     return {**result.as_json(with_boxes=True), **_models(health)}
 
 
-def _document(results: Sequence[Result], health: Health) -> dict[str, Any]:
+def _document(results: Sequence[AnyResult], health: Health) -> dict[str, Any]:
     clips = [result for result in results if isinstance(result, ClipResult)]
     return {
         "photos": [result.as_json() for result in results if isinstance(result, PhotoResult)],
@@ -134,13 +51,13 @@ def _models(health: Health) -> dict[str, Any]:
     }
 
 
-def table(results: Sequence[Result]) -> list[str]:
+def table(results: Sequence[AnyResult]) -> list[str]:
     """Lay out one line a face, or a person of a clip; one for a photo or a clip without."""
     columns = CLIP_COLUMNS if any(result.photo.is_clip for result in results) else COLUMNS
     return in_columns([columns, *(row for result in results for row in _rows(result))])
 
 
-def _rows(result: Result) -> list[tuple[str, ...]]:
+def _rows(result: AnyResult) -> list[tuple[str, ...]]:
     name = printable(str(result.photo.path))
     if result.error is not None:
         return [(name, "failed", *[NOTHING] * (len(COLUMNS) - 2))]
@@ -161,7 +78,7 @@ def _cells(number: int, guess: SeenFace) -> tuple[str, ...]:
     return (f"{number}{mark}", f"{guess.age:.1f}", guess.gender_words, *unsure)
 
 
-def _remarks(results: Sequence[Result], health: Health) -> list[str]:
+def _remarks(results: Sequence[AnyResult], health: Health) -> list[str]:
     guesses = [guess for result in results for guess in result.guesses]
     num_foreign = sum(guess.in_distribution is False for guess in guesses)
     num_failed = sum(result.error is not None for result in results)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from photo_client.errors import PhotoError
 from photo_client.face import SeenFace
 from photo_client.guesser import Guesses
-from photo_client.people import MAX_GAP_S, Person, Sighting
+from photo_client.people import MAX_GAP_S, SeenPerson, Sighting
 from utils.labels import EMBEDDING_SIZE
 
 MIN_OVERLAP = 0.25
@@ -50,7 +50,7 @@ Boxes = npt.NDArray[np.float64]
 class _Track:
     """A person, and what the next frame is compared with."""
 
-    person: Person
+    person: SeenPerson
     sum_of_embeddings: Floats
     last_embedding: Floats
 
@@ -71,7 +71,7 @@ class Tracker:
     """
 
     def __init__(self, max_gap_s: float = MAX_GAP_S) -> None:
-        self.people: list[Person] = []
+        self.people: list[SeenPerson] = []
         self._max_gap_s = max_gap_s
         self._tracks: list[_Track] = []
         self._num_sightings = 0
@@ -95,7 +95,7 @@ class Tracker:
             raise PhotoError("too many faces", most)
 
     def _new_track(self) -> _Track:
-        self.people.append(Person(len(self.people) + 1, self._max_gap_s))
+        self.people.append(SeenPerson(len(self.people) + 1, self._max_gap_s))
         size = EMBEDDING_SIZE
         nothing = np.zeros(size, np.float32), np.zeros(size, np.float32)
         self._tracks.append(_Track(self.people[-1], *nothing))

@@ -7,7 +7,7 @@ from photo_client import tracking
 from photo_client.errors import PhotoError
 from photo_client.face import SeenFace, Uncertainty
 from photo_client.guesser import Guesses
-from photo_client.people import Person
+from photo_client.people import SeenPerson
 from photo_client.tracking import Tracker
 
 Embedding = NDArray[np.float32]
@@ -30,7 +30,7 @@ def near(person: int, cosine: float, seed: int = 99) -> Embedding:
     return np.asarray(mixed, np.float32)
 
 
-def lefts(person: Person) -> list[float]:
+def lefts(person: SeenPerson) -> list[float]:
     return [sighting.face.bbox[0] for sighting in person.sightings]
 
 
