@@ -16,10 +16,10 @@ FROM ${BASE_IMAGE}
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 
 WORKDIR /app
-COPY requirements.txt requirements-faces.txt ./
+COPY requirements.txt requirements-export.txt requirements-faces.txt ./
 RUN if [ -n "$TORCH_INDEX_URL" ]; then index="--index-url $TORCH_INDEX_URL"; fi \
     && pip install --no-cache-dir $index "$(grep '^torch==' requirements.txt)" \
-    && grep '# serving' requirements.txt > serving.txt \
+    && grep -h '# serving' requirements.txt requirements-export.txt > serving.txt \
     && pip install --no-cache-dir -r serving.txt
 
 # Anything but nothing installs what finds faces.

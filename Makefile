@@ -31,7 +31,7 @@ $(VENV)/installed: requirements.txt
 	@$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-faces.txt
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt requirements-export.txt requirements-faces.txt
 	@echo "Installing requirements-dev.txt into $(VENV) ..."
 	@$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -89,16 +89,19 @@ class FoldedNet:
 
     Args:
         net: stays as it is; its device is the device of this one.
+
+    Attributes:
+        layers: in order.
     """
 
     @torch.no_grad()
     def __init__(self, net: ResMLP):
-        self._layers = [_fold(layer) for layer in layers_of(net)]
+        self.layers = [_fold(layer) for layer in layers_of(net)]
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map embeddings (N, D) to logits (N, C)."""
         skip = x
-        for layer in self._layers:
+        for layer in self.layers:
             if layer.opens_skip:
                 skip = x
             x = layer(x, skip)

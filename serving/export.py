@@ -1,28 +1,34 @@
 """Models written for use: a checkpoint without what only training needs, or several as one file.
 
-The prediction of several is the mean of their probabilities.
+The prediction of several is the mean of their probabilities. The name of the file to write says in
+which format.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.models import detector_of, network_arguments
+from serving.models import config_of, detector_of, network_arguments
 from serving.network_check import networks_of
+from serving.onnx_model import onnx_bytes, source_of
 from utils.checkpoint import (
     MAX_MEMBERS,
     MEMBERS,
     Checkpoint,
-    load_checkpoint,
     load_members,
     save_checkpoint,
+    save_safetensors,
 )
-from utils.errors import CheckpointError
-from utils.files import read_json, refuse_unwritable_file
+from utils.errors import CheckpointError, PathError
+from utils.files import atomic_write, read_json, refuse_unwritable_file
 from utils.locks import remove_leftovers
+from utils.optional_packages import EXPORT_REQUIREMENTS, optional_package
 
 TRAINING_ONLY = ("optimizer", "resume")
 """What going on with a training needs, and using the network does not."""
+
+PACKAGES = {".pth": None, ".pt": None, ".safetensors": "safetensors", ".onnx": "onnx"}
+"""The optional package that writes a format, by its suffix."""
 
 RESULTS_SUFFIX = ".json"
 OF_A_MEMBER = ("arch", "epoch", "state_dict", "config", "temperature")
@@ -33,18 +39,24 @@ def write_model(source: Path, out_path: Path) -> None:
     """Write the network of a checkpoint: weights and config, without optimizer and random state.
 
     Args:
-        source: a checkpoint of ours or of the original project.
-        out_path: file to write.
+        source: a checkpoint of ours or of the original project, or an ensemble.
+        out_path: file to write: .pth (or .pt), .safetensors or .onnx.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or foreign.
-        PathError: `out_path` cannot be written.
+        PathError: `out_path` cannot be written, or is of no known format.
+        UserError: a package that writes the format is missing.
     """
-    refuse_unwritable_file(out_path)
-    checkpoint = load_checkpoint(source)
-    _check(checkpoint)
-    kept = {key: value for key, value in checkpoint.content.items() if key not in TRAINING_ONLY}
-    _write({**kept, "config": checkpoint.config}, out_path)
+    _refuse_target(out_path)
+    members = load_members(source)
+    _check_alike(members)
+    if len(members) > 1:
+        content = _ensemble_of(members)
+    else:
+        (only,) = members
+        kept = {key: value for key, value in only.content.items() if key not in TRAINING_ONLY}
+        content = {**kept, "config": config_of(only)}
+    _write(members, content, out_path)
 
 
 def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
@@ -53,7 +65,7 @@ def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
     Args:
         sources: checkpoints, ensembles, or the results file of a cross-validation, which stands for
             the best checkpoints of all its runs.
-        out_path: file to write.
+        out_path: file to write, as in `write_model`.
 
     Returns:
         the number of models.
@@ -62,9 +74,9 @@ def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
         CheckpointError: a checkpoint is missing or unfit, or they are not of one task or were
             trained on embeddings of different networks.
         ConfigError: a results file cannot be read.
-        PathError: `out_path` cannot be written.
+        PathError, UserError: as in `write_model`.
     """
-    refuse_unwritable_file(out_path)
+    _refuse_target(out_path)
     paths = [path for source in sources for path in _checkpoints_of(source)]
     members = [member for path in paths for member in load_members(path)]
     if len(members) > MAX_MEMBERS:
@@ -72,25 +84,45 @@ def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
     if not members:
         raise CheckpointError("an ensemble needs at least one checkpoint")
     _check_alike(members)
+    _write(members, _ensemble_of(members), out_path)
+    return len(members)
+
+
+def _refuse_target(out_path: Path) -> None:
+    """Check, before any work, that a file of this name can be written."""
+    suffix = out_path.suffix.lower()
+    if suffix not in PACKAGES:
+        raise PathError(
+            f"{out_path}: the suffix says in which format a model is written; expected .pth, "
+            f".safetensors or .onnx, got {suffix or 'none'}"
+        )
+    if package := PACKAGES[suffix]:
+        optional_package(package, f"to write {out_path}", EXPORT_REQUIREMENTS)
+    refuse_unwritable_file(out_path)
+
+
+def _write(members: Sequence[Checkpoint], content: dict[str, Any], out_path: Path) -> None:
+    remove_leftovers(out_path.parent)
+    match out_path.suffix.lower():
+        case ".onnx":
+            written = onnx_bytes(source_of(members, content, out_path))
+            with atomic_write(out_path) as file:
+                file.write(written)
+        case ".safetensors":
+            save_safetensors(content, out_path)
+        case _:
+            save_checkpoint(content, out_path)
+
+
+def _ensemble_of(members: Sequence[Checkpoint]) -> dict[str, Any]:
     best_known = max(members, key=_num_rows)
     content: dict[str, Any] = {key: best_known.content.get(key) for key in SHARED}
     content[MEMBERS] = [
         {key: member.content[key] for key in OF_A_MEMBER if key in member.content}
-        | {"config": member.config}
+        | {"config": config_of(member)}
         for member in members
     ]
-    _write(content, out_path)
-    return len(members)
-
-
-def _check(checkpoint: Checkpoint) -> None:
-    network_arguments(checkpoint)
-    detector_of(checkpoint)
-
-
-def _write(content: dict[str, Any], out_path: Path) -> None:
-    remove_leftovers(out_path.parent)
-    save_checkpoint(content, out_path)
+    return content
 
 
 def _checkpoints_of(path: Path) -> list[Path]:
@@ -111,7 +143,8 @@ def _num_rows(member: Checkpoint) -> int:
 def _check_alike(members: Sequence[Checkpoint]) -> None:
     first = members[0]
     for member in members:
-        _check(member)
+        network_arguments(member)
+        detector_of(member)
         for name, one, other in (
             ("classes", _num_classes(first), _num_classes(member)),
             ("networks behind their embeddings", _networks(first), _networks(member)),
@@ -124,7 +157,7 @@ def _check_alike(members: Sequence[Checkpoint]) -> None:
 
 
 def _num_classes(member: Checkpoint) -> Any:
-    return member.config["arch"]["args"]["num_classes"]
+    return config_of(member)["arch"]["args"]["num_classes"]
 
 
 def _networks(member: Checkpoint) -> list[str]:

@@ -159,11 +159,11 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
             f"the original project's published {kind}.pth works too"
         )
     members = load_members(path)
-    arguments = [_served_arguments(kind, member) for member in members]
+    arguments = [served_arguments(kind, member) for member in members]
     counts = {one["num_classes"] for one in arguments}
     if len(counts) > 1:
         raise CheckpointError(f"{path}: its models have different numbers of classes: {counts}")
-    nets = [_load_net(*pair, device) for pair in zip(members, arguments, strict=True)]
+    nets = [load_net(*pair, device) for pair in zip(members, arguments, strict=True)]
     return ServedModel(
         path=path,
         version=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
@@ -175,8 +175,12 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
     )
 
 
-def _served_arguments(kind: str, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Check that a checkpoint can be served, and return the arguments of its network."""
+def served_arguments(kind: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Check that a checkpoint can be served as "age" or "gender"; return its network's arguments.
+
+    Raises:
+        CheckpointError, ConfigError: as in `load_pair`.
+    """
     arguments = network_arguments(checkpoint)
     path, width = checkpoint.path, arguments["num_initial_features"]
     num_classes = arguments["num_classes"]
@@ -191,8 +195,8 @@ def _served_arguments(kind: str, checkpoint: Checkpoint) -> dict[str, Any]:
     return arguments
 
 
-def _load_net(checkpoint: Checkpoint, arguments: dict[str, Any], device: torch.device) -> ResMLP:
-    """Build a network with its weights, which `network_arguments` has checked, for evaluation."""
+def load_net(checkpoint: Checkpoint, arguments: dict[str, Any], device: torch.device) -> ResMLP:
+    """Build a network with its weights, which `network_arguments` has checked, in eval mode."""
     net = ResMLP(**arguments)
     net.load_state_dict(checkpoint.state_dict)
     return net.to(device).eval()
@@ -205,7 +209,7 @@ def network_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
         CheckpointError: the config names no such network, or the weights are not those of it.
         ConfigError: the config beside weights alone is damaged.
     """
-    match _config_of(checkpoint).get("arch"):
+    match config_of(checkpoint).get("arch"):
         case {"type": "ResMLP", "args": dict(arguments)}:
             pass
         case _:
@@ -230,8 +234,13 @@ def detector_of(checkpoint: Checkpoint) -> OutOfDistributionDetector | None:
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
 
 
-def _config_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Take the config inside, or of weights alone the one beside them."""
+def config_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the config inside, or of weights alone the one beside them.
+
+    Raises:
+        CheckpointError: there is none.
+        ConfigError: the one beside is damaged.
+    """
     beside = checkpoint.path.with_suffix(".json")
     if "config" in checkpoint.content:
         return checkpoint.config

@@ -4,8 +4,8 @@ A checkpoint is a dict of plain values and tensors, which `torch.load(weights_on
 without this repository: arch, epoch, state_dict, optimizer, monitor_best and config as in the
 original project (the config a plain dict), and beside them resume (how to go on), environment (what
 trained it), embeddings (statistics that recognise vectors of another network) and extractor (what
-made the embeddings). `base/base_trainer.py` collects them, `serving/export.py` says which an
-export keeps.
+made the embeddings). `base/base_trainer.py` collects them, `serving/export.py` says which an export
+keeps. A safetensors file may hold the same (`utils/safetensors_file.py`); its first bytes tell.
 """
 
 import io
@@ -23,6 +23,7 @@ from utils.files import atomic_write
 from utils.legacy.configs import from_original
 from utils.legacy.torch_zip import read_torch_zip
 from utils.problems import JsonObject, problems_in
+from utils.safetensors_file import is_safetensors, read_safetensors, safetensors_bytes
 
 MEMBERS = "members"
 """Key of an ensemble's models."""
@@ -115,6 +116,17 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     _write(buffer.getbuffer(), path)
 
 
+def save_safetensors(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint as safetensors, whole or not at all.
+
+    Raises:
+        CheckpointError: it holds something that is neither a tensor nor JSON.
+        UserError: safetensors is not installed.
+        OSError: as in `save_checkpoint`.
+    """
+    _write(safetensors_bytes(content), path)
+
+
 def _write(content: bytes | memoryview, path: Path) -> None:
     try:
         with atomic_write(path) as file:
@@ -143,7 +155,8 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint of ours, or of the original project, without running code from it.
 
-    A file that holds a state_dict alone is read as a checkpoint without anything else.
+    It is a torch zip or a safetensors file, whatever its name. A state_dict alone is read as a
+    checkpoint without anything else.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not a checkpoint.
@@ -183,7 +196,10 @@ def load_members(path: Path | str) -> list[Checkpoint]:
 
 def _read(path: Path) -> tuple[dict[str, Any], bool]:
     """Return the dict in a file, and whether the original project wrote it."""
-    content, is_original = read_torch_zip(path)
+    if is_safetensors(path):
+        content, is_original = read_safetensors(path), False
+    else:
+        content, is_original = read_torch_zip(path)
     if not isinstance(content, dict):
         content = {}
     if content and all(isinstance(value, Tensor) for value in content.values()):

@@ -1,0 +1,136 @@
+"""Checkpoints as safetensors files: tensors under their names, and the rest as JSON.
+
+The JSON is the entry "age_gender" of the file's metadata; in it, null stands for a tensor. A
+tensor's name is the keys that lead to it, joined by dots, without "state_dict":
+blocks.0.linear.weight, embeddings.centre, members.3.blocks.0.linear.weight. A file of somebody
+else holds weights alone, and no such entry.
+
+Source: https://huggingface.co/docs/safetensors
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from utils.errors import CheckpointError
+from utils.files import RefusedJsonError, parse_json
+from utils.optional_packages import EXPORT_REQUIREMENTS, optional_package
+from utils.text import in_one_line, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ENTRY = "age_gender"
+"""Of the metadata. One entry alone: several would stand in any order, and exports would differ."""
+
+LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 16 << 20
+"""An ensemble of a thousand networks takes a third of it."""
+
+REMEDY = "get the file again from where it came, or take another checkpoint"
+
+
+def safetensors_bytes(content: dict[str, Any]) -> bytes:
+    """Write the content of a checkpoint as a safetensors file.
+
+    Raises:
+        CheckpointError: it holds something that is neither a tensor nor JSON.
+        UserError: safetensors is not installed.
+    """
+    import torch
+
+    library = optional_package("safetensors.torch", "to write safetensors", EXPORT_REQUIREMENTS)
+    tensors: dict[str, Tensor] = {}
+
+    def move(value: Any, name: str) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        tensors[name] = value.detach().contiguous().clone()
+        return None
+
+    try:
+        rest = json.dumps(_changed(content, move))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"the checkpoint holds what JSON does not ({in_one_line(error)}); write a .pth file"
+        ) from None
+    written: bytes = library.save(tensors, {ENTRY: rest})
+    return written
+
+
+def is_safetensors(path: Path) -> bool:
+    """Return whether a regular file is there that begins as a safetensors file does."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(LENGTH_BYTES + 1)[LENGTH_BYTES:] == b"{"
+    except OSError:
+        return False
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's content; of a file of somebody else, its tensors by name.
+
+    The library checks that offsets, shapes and kinds go together and with the file's size.
+
+    Raises:
+        CheckpointError: the file is damaged, or its header is larger than that of any checkpoint.
+        UserError: safetensors is not installed.
+    """
+    library = optional_package("safetensors.torch", f"to read {path}", EXPORT_REQUIREMENTS)
+    try:
+        with path.open("rb") as file:
+            text = _entry(file)
+            file.seek(0)
+            tensors: dict[str, Tensor] = library.load(file.read())
+        return tensors if text is None else _with_tensors(parse_json(text), tensors)
+    except OSError as problem:
+        raise CheckpointError(f"{path} cannot be read: {problem.strerror}") from None
+    except Exception as problem:  # safetensors and torch have one for each cause
+        raise CheckpointError(
+            f"{path} is a damaged safetensors file: {in_one_line(problem)}; {REMEDY}"
+        ) from problem
+
+
+def _entry(file: IO[bytes]) -> str | None:
+    """Read the header, of bounded size, and return our entry of its metadata, if it has one."""
+    length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+    most = min(MAX_HEADER_BYTES, os.fstat(file.fileno()).st_size - LENGTH_BYTES)
+    if length > most:
+        raise RefusedJsonError(f"its header claims {length:,} bytes, at most {most:,} are read")
+    metadata = parse_json(file.read(length)).get("__metadata__", {})
+    text: str | None = metadata.get(ENTRY)
+    return text
+
+
+def _with_tensors(rest: Any, tensors: dict[str, "Tensor"]) -> dict[str, Any]:
+    """Put every tensor, once, where null stands for it."""
+    if not isinstance(rest, dict):
+        raise RefusedJsonError(f"its {ENTRY} is no JSON object")
+
+    def fill(value: Any, name: str) -> Any:
+        return tensors.pop(name, None) if value is None else value
+
+    content: dict[str, Any] = _changed(rest, fill)
+    if tensors:
+        raise RefusedJsonError(f"its {ENTRY} has no place for the tensor {shown(min(tensors))}")
+    return content
+
+
+def _changed(value: Any, change: Callable[[Any, str], Any], name: str = "") -> Any:
+    """Change what dicts and lists in each other hold, each by the name that leads there."""
+    if isinstance(value, dict):
+        return {
+            key: _changed(inner, change, name if key == "state_dict" else _below(name, key))
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_changed(inner, change, _below(name, n)) for n, inner in enumerate(value)]
+    return change(value, name)
+
+
+def _below(name: str, key: object) -> str:
+    return f"{name}.{key}" if name else str(key)
