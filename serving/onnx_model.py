@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from faces.out_of_distribution import OutOfDistributionDetector
 from model.inference import FoldedNet
 from model.model import ResMLP
-from serving.models import NUM_CLASSES, load_net, served_arguments
+from serving.models import NUM_CLASSES, load_net, network_arguments, served_arguments
 from serving.onnx_graph import AGE, INPUT, PROBABILITIES, SCORE, OnnxGraph
 from serving.openapi import VERSION
 from utils.checkpoint import Checkpoint
@@ -97,7 +97,7 @@ def source_of(members: Sequence[Checkpoint], shared: dict[str, Any], path: Path)
             f"{path}: the weights are {num_bytes:,} bytes, an ONNX file holds at most "
             f"{MAX_BYTES:,}; write .safetensors, or fewer models"
         )
-    num_classes = members[0].config["arch"]["args"]["num_classes"]
+    num_classes = network_arguments(members[0])["num_classes"]
     kind = "gender" if num_classes in NUM_CLASSES["gender"] else "age"
     arguments = [served_arguments(kind, member) for member in members]
     cpu = torch.device("cpu")

@@ -64,12 +64,14 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
     """Write a checkpoint's network for use: weights and config, without optimizer and random state.
 
     Args:
-        checkpoint: a checkpoint of ours or of the original project.
-        out_path: file to write, such as models/age.pth.
+        checkpoint: a checkpoint of ours or of the original project, or an ensemble.
+        out_path: file to write, whose suffix says in which format: models/age.pth,
+            models/age.safetensors, or models/age.onnx for other programs.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or foreign.
-        PathError: a path is none, or `out_path` cannot be written.
+        PathError: a path is none, or `out_path` cannot be written, or has another suffix.
+        UserError: a package that writes the format is missing.
     """
     from serving.export import write_model
 
@@ -88,14 +90,14 @@ def make_ensemble(
     Args:
         checkpoints: files of models, or the results file of a cross-validation, which stands for
             all its models.
-        out_path: file to write.
+        out_path: file to write, as in `export_model`.
 
     Returns:
         the number of models.
 
     Raises:
         CheckpointError: a checkpoint is missing or unfit, or they do not go together.
-        PathError: a path is none, or `out_path` cannot be written.
+        PathError, UserError: as in `export_model`.
     """
     from serving.export import write_ensemble
 
