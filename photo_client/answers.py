@@ -6,18 +6,16 @@ from typing import Any
 from pydantic import AliasPath, ConfigDict, Field
 
 from serving.network_check import networks_of
+from serving.schemas import EmbeddingsAnswer
 from utils.problems import JsonObject
-
-
-class _PartOfAnswer(JsonObject):
-    model_config = ConfigDict(extra="ignore")
-
 
 Extractor = dict[str, Any]
 
 
-class Health(_PartOfAnswer):
+class Health(JsonObject):
     """What the server says of itself: its models and what they were trained with, its limit."""
+
+    model_config = ConfigDict(extra="ignore")
 
     age_model: str = Field(validation_alias=AliasPath("models", "age", "name"))
     gender_model: str = Field(validation_alias=AliasPath("models", "gender", "name"))
@@ -31,41 +29,25 @@ class Health(_PartOfAnswer):
 
     @property
     def trained_on(self) -> dict[str, list[str]]:
-        """Names of the models to those of the face networks they were trained on, where known."""
+        """The face networks that each model was trained on, by its name, as far as known."""
         return {
             self.age_model: networks_of(self.age_extractor),
             self.gender_model: networks_of(self.gender_extractor),
         }
 
 
-class GenderProbabilities(_PartOfAnswer):
-    """The probability of male; that of female is the rest."""
-
-    m: float
-
-
-class Entropies(_PartOfAnswer):
-    """How unsure the models are, in nats."""
-
-    age: float
-    gender: float
-
-
-class Estimates(_PartOfAnswer):
+class Estimates(EmbeddingsAnswer):
     """Ages in years and genders, one a face; uncertainty only where it was asked for."""
-
-    ages: list[float]
-    genders: list[GenderProbabilities]
-    uncertainty: list[Entropies] | None = None
-    in_distribution: list[bool | None] | None = None
 
     def problem(self, num_faces: int, with_uncertainty: bool) -> str:
         """Return which list is not one entry a face; "" if all are."""
-        lists: dict[str, Sized] = {"ages": self.ages, "genders": self.genders}
+        lists: dict[str, Sized] = {
+            "ages": self.ages,
+            "genders": self.genders,
+            "in_distribution": self.in_distribution,
+        }
         if with_uncertainty:
             lists["uncertainty"] = self.uncertainty or ()
-        if self.in_distribution:
-            lists["in_distribution"] = self.in_distribution
         for name, entries in lists.items():
             if len(entries) != num_faces:
                 return f"{len(entries)} {name} for {num_faces} faces"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from photo_client.answers import Entropies
+from serving.schemas import NatsAnswer
 from utils.labels import NUM_GENDERS
 
 
@@ -64,7 +64,7 @@ def max_uncertainty(num_ages: int) -> dict[str, float]:
     return {"age": math.log(num_ages), "gender": math.log(NUM_GENDERS)}
 
 
-def uncertainty_of(entropies: Entropies, largest: Mapping[str, float]) -> Uncertainty:
+def uncertainty_of(entropies: NatsAnswer, largest: Mapping[str, float]) -> Uncertainty:
     """Return entropies beside their shares of the largest, at most 1."""
     age_share = min(entropies.age / largest["age"], 1.0)
     gender_share = min(entropies.gender / largest["gender"], 1.0)

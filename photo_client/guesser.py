@@ -97,7 +97,6 @@ class FaceGuesser:
     def _seen(self, found: FoundFaces, estimates: Estimates) -> list[SeenFace]:
         largest = max_uncertainty(self.health.num_ages)
         entropies = estimates.uncertainty if self._mc_samples else None
-        verdicts = estimates.in_distribution
         return [
             SeenFace(
                 bbox=box,
@@ -105,7 +104,7 @@ class FaceGuesser:
                 age=estimates.ages[number],
                 male=estimates.genders[number].m,
                 uncertainty=uncertainty_of(entropies[number], largest) if entropies else None,
-                in_distribution=verdicts[number] if verdicts else None,
+                in_distribution=estimates.in_distribution[number],
             )
             for number, (box, score) in enumerate(zip(found.boxes, found.det_scores, strict=True))
         ]

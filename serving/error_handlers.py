@@ -24,22 +24,20 @@ logger = get_logger("server")
 
 
 def add_error_handlers(app: AgeGenderApp) -> None:
-    """Say how each kind of error is answered."""
-    limit, face_server = (
-        app.settings.max_body_bytes,
-        f"the face server at {server_url(app.settings.face_server_url)}",
-    )
-
-    def away(error: Exception) -> Response:
-        return error_response(f"{face_server} is away: {error}", 503)
+    """Register how each kind of error is answered."""
+    settings = app.settings
+    limit, source = settings.max_body_bytes, "the face pack of this server"
+    if not settings.face_pack:
+        source = f"the face server at {server_url(settings.face_server_url)}"
 
     def without_faces(error: Exception) -> Response:
-        return error_response(f"{face_server} gave no faces: {error}", 503)
+        problem = "is away" if isinstance(error, ServerAwayError) else "gave no faces"
+        return error_response(f"{source} {problem}: {error}", 503)
 
     app.register_error_handler(HTTPException, lambda error: _answer_http_error(error, limit))
     app.register_error_handler(ImageError, _answer_image_error)
     app.register_error_handler(RequestBodyError, lambda error: error_response(str(error), 400))
-    app.register_error_handler(ServerAwayError, away)
+    app.register_error_handler(ServerAwayError, without_faces)
     app.register_error_handler(AnswerError, without_faces)
     app.register_error_handler(ClosedError, lambda error: error_response(str(error), 503))
     app.register_error_handler(Exception, _answer_failure)

@@ -9,7 +9,6 @@ from serving.engine import InferenceEngine, usable_threads
 from serving.models import choose_mc_dtype, choose_served_device, load_pair
 from serving.predictor import Predictor
 from serving.settings import ServerSettings, read_settings
-from utils.runtime import available_cores
 
 
 def load_predictor(
@@ -51,15 +50,17 @@ def load_predictor(
         call=lambda name: name.removesuffix("_model"),
     )
     has_faces = bool(face_pack or face_server_url)
-    return predictor_of(settings, available_cores(), has_faces)
+    return predictor_of(settings, None, has_faces)
 
 
-def predictor_of(settings: ServerSettings, workers: int, has_faces: bool = True) -> Predictor:
+def predictor_of(
+    settings: ServerSettings, workers: int | None, has_faces: bool = True
+) -> Predictor:
     """Load what settings name.
 
     Args:
         settings: of the server, or as of `load_predictor`.
-        workers: pictures that the face networks work on at once, if they run in this process.
+        workers: as of `FaceAnalyzer`, if the face networks run in this process.
         has_faces: whether anything is to find faces.
 
     Raises:
@@ -86,7 +87,7 @@ def _threads_beside(source: FaceSource | None) -> int:
     return threads
 
 
-def _face_source(settings: ServerSettings, workers: int) -> FaceSource:
+def _face_source(settings: ServerSettings, workers: int | None) -> FaceSource:
     if not settings.face_pack:
         return FaceServer(settings.face_server_url, settings.face_timeout_s)
     return FaceAnalyzer(settings.face_pack, settings.device, workers)

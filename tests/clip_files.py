@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from faces.client import Face, FaceAnswer
-from photo_client.answers import Entropies, Estimates, GenderProbabilities, Health
+from photo_client.answers import Estimates, Health
 from photo_client.clip_reader import load_opencv
+from serving.schemas import GenderAnswer, UncertaintyAnswer
 
 SIZE = (320, 240)
 FPS = 25
 RED, GREEN, BLUE = (230, 20, 20), (20, 230, 20), (20, 20, 230)
 COLOURS = (RED, GREEN, BLUE)
+MALE, FEMALE = GenderAnswer(m=0.9, f=0.1), GenderAnswer(m=0.2, f=0.8)
 SIDE = 48
 Squares = Sequence[tuple[int, tuple[int, int]]]
 """Which person, and the upper left corner."""
@@ -108,10 +110,11 @@ class FakeAges:
     def estimate(self, embeddings: NDArray[np.float32], mc_samples: int) -> Estimates:
         known = np.stack([vector(person) for person in range(len(COLOURS))])
         people = [int(np.argmax(known @ embedding)) for embedding in embeddings]
+        uncertainty = [UncertaintyAnswer(age=1.0, gender=0.1)] * len(people)
         return Estimates(
             ages=[20.0 + 10 * person for person in people],
-            genders=[GenderProbabilities(m=0.9 if person % 2 == 0 else 0.2) for person in people],
-            uncertainty=[Entropies(age=1.0, gender=0.1)] * len(people) if mc_samples else None,
+            genders=[MALE if person % 2 == 0 else FEMALE for person in people],
+            uncertainty=uncertainty if mc_samples else None,
             in_distribution=[True] * len(people),
         )
 

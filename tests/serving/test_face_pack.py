@@ -107,6 +107,23 @@ def test_a_request_for_faces_of_another_form_is_refused(server: AgeGenderApp) ->
     assert error_of(client.get("/faces"), 405)
 
 
+def test_networks_that_fail_are_told_as_what_they_are_and_the_next_picture_is_answered(
+    server: AgeGenderApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("numbers of a face")
+
+    source = server.predictor.face_source
+    assert isinstance(source, FaceAnalyzer)
+    with monkeypatch.context() as patch:
+        patch.setattr(source._networks.detector, "find", fail)
+        for answer in (send_picture(server, PHOTO), ask_for_faces(server, PHOTO)):
+            said = "the face pack of this server gave no faces: the face networks failed"
+            assert error_of(answer, 503).startswith(said)
+            assert b"numbers of a face" not in answer.data
+    assert send_picture(server, PHOTO).status_code == 200
+
+
 def test_as_many_requests_for_faces_wait_as_of_other_requests(server: AgeGenderApp) -> None:
     with ExitStack() as places:
         for _ in range(server.settings.max_queue - 1):
