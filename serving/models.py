@@ -16,6 +16,7 @@ from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
 from model.model import ResMLP
 from serving.network_check import networks_of
+from serving.registry import extractor_of
 from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
 from utils.files import read_json
@@ -156,7 +157,8 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
             f"{path}: no {kind} model there. Name its file (--{kind}-model), or make it: "
             f"python train.py --task {'age101' if kind == 'age' else kind}, then python3 -c "
             f"\"from utils.scripts import export_model; export_model('<checkpoint>', '{path}')\"; "
-            f"the original project's published {kind}.pth works too"
+            f"or download the original project's published {kind}.pth, for faces of its own "
+            "container: python3 -c \"from utils.scripts import get_models; get_models('original')\""
         )
     members = load_members(path)
     arguments = [served_arguments(kind, member) for member in members]
@@ -164,14 +166,15 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
     if len(counts) > 1:
         raise CheckpointError(f"{path}: its models have different numbers of classes: {counts}")
     nets = [load_net(*pair, device) for pair in zip(members, arguments, strict=True)]
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return ServedModel(
         path=path,
-        version=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+        version=sha256[:12],
         nets=tuple(FoldedNet(net) for net in nets),
         sampled=tuple(SampledNet(net, mc_dtype) for net in nets),
         num_classes=counts.pop(),
         detector=detector_of(members[0]),
-        extractor=members[0].content.get("extractor") or {},
+        extractor=members[0].content.get("extractor") or extractor_of(sha256),
     )
 
 

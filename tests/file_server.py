@@ -14,6 +14,8 @@ class FileServer(ThreadingHTTPServer):
 
     Attributes:
         breaks_after: numbers of bytes after which the next answers break off.
+        waits_after: numbers of bytes after which the next answers wait for `goes_on`; `waiting`
+            says that one does.
         statuses: instead of the next answers.
         locations: where paths redirect to.
         shift: added to the first byte of a range, which is then another than was asked for.
@@ -29,6 +31,8 @@ class FileServer(ThreadingHTTPServer):
         self.url = f"http{'' if context is None else 's'}://127.0.0.1:{self.server_port}"
         self.asked: list[tuple[str, str | None]] = []
         self.breaks_after: list[int] = []
+        self.waits_after: list[int] = []
+        self.waiting, self.goes_on = threading.Event(), threading.Event()
         self.statuses: list[int] = []
         self.locations: dict[str, str] = {}
         self.knows_ranges, self.tells_length, self.shift = True, True, 0
@@ -66,7 +70,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         most = self.server.breaks_after.pop(0) if self.server.breaks_after else len(content)
-        self.wfile.write(content[start : start + most])
+        content = content[start : start + most]
+        if self.server.waits_after:
+            first = self.server.waits_after.pop(0)
+            self.wfile.write(content[:first])
+            content = content[first:]
+            self.server.waiting.set()
+            self.server.goes_on.wait(60)
+        self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -80,6 +91,8 @@ def file_server(
     with FileServer(files, context) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

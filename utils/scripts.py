@@ -82,6 +82,31 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
 
 
 @command
+def get_models(
+    name: str = "original", out_dir: Path | str = "models", url: str | None = None
+) -> dict[str, Path]:
+    """Download published models, and say what they need and which terms they have.
+
+    A second call goes on where the first broke off. Files of other models are not replaced.
+
+    Args:
+        name: of the models, in `serving/registry.json`.
+        out_dir: folder that gets age.pth and gender.pth.
+        url: of a folder that has the files, such as a mirror of yours; None takes the variable
+            DOWNLOAD_MIRROR, or where they are published.
+
+    Returns:
+        the files, by "age" and "gender".
+
+    Raises:
+        UserError: there are no such models, or they cannot be had, written or opened.
+    """
+    from serving.published import fetch_published
+
+    return fetch_published(name, user_path(out_dir, "out_dir"), url)
+
+
+@command
 def make_ensemble(
     checkpoints: Path | str | Sequence[Path | str], out_path: Path | str = "models/age.pth"
 ) -> int:

@@ -153,7 +153,8 @@ def test_a_model_that_is_missing_is_explained_in_one_line(kind: str, tmp_path: P
         load(kind, tmp_path / "none.pth")
     text = str(refusal.value)
     assert "\n" not in text
-    for word in (f"--{kind}-model", "train.py", "export_model", f"published {kind}.pth"):
+    download = "get_models('original')"
+    for word in (f"--{kind}-model", "train.py", "export_model", f"published {kind}.pth", download):
         assert word in text
 
 
