@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from faces.wire import ANSWER_KEY, BYTES, FACE_FIELDS, IMAGE_KEY, MODEL_KEY
+from faces.wire import BYTES, IMAGE_KEY
 from serving.bodies import BINARY_TYPE, JSON_TYPE
 from serving.picture_bodies import FIELD, FILE_TYPES, FORM_TYPE
 from serving.predictor import MC_SAMPLES
@@ -20,6 +20,7 @@ from serving.schemas import (
     EmbeddingsAnswerOf2022,
     EmbeddingsBody,
     ErrorAnswer,
+    FoundFacesAnswer,
     HealthAnswer,
     PictureAnswer,
     PictureBody,
@@ -29,11 +30,19 @@ from serving.settings import ServerSettings
 
 VERSION = "1.0.0"
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
-ANY_BYTES: dict[str, Any] = {"schema": {}}
 MODELS = (
     *(EmbeddingsBody, PictureBody, EmbeddingsAnswer, EmbeddingsAnswerOf2022, PictureAnswer),
-    *(HealthAnswer, ErrorAnswer),
+    *(FoundFacesAnswer, HealthAnswer, ErrorAnswer),
 )
+ORIGINAL_BODY = {
+    "type": "string",
+    "description": "of the original project's clients: JSON that holds a pickled array, which is "
+    "parsed and never run",
+}
+FACES_BODY = {
+    "type": "string",
+    "description": f'JSON that holds {{"{IMAGE_KEY}": {{"{BYTES}": the file in base64}}}}',
+}
 PARAMETERS = {
     "mc_samples": "passes with dropout, whose mean is the answer; 0 for one pass without",
     "normalize": "1: accept vectors that are not of unit length, and normalize them",
@@ -60,8 +69,6 @@ class Operation:
     """What one address answers to one method.
 
     Attributes:
-        method: in lower case.
-        path: with names in braces.
         name: of the operation; unique.
         summary: what it does.
         content: of the answer with status 200, by media type.
@@ -71,8 +78,6 @@ class Operation:
         errors: statuses beside those of `ALWAYS`.
     """
 
-    method: str
-    path: str
     name: str
     summary: str
     content: Mapping[str, Any]
@@ -90,11 +95,10 @@ class Operation:
             "summary": self.summary,
             "responses": {"200": {"description": "OK", "content": self.content}, **responses},
         }
+        default = min(self.mc_samples, max_mc_samples)
         if self.query:
-            default = min(self.mc_samples, max_mc_samples)
-            described["parameters"] = [
-                _parameter(name, max_mc_samples, default) for name in self.query
-            ]
+            parameters = [_parameter(name, max_mc_samples, default) for name in self.query]
+            described["parameters"] = parameters
         if self.body:
             described["requestBody"] = {"required": True, "content": self.body}
         return described
@@ -121,18 +125,7 @@ def _parameter(name: str, max_mc_samples: int, mc_samples: int) -> dict[str, Any
 
 
 EMBEDDINGS_BODY = {
-    JSON_TYPE: {
-        "schema": {
-            "oneOf": [
-                schema_of(EmbeddingsBody),
-                {
-                    "type": "string",
-                    "description": "of the original project's clients: JSON that holds a pickled "
-                    "array, which is parsed and never run",
-                },
-            ]
-        }
-    },
+    JSON_TYPE: {"schema": {"oneOf": [schema_of(EmbeddingsBody), ORIGINAL_BODY]}},
     BINARY_TYPE: {"schema": {"description": "little-endian float32, 512 a face"}},
 }
 PICTURE_BODY = {
@@ -146,32 +139,9 @@ PICTURE_BODY = {
     **_json(PictureBody),
     f"{FILE_TYPES}*": {"schema": {"description": "the file; its bytes say which format it is"}},
 }
-FACES_BODY = {
-    JSON_TYPE: {
-        "schema": {
-            "type": "string",
-            "description": f'JSON that holds {{"{IMAGE_KEY}": {{"{BYTES}": the file in base64}}}}',
-        }
-    }
-}
-FACES_ANSWER: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        ANSWER_KEY: {
-            "type": ["array", "null"],
-            "description": "faces, whose numbers are arrays in jsonpickle's encoding; null for a "
-            "picture that cannot be used",
-            "items": {"type": "object", "required": [*FACE_FIELDS]},
-        },
-        MODEL_KEY: {"type": "string", "description": "the face network, if it is known"},
-    },
-    "required": [ANSWER_KEY],
-}
-OPERATIONS = (
-    Operation("get", "/", "page", "A page that shows what the models see.", {"text/html": TEXT}),
-    Operation(
-        "post",
-        "/",
+OPERATIONS = {
+    "get /": Operation("page", "A page that shows what the models see.", {"text/html": TEXT}),
+    "post /": Operation(
         "faces",
         "Ages and genders of embeddings.",
         _json(EmbeddingsAnswer, EmbeddingsAnswerOf2022),
@@ -179,9 +149,7 @@ OPERATIONS = (
         QUERY,
         errors=(422, 429),
     ),
-    Operation(
-        "post",
-        "/image",
+    "post /image": Operation(
         "picture",
         "The faces of a picture, with ages and genders.",
         _json(PictureAnswer),
@@ -190,49 +158,36 @@ OPERATIONS = (
         mc_samples=MC_SAMPLES,
         errors=(429,),
     ),
-    Operation(
-        "post",
-        "/faces",
+    "post /faces": Operation(
         "found",
         "The faces of a picture with their embeddings, as a face server answers.",
-        {JSON_TYPE: {"schema": FACES_ANSWER}},
-        FACES_BODY,
+        _json(FoundFacesAnswer),
+        {JSON_TYPE: {"schema": FACES_BODY}},
         errors=(429,),
     ),
-    Operation("get", "/health", "health", "Which models are loaded.", _json(HealthAnswer)),
-    Operation(
-        "get",
-        "/metrics",
-        "metrics",
-        "What the server does, in Prometheus' text format 0.0.4.",
-        {"text/plain": TEXT},
+    "get /health": Operation("health", "Which models are loaded.", _json(HealthAnswer)),
+    "get /metrics": Operation(
+        "metrics", "What the server does, in Prometheus' text format 0.0.4.", {"text/plain": TEXT}
     ),
-    Operation(
-        "get",
-        "/openapi.json",
-        "openapi",
-        "This description.",
-        {JSON_TYPE: {"schema": {"type": "object"}}},
+    "get /openapi.json": Operation(
+        "openapi", "This description.", {JSON_TYPE: {"schema": {"type": "object"}}}
     ),
-    Operation(
-        "get",
-        "/static/{filename}",
-        "static",
-        "Files of the page.",
-        {"*/*": ANY_BYTES},
-        errors=(404,),
+    "get /static/{filename}": Operation(
+        "static", "Files of the page.", {"*/*": {"schema": {}}}, errors=(404,)
     ),
-)
+}
+"""By method and path, with names in braces."""
+
 FILENAME = {"name": "filename", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def describe_api(settings: ServerSettings) -> dict[str, Any]:
     """Return the description of a server with these settings."""
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        if operation.name != "metrics" or settings.metrics == "on":
-            described = operation.describe(settings.max_mc_samples)
-            paths.setdefault(operation.path, {})[operation.method] = described
+    for address, operation in OPERATIONS.items():
+        method, path = address.split()
+        if path != "/metrics" or settings.metrics == "on":
+            paths.setdefault(path, {})[method] = operation.describe(settings.max_mc_samples)
     paths["/static/{filename}"]["parameters"] = [FILENAME]
     return {
         "openapi": "3.1.0",

@@ -136,6 +136,24 @@ class PictureAnswer(_Described):
     """the face network, if its server names it"""
 
 
+class FoundFace(_Described):
+    """A face as face servers answer it; numbers are arrays in jsonpickle's encoding."""
+
+    bbox: Any
+    det_score: Any
+    landmark: Any
+    normed_embedding: Any
+
+
+class FoundFacesAnswer(_Described):
+    """The faces of a picture, as face servers answer them."""
+
+    face_detection_recognition: list[FoundFace] | None
+    """null for a picture that cannot be used"""
+    model: str | SkipJsonSchema[None] = ABSENT
+    """the face network, if it is known"""
+
+
 class NetworkCheckAnswer(_Described):
     """How embeddings of another network are recognised."""
 
