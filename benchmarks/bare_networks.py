@@ -2,15 +2,12 @@
 
     python -m benchmarks.bare_networks PACK FOLDER SECONDS
 
-Says that it is ready, waits for a line, runs on the pictures of FOLDER for some time, and prints
-how many a second. The networks run as their files have them. Nothing is read out of the detector:
-what is embedded is the middle of every picture.
+The networks run as their files have them. Nothing is read out of the detector: what is embedded is
+the middle of every picture. See `pictures_per_second`.
 """
 
 import sys
-import time
 from collections.abc import Callable
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +15,26 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from benchmarks.pictures_per_second import report_rate
 from face_networks.graphs import Graph, read_graphs
 
 
 def main(pack: str, folder: str, seconds: float) -> None:
-    """Load, wait, measure."""
+    """Load and measure."""
     cv2.setNumThreads(1)
     detection, recognition = read_graphs(Path(pack))
     detect, embed = opened(detection), opened(recognition)
-    paths = cycle(sorted(Path(folder).iterdir()))
     side, _ = recognition.size
     low = (640 - side) // 2
 
-    def analyse() -> None:
-        with Image.open(next(paths)) as picture:
+    def analyse(path: Path) -> None:
+        with Image.open(path) as picture:
             pixels = np.asarray(picture)
         detect(cv2.dnn.blobFromImage(pixels, 1 / 128, mean=(127.5,) * 3))
         middle = pixels[low : low + side, low : low + side]
         embed(cv2.dnn.blobFromImage(np.ascontiguousarray(middle)))
 
-    analyse()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        analyse()
-        count += 1
-    print(count / (time.perf_counter() - start))
+    report_rate(analyse, folder, seconds)
 
 
 def opened(graph: Graph) -> Callable[[Any], Any]:

@@ -95,8 +95,8 @@ class Bench:
 
     def insightface(self) -> float:
         """Run insightface in one process, which takes all cores."""
-        script = Path(__file__).with_name("insightface_rate.py")
-        return self._rate([self.reference_python, "-W", "ignore", str(script)], 1)
+        module = "benchmarks.insightface_rate"
+        return self._rate([self.reference_python, "-W", "ignore", "-m", module], 1)
 
     def _rate(self, command: list[str], num_processes: int) -> float:
         """Start processes, let them begin together, and add up their pictures a second."""

@@ -1,40 +1,32 @@
-"""Measure insightface as its users call it, in a Python that has it; of this project, nothing.
+"""Measure insightface as its users call it, in a Python that has it.
 
-    python benchmarks/insightface_rate.py PACK FOLDER SECONDS
+    python -m benchmarks.insightface_rate PACK FOLDER SECONDS
 
-Says that it is ready, waits for a line, analyses the pictures of FOLDER for some time, one after
-the other, with the threads that insightface takes by itself, and prints how many a second.
+It analyses one picture after the other, with the threads that insightface takes by itself; see
+`pictures_per_second`.
 """
 
 import sys
-import time
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.pictures_per_second import report_rate
+
 
 def main(pack: str, folder: str, seconds: float) -> None:
-    """Load, wait, measure."""
+    """Load and measure."""
     from insightface.app import FaceAnalysis
 
     analysis = FaceAnalysis(pack, allowed_modules=("detection", "recognition"))
     analysis.prepare(ctx_id=0, det_size=(640, 640))
-    paths = cycle(sorted(Path(folder).iterdir()))
 
-    def analyse() -> None:
-        with Image.open(next(paths)) as picture:
+    def analyse(path: Path) -> None:
+        with Image.open(path) as picture:
             analysis.get(np.ascontiguousarray(np.asarray(picture)[:, :, ::-1]))
 
-    analyse()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        analyse()
-        count += 1
-    print(count / (time.perf_counter() - start))
+    report_rate(analyse, folder, seconds)
 
 
 if __name__ == "__main__":
