@@ -131,15 +131,19 @@ def unpack(archive: Path, folder: Path) -> None:
     begun = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(begun, ignore_errors=True)
     try:
-        with ZipFile(archive) as opened:
-            for name, member in _members(opened, archive).items():
-                with opened.open(member) as packed, atomic_write(begun / name) as stream:
-                    shutil.copyfileobj(packed, stream, 2**20)
+        _unpack_members(archive, begun)
         begun.rename(folder)
     except _NO_ZIP as error:
         raise PackError(f"{archive} is damaged ({error}); delete it and call again") from None
     finally:
         shutil.rmtree(begun, ignore_errors=True)
+
+
+def _unpack_members(archive: Path, folder: Path) -> None:
+    with ZipFile(archive) as opened:
+        for name, member in _members(opened, archive).items():
+            with opened.open(member) as packed, atomic_write(folder / name) as stream:
+                shutil.copyfileobj(packed, stream, 2**20)
 
 
 def _members(opened: ZipFile, archive: Path) -> dict[str, ZipInfo]:

@@ -23,7 +23,7 @@ def networks_of(extractor: Mapping[str, Any]) -> list[str]:
 
 
 def mismatch(model: str | None, trained_on: Mapping[str, Sequence[str]]) -> str | None:
-    """Say in one line that faces come from another network; None where nothing tells so.
+    """Return a line if faces come from another network; None where nothing says so.
 
     Args:
         model: name of the network that faces come from, if it is told.

@@ -3,7 +3,6 @@
 Source: https://github.com/serengil/deepface, deepface/api; its clients of 2021 send a list.
 """
 
-import json
 import re
 from binascii import a2b_base64
 from typing import Any
@@ -12,6 +11,7 @@ from flask import Request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from serving.bodies import JSON_TYPE, whole_body
+from utils.files import parse_json
 
 FORM_TYPE = "multipart/form-data"
 FILE_TYPES = "image/"
@@ -98,23 +98,9 @@ def _parsed(body: bytes) -> Any:
     if sum(map(body.count, _BEFORE_VALUES)) > MAX_VALUES:  # none of them occurs in base64
         raise BadRequest(f"the body is JSON of more than {MAX_VALUES} values, {EXPECTED}")
     try:
-        return _DECODER.decode(body.decode())
+        return parse_json(body)
     except ValueError as error:
-        raise BadRequest(f"the body is no JSON: {str(error)[:100]}; {EXPECTED}") from None
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return content
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+        raise BadRequest(f"the body is no JSON to read: {str(error)[:100]}; {EXPECTED}") from None
 
 
 def _decoded(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""POST /image: a picture goes to the face server, its faces to the models."""
+"""POST /image: the faces of a picture are found, and described by the models."""
 
 import math
 from typing import Any
@@ -23,8 +23,8 @@ def describe_faces(
 
     Raises:
         HTTPException: it holds too many faces.
-        ImageError: it is no picture, or a damaged or huge one, or the face server cannot use it.
-        ServerAwayError, AnswerError: the face server gives no faces.
+        ImageError: it is no picture, or a damaged or huge one, or the networks cannot use it.
+        ServerAwayError, AnswerError: as of `FaceSource.ask`.
     """
     found = predictor.find(prepare(picture, settings.image_size))
     check_passes(len(found.boxes), mc_samples, settings.max_mc_passes)

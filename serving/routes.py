@@ -63,7 +63,7 @@ class AgeGenderApp(Flask):
         self.predictor.close()
 
     def add_routes(self) -> None:
-        """Say what answers at which address."""
+        """Register what answers at which address."""
         self.add_url_rule("/", "page", lambda: self.send_static_file("index.html"))
         self.add_url_rule("/", "faces", self.answer_faces, methods=["POST"])
         self.add_url_rule("/image", "picture", self.answer_picture, methods=["POST"])

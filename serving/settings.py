@@ -102,7 +102,7 @@ class ServerSettings(JsonObject):
 
     @property
     def from_environment(self) -> frozenset[str]:
-        """Names of the settings that environment variables gave."""
+        """Which settings environment variables gave."""
         return self._from_environment
 
     @field_validator("*", mode="before")
@@ -150,12 +150,16 @@ def read_settings(
         ]
         raise refusal("settings of the server", problems) from None
     if settings.face_pack and "face_server_url" in values:
-        raise ConfigError(
-            f"{called('face_pack')} and {called('face_server_url')} are both given: faces are "
-            "found in this program, or by a face server; leave one of them out"
-        )
+        raise _refusal_of_both(called("face_pack"), called("face_server_url"))
     settings._from_environment = frozenset(variables)
     return settings
+
+
+def _refusal_of_both(face_pack: str, face_server_url: str) -> ConfigError:
+    return ConfigError(
+        f"{face_pack} and {face_server_url} are both given: faces are found in this program, or by "
+        "a face server; leave one of them out"
+    )
 
 
 def settings_from_arguments(
