@@ -1,6 +1,5 @@
 """Downloads of known bytes: continued where they broke off, and whole or not at all."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -20,7 +19,7 @@ from http_client.retry import RetryPolicy
 from http_client.web import chunks, open_url, url_opener
 from utils.addresses import server_url
 from utils.errors import UserError
-from utils.files import refuse_unwritable
+from utils.files import refuse_unwritable, sha256_of
 from utils.locks import hold_when_free
 from utils.log import get_logger
 
@@ -64,7 +63,8 @@ class KnownFile:
 
     def is_at(self, path: Path) -> bool:
         """Check whether a file has these bytes; False where there is none."""
-        return path.is_file() and path.stat().st_size == self.size and _sha256(path) == self.sha256
+        is_as_long = path.is_file() and path.stat().st_size == self.size
+        return is_as_long and sha256_of(path) == self.sha256
 
 
 def download(
@@ -131,7 +131,7 @@ def _fetch(file: KnownFile, url: str, path: Path, retry: RetryPolicy) -> None:
     for _ in range(2 if part.exists() else 1):  # what came before may be of another version
         _refuse_full_disk(file, part)
         retry.run(lambda: _fetch_rest(opener, url, file, part))
-        found = _sha256(part)
+        found = sha256_of(part)
         if found == file.sha256:
             part.replace(path)
             return
@@ -218,8 +218,3 @@ def _write(response: HTTPResponse, stream: IO[bytes], file: KnownFile) -> None:
         stream.flush()
     if num_bytes < file.size:
         raise ServerAwayError("the connection broke off")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.models import config_of, detector_of, network_arguments
+from serving.models import config_of, detector_of, load_known_members, network_arguments
 from serving.network_check import networks_of
 from serving.onnx_model import onnx_bytes, source_of
 from utils.checkpoint import (
     MAX_MEMBERS,
     MEMBERS,
     Checkpoint,
-    load_members,
     save_checkpoint,
     save_safetensors,
 )
@@ -48,7 +47,7 @@ def write_model(source: Path, out_path: Path) -> None:
         UserError: a package that writes the format is missing.
     """
     _refuse_target(out_path)
-    members = load_members(source)
+    members = load_known_members(source)
     _check_alike(members)
     if len(members) > 1:
         content = _ensemble_of(members)
@@ -78,7 +77,7 @@ def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
     """
     _refuse_target(out_path)
     paths = [path for source in sources for path in _checkpoints_of(source)]
-    members = [member for path in paths for member in load_members(path)]
+    members = [member for path in paths for member in load_known_members(path)]
     if len(members) > MAX_MEMBERS:
         raise CheckpointError(f"{len(members):,} models, an ensemble has at most {MAX_MEMBERS:,}")
     if not members:

@@ -1,7 +1,6 @@
 """Model files read and checked, and the pair of models that a server answers with."""
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from serving.network_check import networks_of
 from serving.registry import extractor_of
 from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError, ConfigError
-from utils.files import read_json
+from utils.files import read_json, sha256_of
 from utils.labels import AGE_CLASS_COUNTS, EMBEDDING_SIZE, NUM_GENDERS, class_years
 from utils.legacy.configs import from_original
 from utils.weights import check_fit
@@ -160,22 +159,36 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
             f"or download the original project's published {kind}.pth, for faces of its own "
             "container: python3 -c \"from utils.scripts import get_models; get_models('original')\""
         )
-    members = load_members(path)
+    members = load_known_members(path)
     arguments = [served_arguments(kind, member) for member in members]
     counts = {one["num_classes"] for one in arguments}
     if len(counts) > 1:
         raise CheckpointError(f"{path}: its models have different numbers of classes: {counts}")
     nets = [load_net(*pair, device) for pair in zip(members, arguments, strict=True)]
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return ServedModel(
         path=path,
-        version=sha256[:12],
+        version=sha256_of(path)[:12],
         nets=tuple(FoldedNet(net) for net in nets),
         sampled=tuple(SampledNet(net, mc_dtype) for net in nets),
         num_classes=counts.pop(),
         detector=detector_of(members[0]),
-        extractor=members[0].content.get("extractor") or extractor_of(sha256),
+        extractor=members[0].content.get("extractor") or {},
     )
+
+
+def load_known_members(path: Path) -> list[Checkpoint]:
+    """Read the models of a file; the registry says what a published one was trained on.
+
+    Raises:
+        CheckpointError: as of `utils.checkpoint.load_members`.
+    """
+    members = load_members(path)
+    if all(member.content.get("extractor") for member in members):
+        return members
+    extractor = extractor_of(sha256_of(path))
+    if not extractor:
+        return members
+    return [replace(one, content={**one.content, "extractor": extractor}) for one in members]
 
 
 def served_arguments(kind: str, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """JSON, and files that are written whole or not at all."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -69,6 +70,12 @@ def _give_name(temporary: Path, path: Path, is_new: bool) -> None:
         except OSError:  # a file system on which a file has one name
             path.touch(exist_ok=False)
     temporary.replace(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def refuse_unwritable(*folders: Path) -> None:

@@ -85,13 +85,13 @@ def export_model(checkpoint: Path | str, out_path: Path | str) -> None:
 def get_models(
     name: str = "original", out_dir: Path | str = "models", url: str | None = None
 ) -> dict[str, Path]:
-    """Download published models, and say what they need and which terms they have.
+    """Download published models, and print their model card: terms, needs, scores, what to start.
 
     A second call goes on where the first broke off. Files of other models are not replaced.
 
     Args:
         name: of the models, in `serving/registry.json`.
-        out_dir: folder that gets age.pth and gender.pth.
+        out_dir: folder that gets age.pth, gender.pth and MODEL_CARD.md.
         url: of a folder that has the files, such as a mirror of yours; None takes the variable
             DOWNLOAD_MIRROR, or where they are published.
 

@@ -19,8 +19,10 @@ from serving_helpers import json_body, post, save_original, serving, vectors
 from http_client.download import MIRROR, DownloadError, download
 from http_client.retry import RetryPolicy
 from serving import published, registry
+from serving.export import write_model
 from serving.models import load_model
 from serving.network_check import mismatch, networks_of
+from serving.published import CARD_NAME
 from serving.registry import extractor_of, find_published, published_models
 from utils.errors import CheckpointError, ConfigError, PathError, UserError
 from utils.files import write_json
@@ -84,8 +86,9 @@ def server(originals: dict[str, bytes], registry_path: Path) -> Iterator[FileSer
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return what lies in a folder, without lock files."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
+    """Return what lies in a folder, without lock files and the model card."""
+    kept = [path for path in folder.iterdir() if path.suffix not in (".lock", ".md")]
+    return {path.name: path.read_bytes() for path in kept}
 
 
 def whole(originals: dict[str, bytes], *names: str) -> dict[str, bytes]:
@@ -108,24 +111,32 @@ def test_published_models_are_fetched_once_and_can_be_served(
         assert len(post(running, json_body(vectors(2))).get_json()["ages"]) == 2
 
 
-def test_what_to_know_is_said_before_and_after(
+def test_the_model_card_is_printed_and_kept(
     server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "models"
     get_models("original", out)
-    text = capsys.readouterr().out
-    assert text.splitlines()[0].endswith("Licence: made for this test.")
+    card = (out / CARD_NAME).read_text()
+    assert card in capsys.readouterr().out
     for words in (
-        f"{out}/age.pth: fetched, and can be opened",
-        "Trained on imdb, wiki, Adience.",
-        "embeddings of tae898/face-detection-recognition (arcface_r100_v1).",
-        "such as buffalo_l, they make confident nonsense",
-        "gender accuracy 88.9 % (Adience",
-        "docker run -it --rm -p 127.0.0.1:10002:10002 tae898/face-detection-recognition",
-        f"python app.py --age-model {out}/age.pth --gender-model {out}/gender.pth",
+        "- Licence: made for this test.\n",
+        "- Trained on: imdb, wiki, Adience.\n",
+        "- Embeddings: of tae898/face-detection-recognition (arcface_r100_v1). ",
+        "buffalo_l, these models make confident nonsense.\n",
+        "    docker run -it --rm -p 127.0.0.1:10002:10002 tae898/face-detection-recognition\n",
+        f"    python app.py --age-model {out}/age.pth --gender-model {out}/gender.pth\n",
+        *(f"  - {score}\n" for score in find_published("original").scores),
     ):
-        assert words in text
-    assert server.url not in text
+        assert words in card
+
+
+def test_a_model_card_that_is_there_stays(
+    server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / CARD_NAME).write_text("mine")
+    get_models("original", tmp_path)
+    assert (tmp_path / CARD_NAME).read_text() == "mine"
+    assert f"{tmp_path / CARD_NAME} is there already, and stays as it is" in capsys.readouterr().out
 
 
 def test_in_the_folder_of_the_server_no_options_are_needed(
@@ -136,7 +147,7 @@ def test_in_the_folder_of_the_server_no_options_are_needed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert get_models()["age"] == Path("models/age.pth")
-    assert "  python app.py\n" in capsys.readouterr().out
+    assert "    python app.py\n" in capsys.readouterr().out
     get_models()
     assert "models/age.pth: is there already, and can be opened\n" in capsys.readouterr().out
     assert len(server.asked) == 2
@@ -264,7 +275,7 @@ def test_two_processes_at_once_fetch_each_file_once(
     for outcome in outcomes:
         assert outcome.returncode == 0, outcome.stderr
         assert "models/gender.pth: " in outcome.stdout
-        assert outcome.stdout.endswith("  python client.py --image-path photo.jpg\n")
+        assert "\n    python client.py --image-path photo.jpg\n" in outcome.stdout
     assert sorted(path for path, _ in server.asked) == ["/age.pth", "/gender.pth"]
     assert contents(tmp_path / "models") == whole(originals, *NAMES)
 
@@ -357,12 +368,16 @@ def test_a_score_says_what_it_counts() -> None:
     assert str(score) == "age mae 4.70 years (faces)"
 
 
-def test_a_published_model_names_the_network_it_needs(server: FileServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_a_published_model_names_the_network_it_needs(
+    is_exported: bool, server: FileServer, tmp_path: Path
+) -> None:
     path = get_models("original", tmp_path)["age"]
+    if is_exported:
+        write_model(path, tmp_path / "small.pth")
+        path = tmp_path / "small.pth"
     model = load_model("age", path, torch.device("cpu"), torch.float32)
-    networks = networks_of(model.extractor)
-    assert networks == ["arcface_r100_v1"]
-    warning = mismatch("buffalo_l", {"age.pth": networks})
+    warning = mismatch("buffalo_l", {"age.pth": networks_of(model.extractor)})
     assert warning is not None
     assert "age.pth was trained with 'arcface_r100_v1'" in warning
     assert extractor_of("0" * 64) == {}
