@@ -90,15 +90,9 @@ def _image(name: str, reason: str, before: Extractor | None) -> ServerImage:
         return ServerImage(name, reason, remedy, options, pack)
     remedy = f"get the image with `docker pull {name}`, or name another one with docker_image="
     if name == _variant(PUBLIC_IMAGE, is_cuda):
-        anew = (
-            "; or begin"
-            if before is None
-            else (
-                "; the embeddings that are there are of its network: move the .pkl files and "
-                "extractor.json away to begin"
-            )
-        )
-        remedy += f"{anew} with our own, which is used once {_build(is_cuda)} has built it"
+        away = "move the .pkl files and extractor.json, of its network, away, and "
+        anew = f"{'' if before is None else away}begin with our own"
+        remedy += f"; or {anew}, which is used once {_build(is_cuda)} has built it"
     return ServerImage(name, reason, remedy)
 
 

@@ -10,8 +10,7 @@ from itertools import groupby
 from tqdm import tqdm
 
 from photo_client.annotator import PhotoAnnotator
-from photo_client.clip_annotator import ClipAnnotator, ClipOptions
-from photo_client.clip_reader import ClipLimits
+from photo_client.clip_annotator import ClipAnnotator
 from photo_client.face_server import RetryingFaceServer
 from photo_client.guesser import FaceGuesser
 from photo_client.in_order import in_order
@@ -64,7 +63,7 @@ def _annotated(
 ) -> Generator[AnyResult, None, None]:
     """Annotate several photos at a time, and one clip, of which several frames are at work."""
     photo_annotator = PhotoAnnotator(guesser, options.resize)
-    clip_annotator = ClipAnnotator(guesser, _clip_options(options))
+    clip_annotator = ClipAnnotator(guesser, options)
     for is_clip, group in groupby(photos, lambda photo: photo.is_clip):
         if is_clip:
             yield from map(clip_annotator.annotate, group)
@@ -72,11 +71,6 @@ def _annotated(
         with closing(in_order(photo_annotator.annotate, group)) as outcomes:
             for _, outcome in outcomes:
                 yield outcome.result()
-
-
-def _clip_options(options: ClientOptions) -> ClipOptions:
-    limits = ClipLimits(options.max_seconds, options.max_pixels)
-    return ClipOptions(options.resize, options.fps, options.codec, limits)
 
 
 @contextmanager

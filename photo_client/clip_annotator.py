@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 
 from PIL import Image
 from tqdm import tqdm
@@ -21,6 +20,7 @@ from photo_client.errors import PhotoError, writing
 from photo_client.frame_painter import DrawnTimes, FramePainter
 from photo_client.guesser import FaceGuesser, Guesses
 from photo_client.in_order import in_order
+from photo_client.options import ClientOptions
 from photo_client.people import MAX_GAP_S
 from photo_client.photos import PhotoFile
 from photo_client.report import people_document, printable
@@ -30,33 +30,12 @@ from utils.files import write_json
 from utils.locks import remove_leftovers
 
 
-@dataclass(frozen=True, slots=True)
-class ClipOptions:
-    """How clips are annotated.
-
-    Attributes:
-        resize: side in pixels of the square that is sent; 0 sends frames in their size.
-        fps: frames a second that are looked at.
-        codec: a key of `photo_client.clip_writer.CODECS`.
-        limits: the largest clips to read.
-    """
-
-    resize: int
-    fps: float
-    codec: str
-    limits: ClipLimits
-
-    @property
-    def max_gap_s(self) -> float:
-        """Seconds out of sight over which a person keeps the box: two frames missed, at least."""
-        return max(MAX_GAP_S, 3.5 / self.fps)
-
-
 class ClipAnnotator:
     """Has frames of clips guessed, and writes clips with the people in them."""
 
-    def __init__(self, guesser: FaceGuesser, options: ClipOptions) -> None:
+    def __init__(self, guesser: FaceGuesser, options: ClientOptions) -> None:
         self._guesser, self._options = guesser, options
+        self._limits = ClipLimits(options.max_seconds, options.max_pixels)
 
     def annotate(self, clip: PhotoFile) -> ClipResult:
         """Find the people of a clip, and write the annotated clip.
@@ -73,10 +52,10 @@ class ClipAnnotator:
 
     def _look(self, clip: PhotoFile, result: ClipResult) -> float:
         """Read the clip, and have frames guessed; return the frame rate to write."""
-        tracker = Tracker(self._options.max_gap_s)
+        tracker = Tracker(max(MAX_GAP_S, 3.5 / self._options.fps))  # two frames missed, at least
         failures: Counter[str] = Counter()
         with (
-            opened_clip(clip.path, self._options.limits) as reader,
+            opened_clip(clip.path, self._limits) as reader,
             _progress(f"{clip.path.name}: looking", reader.announced_s) as progress,
             closing(in_order(self._guess, self._chosen(reader))) as answers,
         ):
@@ -121,7 +100,7 @@ class ClipAnnotator:
         times = DrawnTimes(0.5 / self._options.fps, result.last_analysed_s)
         painter = FramePainter(result.size, result.people, times)
         with (
-            opened_clip(clip.path, self._options.limits) as reader,
+            opened_clip(clip.path, self._limits) as reader,
             written_clip(clip.annotated_path, painter.size, fps, self._options.codec) as writer,
             _progress(f"{clip.path.name}: writing", result.duration_s) as progress,
         ):

@@ -1,12 +1,12 @@
 /** How the server is asked for the faces of a picture. */
 
+import { drawn, jpegOf } from "./canvas.js";
 import { Problem, say } from "./view.js";
 import { inTime, pause } from "./waiting.js";
 
 /** Largest file that is sent as it is; a larger one is made smaller here first. */
 const MAX_BYTES = 8 * 2 ** 20;
 const SMALLER_SIDE = 2560;
-const JPEG_QUALITY = 0.92;
 const READABLE = ["image/jpeg", "image/png", "image/gif", "image/bmp", "image/tiff", "image/webp"];
 
 const NUM_TRIES = 4;
@@ -25,7 +25,7 @@ export async function ask(picture, signal, query = "") {
   const answer = await response.json().catch(() => null);
   signal.throwIfAborted();
   if (response.ok && Array.isArray(answer?.faces)) return answer;
-  throw problemOf(response, answer?.error ?? "");
+  throw refusalOf(response, answer?.error ?? "");
 }
 
 /** Find the faces of a photo; waits and asks again while the server is busy. */
@@ -58,7 +58,7 @@ async function askPatiently(photo, signal) {
   }
 }
 
-/** Draw a photo smaller; gives the file itself when this browser cannot read it. */
+/** Draw a photo smaller; returns the file itself when this browser cannot read it. */
 async function smaller(file) {
   let bitmap = null;
   try {
@@ -71,24 +71,7 @@ async function smaller(file) {
   }
 }
 
-/** Draw a picture with a longest side that is bounded. */
-export function drawn(source, width, height, longestSide) {
-  const share = Math.min(1, longestSide / Math.max(width, height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(width * share));
-  canvas.height = Math.max(1, Math.round(height * share));
-  const pen = canvas.getContext("2d");
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(source, 0, 0, canvas.width, canvas.height);
-  return canvas;
-}
-
-/** Write what was drawn as a JPEG; null when this browser cannot. */
-export function jpegOf(canvas) {
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", JPEG_QUALITY));
-}
-
-function problemOf(response, detail) {
+function refusalOf(response, detail) {
   const { status } = response;
   const asked = Number.parseInt(response.headers.get("Retry-After") ?? "", 10) || 1;
   const facts = { status, waitS: Math.min(Math.max(asked, 1), LONGEST_WAIT_S) };

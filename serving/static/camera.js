@@ -1,6 +1,6 @@
 /** The camera: opened, followed frame by frame, and released. */
 
-import { drawn, jpegOf } from "./asking.js";
+import { drawn, jpegOf } from "./canvas.js";
 import { Problem } from "./view.js";
 import { until } from "./waiting.js";
 
@@ -13,7 +13,7 @@ const SENT_SIDE = 640;
 export const FRONT = { facingMode: "user" };
 const BACK = { facingMode: "environment" };
 
-/** Tell whether this browser lets this page ask for a camera: only over https, or on this machine. */
+/** Return whether this browser lets this page ask for a camera: only over https, or on this machine. */
 export function mayHaveCamera() {
   return Boolean(navigator.mediaDevices?.getUserMedia);
 }
@@ -41,7 +41,7 @@ export async function openCamera(wanted, video, run) {
 
 const GONE_REMEDY = "It was unplugged, switched off, or taken by another program. Connect it, then try again.";
 
-/** Say in words for the one who looks why a camera cannot be opened or followed. */
+/** Return in words for the one who looks why a camera cannot be opened or followed. */
 export function problemOf(error) {
   if (error instanceof Problem) return error;
   const detail = error.message ? ` (${error.message})` : "";

@@ -19,7 +19,7 @@ export function pause(seconds, signal) {
   return until((resume) => setTimeout(resume, 1000 * seconds), signal);
 }
 
-/** Run an action with a signal that gives `error` as the reason if it takes too long. */
+/** Run an action with a signal that is aborted, with `error` as the reason, if it takes too long. */
 export async function inTime(action, seconds, signal, error) {
   const limited = new AbortController();
   const giveUp = () => limited.abort(signal.reason);

@@ -294,7 +294,7 @@ def test_where_its_image_cannot_be_had_it_says_how_to_begin_anew(
 ) -> None:
     docker.refuses_with("Unable to find image\nError: pull access denied")
     servers = [FaceServer(port, 5)]
-    words = r"of its network: move the \.pkl files and extractor\.json away to begin with our own"
+    words = r"move the \.pkl files and extractor\.json, of its network, away, and begin with"
     with (
         pytest.raises(ContainerError, match=words),
         ready_servers(servers, options(port), StopRequest(), {"server": PUBLIC_IMAGE}),

@@ -356,7 +356,7 @@ def test_what_was_seen_before_a_server_went_away_is_printed(
 def test_a_failure_of_the_face_server_that_passes_is_tried_again(
     run_script: RunScript, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("photo_client.face_server.RETRY", RetryPolicy((0.0, 0.0, 0.0)))
+    monkeypatch.setattr("photo_client.face_server.RETRY", RetryPolicy((0.0,) * 30))
     for number in range(6):
         save_photo(tmp_path / f"{number}.jpg", 1)
     with StandInServer(behaviour=Behaviour(fail_every=3, garbage_every=4)) as server:
