@@ -126,6 +126,8 @@ def _write(
         judge.report(files.unusable_answers, options.remove_corrupt)
         raise
     _logger.info(table(counts, title))
+    if counts.remark:
+        _logger.warning(counts.remark)
     judge.report(files.unusable_answers, options.remove_corrupt)
     with optional_picture(files.age_picture):
         plot_ages(counts, f"{title}: ages of the faces kept", files.age_picture)

@@ -13,6 +13,11 @@ from extraction.image_labels import ImageLabels
 from utils.labels import NUM_FOLDS
 
 DET_SCORE = 0.9
+LOW_SCORES = (
+    "fewer faces reach det_score than fall below it; detectors score differently: good faces get "
+    "0.75 to 0.9 from those of insightface's model packs, as face_server/ runs them, so take "
+    "det_score=0.7 with these"
+)
 
 
 class RemovalCause(StrEnum):
@@ -127,6 +132,11 @@ class CleaningCounts:
     def num_kept(self) -> int:
         """Number of images that stay."""
         return self.kept.total()
+
+    @property
+    def remark(self) -> str:
+        """What to do when low scores remove more images than stay; "" otherwise."""
+        return LOW_SCORES if self.removed[RemovalCause.BAD_QUALITY] > self.num_kept else ""
 
     def num_of(self, gender: str | None = None, age: float | None = None) -> int:
         """Count the images kept, of one gender or of one age if given."""

@@ -149,9 +149,8 @@ def _old_counts(path: Path) -> Iterator[Callable[[], None]]:
 def _refuse_nothing(counts: CleaningCounts, path: Path) -> None:
     if counts.num_kept == 0:
         removed = ", ".join(f"{cause} {count:,}" for cause, count in counts.removed.items())
-        raise NothingLeftError(
-            f"{path} is not written, no image is left: {removed or 'the data set has none'}"
-        )
+        problem = f"{path} is not written, no image is left: {removed or 'the data set has none'}"
+        raise NothingLeftError(f"{problem}; {counts.remark}" if counts.remark else problem)
 
 
 @contextmanager
