@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from face_networks.decoding import is_large, read_square
-from face_networks.loading import load_networks
+from face_networks.loading import load_networks, require_packages
 from face_networks.packs import find_pack, model_name
 from face_networks.runs import DeviceChoice
 from faces.client import AnswerError, Face, FaceAnswer
@@ -54,6 +54,7 @@ class FaceAnalyzer:
         batch: int | None = None,
     ):
         self.model = model_name(pack)
+        require_packages()  # before a pack is downloaded
         self._networks = load_networks(find_pack(pack), device, threads, batch)
         self.device = self._networks.device
         on_device = available_cores() if self.device == "cpu" else WORKERS_ON_GPU

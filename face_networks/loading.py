@@ -57,7 +57,7 @@ def load_networks(
     Raises:
         PackError: optional packages, or a network, or the device are missing, or do not fit.
     """
-    _require_packages()
+    require_packages()
     graphs = read_graphs(folder)
     *better, last = candidates(device)
     refusals = []
@@ -72,7 +72,7 @@ def load_networks(
     return networks
 
 
-def _require_packages() -> None:
+def require_packages() -> None:
     """Import the optional packages, of which none is to send anything anywhere.
 
     Raises:

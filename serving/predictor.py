@@ -27,7 +27,7 @@ from serving.predicted_faces import (
     predict_faces,
 )
 from utils.errors import UserError
-from utils.labels import EMBEDDING_SIZE
+from utils.labels import EMBEDDING_SIZE, is_unit_length
 from utils.runtime import available_cores
 
 MC_SAMPLES = 64
@@ -110,7 +110,7 @@ class Predictor:
         """Predict of embeddings (N, 512) of unit length.
 
         Raises:
-            UserError: they have another shape, or are not finite.
+            UserError: they have another shape or length, or are not finite.
             ClosedError: the predictor is closed.
         """
         self._check(mc_samples)
@@ -118,6 +118,12 @@ class Predictor:
         if rows.ndim != 2 or rows.shape[1] != EMBEDDING_SIZE or not np.isfinite(rows).all():
             raise UserError(
                 f"embeddings of shape {rows.shape}, expected finite numbers (N, {EMBEDDING_SIZE})"
+            )
+        lengths = np.linalg.norm(rows, axis=1)
+        if not is_unit_length(lengths).all():
+            raise UserError(
+                f"embeddings of length {lengths.min():.4g} to {lengths.max():.4g}, expected 1 "
+                "(insightface's normed_embedding); divide each by its length"
             )
         return predict_embeddings(self.engine, rows, mc_samples)
 

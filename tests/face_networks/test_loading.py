@@ -15,6 +15,7 @@ from model_packs import detector, picture, recognizer, save, write_pack
 
 from face_networks import loading, runs
 from face_networks.alignment import TEMPLATE
+from face_networks.analyzer import FaceAnalyzer
 from face_networks.graphs import read_graphs
 from face_networks.loading import load_networks
 from face_networks.packs import PackError
@@ -105,6 +106,8 @@ def test_without_the_optional_packages_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(PackError, match=r"`pip install -r requirements-faces\.txt`"):
         load(tmp_path)
+    with pytest.raises(PackError, match=f"^{missing} is missing"):  # nothing is downloaded first
+        FaceAnalyzer("a pack that would be looked for")
 
 
 def test_networks_that_normalize_by_themselves_get_plain_levels(tmp_path: Path) -> None:

@@ -227,6 +227,8 @@ def test_embeddings_can_be_predicted_without_a_face_network(folder: Path) -> Non
         for wrong in (np.zeros(512), np.zeros((1, 5)), np.full((1, 512), np.nan)):
             with pytest.raises(UserError, match=r"expected finite numbers \(N, 512\)"):
                 predictor.predict_embeddings(wrong)
+        with pytest.raises(UserError, match=r"embeddings of length 1 to 20, expected 1 .*divide"):
+            predictor.predict_embeddings(vectors(2) * [[1], [20]])
         with pytest.raises(UserError, match="give load_predictor a face_pack"):
             predictor(grids(1))
 
