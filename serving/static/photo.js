@@ -77,3 +77,6 @@ function replaceUrl(url) {
 byId("photo").addEventListener("load", ({ target }) => {
   if (document.body.classList.contains("is-busy")) setRatio(target.naturalWidth, target.naturalHeight);
 });
+byId("photo").addEventListener("error", () => {
+  byId("stage").hidden = true; // this browser cannot show what it was given
+});

@@ -55,7 +55,7 @@ export function showStart(focusId) {
 export function showStage(isLive) {
   hideProblem();
   byId("start").hidden = true;
-  byId("result").hidden = false;
+  for (const id of ["result", "stage"]) byId(id).hidden = false;
   for (const id of ["video", "controls", "live-note"]) byId(id).hidden = !isLive;
   for (const id of ["photo", "another", "how"]) byId(id).hidden = isLive;
 }

@@ -310,9 +310,12 @@ def test_a_photo_that_stays_too_large_is_said(
 
 def test_a_damaged_photo_is_said(page: Page, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"no picture")
-    page.choose(tmp_path / "photo.jpg")
+    page.choose(tmp_path / "photo.jpg", wait=False)
     assert "not a photo that can be read" in page.problem()
     assert "not an image" in page.problem()
+    page.until(lambda: not page.one("stage").is_displayed())
+    page.choose(save_photo(tmp_path / "readable.jpg", 0))
+    assert page.one("stage").is_displayed()
 
 
 def test_a_file_that_is_no_photo_is_not_sent(
