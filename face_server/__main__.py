@@ -42,33 +42,23 @@ def port(text: str) -> int:
 def count(text: str) -> int:
     """Read a number of workers or threads."""
     if not text.isdecimal() or not 0 < int(text) <= MAX_COUNT:
-        raise argparse.ArgumentTypeError(f"{text!r} is none; expected 1 to {MAX_COUNT}")
+        raise argparse.ArgumentTypeError(f"{text!r}, expected 1 to {MAX_COUNT}")
     return int(text)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m face_server",
-        description="Serve face detection and ArcFace embeddings.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        prog="python -m face_server", description="Serve face detection and ArcFace embeddings."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all")
-    parser.add_argument("--port", type=port, default=10002, help="0 takes a free one")
-    parser.add_argument(
-        "--pack",
-        default="buffalo_l",
-        help="model pack: a folder of .onnx files, or a name, which is downloaded once",
-    )
-    parser.add_argument(
-        "--device", choices=DEVICES, default="auto", help="auto: the GPU, if one can be used"
-    )
-    parser.add_argument(
-        "--workers", type=count, help="pictures at once (default: one a CPU core; 32 on a GPU)"
-    )
-    parser.add_argument(
-        "--threads", type=count, default=1, help="of each network on the CPU, for each worker"
-    )
+    parser.set_defaults(host="127.0.0.1", port=10002, pack="buffalo_l", device="auto", threads=1)
+    add, default = parser.add_argument, "(default: %(default)s)"
+    add("--host", help=f"address to listen on; 0.0.0.0 for all {default}")
+    add("--port", type=port, help=f"0 takes a free one {default}")
+    add("--pack", help=f"model pack: a folder, or a name, which is downloaded once {default}")
+    add("--device", choices=DEVICES, help=f"auto: the GPU, if one can be used {default}")
+    add("--workers", type=count, help="pictures at once (default: one a CPU core; 32 on a GPU)")
+    add("--threads", type=count, help=f"of each network on the CPU, for each worker {default}")
     return parser.parse_args(arguments)
 
 

@@ -37,7 +37,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class ServerRole:
-    """What messages call a server, how it is started, and the option that has its address."""
+    """What messages call a server, what starts it, and the option that has its address."""
 
     name: str
     start: str
@@ -51,8 +51,8 @@ class ServerRole:
                 f"{self.option}"
             )
         return UserError(
-            f"the {self.name} at {url} is away ({error}); {self.start}, or give its address with "
-            f"{self.option}"
+            f"the {self.name} at {url} is away ({error}); start it with {self.start}, or give its "
+            f"address with {self.option}, or ask no server with --local"
         )
 
     def busy(self, url: str, problem: Exception) -> UserError:
@@ -67,7 +67,5 @@ class ServerRole:
         )
 
 
-FACE_SERVER = ServerRole("face server", "start it", "--url-face")
-AGE_GENDER_SERVER = ServerRole(
-    "age-gender server", "start it with `python app.py`", "--url-age-gender"
-)
+FACE_SERVER = ServerRole("face server", "`python -m face_server`", "--url-face")
+AGE_GENDER_SERVER = ServerRole("age-gender server", "`python app.py`", "--url-age-gender")

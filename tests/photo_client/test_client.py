@@ -325,6 +325,8 @@ def test_a_server_that_is_away_is_one_line(
     assert outcome.code == 2
     assert outcome.err.startswith(f"error: {message}")
     assert option in outcome.err
+    assert "start it with `python " in outcome.err
+    assert "ask no server with --local" in outcome.err
     assert outcome.err.count("\n") == 1
 
 
