@@ -3,9 +3,9 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from tqdm import tqdm
 
@@ -17,7 +17,9 @@ from photo_client.in_order import in_order
 from photo_client.options import AGE_GENDER_URL, FACE_URL, ClientOptions
 from photo_client.photos import PhotoFile, find_photos, in_words
 from photo_client.report import AnyResult, printable, report
+from photo_client.results import PhotoResult
 from photo_client.server import AgeGenderServer
+from utils.errors import UserError
 from utils.files import refuse_unwritable
 
 EXIT_SOME_FAILED = 1
@@ -68,9 +70,25 @@ def _annotated(
         if is_clip:
             yield from map(clip_annotator.annotate, group)
             continue
-        with closing(in_order(photo_annotator.annotate, group)) as outcomes:
-            for _, outcome in outcomes:
-                yield outcome.result()
+        yield from _annotated_photos(group, photo_annotator)
+
+
+def _annotated_photos(
+    photos: Iterable[PhotoFile], annotator: PhotoAnnotator
+) -> Generator[PhotoResult, None, None]:
+    """Annotate several photos at a time; when a server goes away, end those that are at work."""
+    failures: list[UserError] = []
+    until_failure = takewhile(lambda _: not failures, photos)
+    with closing(in_order(annotator.annotate, until_failure)) as outcomes:
+        for _, outcome in outcomes:
+            try:
+                result = outcome.result()
+            except UserError as failure:
+                failures.append(failure)
+                continue
+            yield result
+    if failures:
+        raise failures[0]
 
 
 @contextmanager
