@@ -5,8 +5,8 @@ python client.py --image-path album 'other/*.png' --out-dir annotated --json
 python client.py --image-path clip.mp4
 
 A clip becomes clip.ANNOTATED.mp4, without sound, and clip.PEOPLE.json, which says who is seen when.
-With --local nothing else must be running. Without, `python app.py` must (--url-age-gender), and
-unless that has a face pack, a face server (--url-face).
+With --local nothing else needs to run. Without it, `python app.py` does (--url-age-gender), and,
+unless that has a face pack, a face server too (--url-face).
 Ends with 0 when all was annotated, 1 when some failed, 2 when nothing could be done.
 """
 

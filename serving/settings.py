@@ -72,7 +72,7 @@ class ServerSettings(JsonObject):
     mc_precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto, float32, bfloat16: of passes with dropout; auto is bfloat16 where it is fast"""
     threads: Annotated[int, Field(ge=0)] = 0
-    """threads of the models; 0 takes all cores, or OMP_NUM_THREADS, that a face pack leaves"""
+    """threads of the models; 0: all cores, or OMP_NUM_THREADS; with a face pack, those left"""
     max_body_bytes: Limit = 16 * 2**20
     """largest body of a request, in bytes"""
     max_faces: Limit = 8192
@@ -94,7 +94,7 @@ class ServerSettings(JsonObject):
     allowed_origins: Origins = ""
     """origins whose pages may ask, such as https://faces.example, separated by commas"""
     metrics: Literal["on", "off"] = "on"
-    """on, off: whether GET /metrics tells Prometheus what the server does"""
+    """on, off: whether GET /metrics answers, for Prometheus"""
     image_size: Annotated[int, Field(ge=16, le=MAX_SEND_SIDE)] = 640
     """side in pixels of the square that faces are looked for in"""
 
