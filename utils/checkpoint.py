@@ -10,6 +10,7 @@ keeps. A safetensors file may hold the same (`utils/safetensors_file.py`); its f
 
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,9 @@ MEMBERS = "members"
 MAX_MEMBERS = 1000
 """Models of an ensemble: each costs the server time at every request."""
 
+
+ONNX_START = b"\x08"
+"""The tag of the version, which is an ONNX file's first field."""
 
 MAX_EPOCH = 10**6
 """More have passed in no training."""
@@ -196,7 +200,13 @@ def load_members(path: Path | str) -> list[Checkpoint]:
 
 def _read(path: Path) -> tuple[dict[str, Any], bool]:
     """Return the dict in a file, and whether the original project wrote it."""
-    if is_safetensors(path):
+    start = _start(path)
+    if start.startswith(ONNX_START) and path.suffix.lower() == ".onnx":
+        raise CheckpointError(
+            f"{path} is an ONNX file, which is for other programs; name the model's .pth or "
+            ".safetensors file"
+        )
+    if is_safetensors(start):
         content, is_original = read_safetensors(path), False
     else:
         content, is_original = read_torch_zip(path)
@@ -205,6 +215,15 @@ def _read(path: Path) -> tuple[dict[str, Any], bool]:
     if content and all(isinstance(value, Tensor) for value in content.values()):
         content = {"state_dict": content}
     return content, is_original
+
+
+def _start(path: Path) -> bytes:
+    """Return the first bytes of a file; none where it is no regular file that can be read."""
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(16)
+    return b""
 
 
 def _without_prefix(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:

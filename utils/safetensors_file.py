@@ -65,15 +65,9 @@ def safetensors_bytes(content: dict[str, Any]) -> bytes:
     return written
 
 
-def is_safetensors(path: Path) -> bool:
-    """Return whether a regular file is there that begins as a safetensors file does."""
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(LENGTH_BYTES + 1)[LENGTH_BYTES:] == b"{"
-    except OSError:
-        return False
+def is_safetensors(start: bytes) -> bool:
+    """Return whether a file that starts with these bytes, at least 9, is a safetensors file."""
+    return start[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{"
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:

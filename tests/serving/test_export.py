@@ -321,6 +321,14 @@ def test_a_model_larger_than_a_file_can_be_is_not_written(
         export_model(save_model(tmp_path / "a.pth", 2), tmp_path / "a.onnx")
 
 
+def test_a_graph_is_no_checkpoint_and_a_torch_zip_of_that_name_is_one(tmp_path: Path) -> None:
+    source = save_model(tmp_path / "a.pth", 2)
+    export_model(source, tmp_path / "a.onnx")
+    with pytest.raises(CheckpointError, match=r"a\.onnx is an ONNX file, .*\.pth or \.safetensors"):
+        load("gender", tmp_path / "a.onnx")
+    assert load("gender", source.rename(tmp_path / "b.onnx")).num_classes == 2
+
+
 def test_a_model_of_no_task_is_no_graph(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="7 classes"):
         export_model(save_model(tmp_path / "a.pth", 7), tmp_path / "a.onnx")
