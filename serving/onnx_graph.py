@@ -49,18 +49,17 @@ class OnnxGraph:
 
     def add_age(self, years: NDArray[np.float32]) -> None:
         """Add the expectation (N,) over classes that stand for years (C,)."""
-        self._add("MatMul", PROBABILITIES, self._constant(years), name=AGE)
-        self._add_output(AGE)
+        parts = self._add("Mul", PROBABILITIES, self._constant(years))
+        self._add_sum(parts, AGE)
 
     def add_detector(self, detector: OutOfDistributionDetector) -> None:
         """Add the scores (N,) of embeddings, and which (N,) a detector takes for known."""
         directions, centre = self._constant(detector.directions), self._constant(-detector.centre)
         deviations = self._add("Gemm", INPUT, directions, centre)
         squares = self._add("Mul", deviations, deviations)
-        self._add("ReduceSum", squares, self._constant(np.array([1])), name=SCORE, keepdims=0)
+        self._add_sum(squares, SCORE)
         threshold = self._constant(np.float32(detector.threshold))
         self._add("LessOrEqual", SCORE, threshold, name=KNOWN)
-        self._add_output(SCORE)
         self._add_output(KNOWN, kind="BOOL")
 
     def finish(self, version: str, metadata: dict[str, str]) -> Any:
@@ -96,6 +95,12 @@ class OnnxGraph:
         name = name or f"{kind}_{len(self._nodes)}"
         self._nodes.append(self._onnx.helper.make_node(kind, inputs, [name], name, **attributes))
         return name
+
+    def _add_sum(self, terms: str, name: str) -> None:
+        """Add an output (N,) that sums (N, K)."""
+        # A product with a vector would be shorter; onnxruntime 1.22 fails at it for no rows.
+        self._add("ReduceSum", terms, self._constant(np.array([1])), name=name, keepdims=0)
+        self._add_output(name)
 
     def _constant(self, values: NDArray[Any] | np.float32) -> str:
         """Add numbers, and return their name."""

@@ -31,7 +31,7 @@ MAX_BYTES = 1 << 33
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 16 << 20
-"""An ensemble of a thousand networks takes a third of it."""
+"""An ensemble of a thousand networks of the published size takes half of it."""
 
 REMEDY = "get the file again from where it came, or take another checkpoint"
 
