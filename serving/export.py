@@ -89,6 +89,7 @@ def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
 
 def _refuse_target(out_path: Path) -> None:
     """Check, before any work, that a file of this name can be written."""
+    refuse_unwritable_file(out_path)
     suffix = out_path.suffix.lower()
     if suffix not in PACKAGES:
         raise PathError(
@@ -97,7 +98,6 @@ def _refuse_target(out_path: Path) -> None:
         )
     if package := PACKAGES[suffix]:
         optional_package(package, f"to write {out_path}", EXPORT_REQUIREMENTS)
-    refuse_unwritable_file(out_path)
 
 
 def _write(members: Sequence[Checkpoint], content: dict[str, Any], out_path: Path) -> None:
