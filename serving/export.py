@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.models import config_of, detector_of, load_known_members, network_arguments
+from serving.checkpoints import config_of, detector_of, load_known_members, network_arguments
 from serving.network_check import networks_of
 from serving.onnx_model import onnx_bytes, source_of
 from utils.checkpoint import (

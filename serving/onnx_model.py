@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from faces.out_of_distribution import OutOfDistributionDetector
 from model.inference import FoldedNet
 from model.model import ResMLP
-from serving.models import NUM_CLASSES, load_net, network_arguments, served_arguments
+from serving.checkpoints import NUM_CLASSES, load_net, network_arguments, served_arguments
 from serving.onnx_graph import AGE, INPUT, PROBABILITIES, SCORE, OnnxGraph
 from serving.openapi import VERSION
 from utils.checkpoint import Checkpoint

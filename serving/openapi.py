@@ -142,7 +142,7 @@ PICTURE_BODY = {
 OPERATIONS = {
     "get /": Operation("page", "A page that shows what the models see.", {"text/html": TEXT}),
     "post /": Operation(
-        "faces",
+        "embeddings",
         "Ages and genders of embeddings.",
         _json(EmbeddingsAnswer, EmbeddingsAnswerOf2022),
         EMBEDDINGS_BODY,
@@ -159,7 +159,7 @@ OPERATIONS = {
         errors=(429,),
     ),
     "post /faces": Operation(
-        "found",
+        "faces",
         "The faces of a picture with their embeddings, as a face server answers.",
         _json(FoundFacesAnswer),
         {JSON_TYPE: {"schema": FACES_BODY}},

@@ -65,16 +65,16 @@ class AgeGenderApp(Flask):
     def add_routes(self) -> None:
         """Register what answers at which address."""
         self.add_url_rule("/", "page", lambda: self.send_static_file("index.html"))
-        self.add_url_rule("/", "faces", self.answer_faces, methods=["POST"])
+        self.add_url_rule("/", "embeddings", self.answer_embeddings, methods=["POST"])
         self.add_url_rule("/image", "picture", self.answer_picture, methods=["POST"])
-        self.add_url_rule("/faces", "found", self.answer_found_faces, methods=["POST"])
+        self.add_url_rule("/faces", "faces", self.answer_faces, methods=["POST"])
         self.add_url_rule("/health", "health", self.answer_health)
         description = describe_api(self.settings)
         self.add_url_rule("/openapi.json", "openapi", lambda: json_response(description))
         if self.settings.metrics == "on":
             self.add_url_rule("/metrics", "metrics", self.metrics.response)
 
-    def answer_faces(self) -> Response:
+    def answer_embeddings(self) -> Response:
         """Answer POST /: ages and genders of embeddings.
 
         Raises:
@@ -113,7 +113,7 @@ class AgeGenderApp(Flask):
         self.metrics.count_faces(len(content["faces"]))
         return json_response(content)
 
-    def answer_found_faces(self) -> Response:
+    def answer_faces(self) -> Response:
         """Answer POST /faces as a face server does: where faces are, and their embeddings.
 
         Raises:
