@@ -29,6 +29,7 @@ from benchmarks.fixed_face_server import CAPACITY
 from benchmarks.servers import running
 from extraction.extract import extract
 from extraction.options import ExtractionOptions
+from extraction.places import Places
 from faces.squares import square_jpeg
 
 FACE_SERVER = ("-m", "benchmarks.fixed_face_server")
@@ -77,7 +78,9 @@ class Bench:
     def rate(self, paths: list[str], urls: Sequence[str], **chosen: Any) -> float:
         """Extract from nothing, and return images a second."""
         with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-            tally = extract(self.folder, paths, ExtractionOptions(docker_port=list(urls), **chosen))
+            tally = extract(
+                Places(self.folder), paths, ExtractionOptions(docker_port=list(urls), **chosen)
+            )
         if tally.num_now != len(paths):
             raise RuntimeError(f"expected {len(paths)} images extracted, got\n{tally.table()}")
         for answer in self.folder.glob("*/*/*.pkl"):

@@ -25,6 +25,7 @@ from benchmarks import measuring
 from benchmarks.servers import encode, put_load, running
 from extraction.extract import extract
 from extraction.options import ExtractionOptions
+from extraction.places import Places
 from face_networks.analyzer import FaceAnalyzer
 from faces.errors import ImageError
 from faces.squares import DEFAULT_RESIZE, square_jpeg
@@ -148,7 +149,7 @@ class Bench:
                 (Path(folder) / path).hardlink_to(photo)
             options = ExtractionOptions(docker_port=url, resize=DEFAULT_RESIZE)
             with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-                return extract(Path(folder), paths, options).rate
+                return extract(Places(Path(folder)), paths, options).rate
 
 
 def report_rates(bench: Bench, ours: FaceAnalyzer, url: str, num_turns: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 YEARS_A_ROW = 10
 GENDER_WORDS = {"f": "female", "m": "male"}
+NOT_KNOWN = {"": "not known"}
 COLOURS = {"f": "#D55E00", "m": "#0072B2"}
 """Vermillion and blue, which the colour-blind tell apart too (Okabe and Ito 2008)."""
 
@@ -41,29 +42,34 @@ def table(counts: CleaningCounts, name: str) -> str:
     return "\n".join(map(_line, [*rows, ("",), *_kept_rows(counts)]))
 
 
+def _gender_words(counts: CleaningCounts) -> dict[str, str]:
+    """Return the words for the genders that the images have."""
+    return GENDER_WORDS if "gender" in counts.columns.required else NOT_KNOWN
+
+
 def _kept_rows(counts: CleaningCounts) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
-        ("age of the faces kept", *GENDER_WORDS.values(), "both", "share")
+        ("age of the faces kept", *_gender_words(counts).values(), "both", "share")
     ]
-    for label, first, last in (*_age_rows(counts), ("all", -1.0, float("inf"))):
+    for label, first, end in (*_age_rows(counts), ("all", -1.0, float("inf"))):
         numbers = [
-            sum(counts.num_of(gender, age) for age in counts.ages() if first <= age <= last)
-            for gender in GENDER_WORDS
+            sum(counts.num_of(gender, age) for age in counts.ages() if first <= age < end)
+            for gender in _gender_words(counts)
         ]
         cells = [f"{number:,}" for number in (*numbers, sum(numbers))]
         rows.append((f"  {label}", *cells, _share(sum(numbers), counts.num_kept)))
-    shares = [_share(counts.num_of(gender), counts.num_kept) for gender in GENDER_WORDS]
+    shares = [_share(counts.num_of(gender), counts.num_kept) for gender in _gender_words(counts)]
     return [*rows, ("  share", *shares)]
 
 
 def _age_rows(counts: CleaningCounts) -> list[tuple[str, float, float]]:
-    """List label, first and last age of each row: the eight classes, or decades up to the last."""
+    """List label, first age and end of each row: the eight classes, or decades up to the last."""
     if counts.is_adience:
         labels = map(_class_name, CLASS_LABELS)
-        return [(label, age, age) for label, age in zip(labels, ADIENCE_CENTRES, strict=True)]
+        return [(label, age, age + 1) for label, age in zip(labels, ADIENCE_CENTRES, strict=True)]
     starts = range(0, int(max(counts.ages(), default=0)) + 1, YEARS_A_ROW)
-    ends = [start + YEARS_A_ROW - 1 for start in starts]
-    return [(f"{start} to {end}", start, end) for start, end in zip(starts, ends, strict=True)]
+    ends = [start + YEARS_A_ROW for start in starts]
+    return [(f"{start} to {end - 1}", start, end) for start, end in zip(starts, ends, strict=True)]
 
 
 def _class_name(label: str) -> str:
@@ -127,22 +133,25 @@ def _draw_classes(axes: "Axes", counts: CleaningCounts) -> None:
 
 
 def _draw_years(axes: "Axes", counts: CleaningCounts) -> None:
-    """Draw whole years as two outlines that lie over each other."""
-    edges = [year - 0.5 for year in range(102)]
-    for gender in GENDER_WORDS:
-        heights = [counts.num_of(gender, age) for age in range(101)]
-        axes.stairs(heights, edges, fill=True, color=COLOURS[gender], alpha=0.18, zorder=2)
-        label = _legend(counts, gender)
-        axes.stairs(heights, edges, color=COLOURS[gender], linewidth=1.8, label=label, zorder=3)
-    axes.set_xlim(-0.5, 100.5)
+    """Draw whole years, to which others are rounded down, as outlines that lie over each other."""
+    last = max(100, int(counts.ages()[-1]))
+    edges = [year - 0.5 for year in range(last + 2)]
+    for gender in _gender_words(counts):
+        heights = [0] * (last + 1)
+        for age in counts.ages():
+            heights[int(age)] += counts.num_of(gender, age)
+        colour, label = COLOURS.get(gender, INK), _legend(counts, gender)
+        axes.stairs(heights, edges, fill=True, color=colour, alpha=0.18, zorder=2)
+        axes.stairs(heights, edges, color=colour, linewidth=1.8, label=label, zorder=3)
+    axes.set_xlim(-0.5, last + 0.5)
     axes.set_ylim(bottom=0)
-    axes.set_xticks(range(0, 101, 10))
+    axes.set_xticks(range(0, last + 1, 10))
     axes.set_xlabel("age in years", color=INK)
 
 
 def _legend(counts: CleaningCounts, gender: str) -> str:
     count = counts.num_of(gender)
-    return f"{GENDER_WORDS[gender]}, {count:,} ({_share(count, counts.num_kept)})"
+    return f"{_gender_words(counts)[gender]}, {count:,} ({_share(count, counts.num_kept)})"
 
 
 def report_unusable(unusable: Sequence[UnusableError], path: Path, remove_corrupt: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from extraction.image_labels import ImageLabels
+from extraction.image_labels import ALL_LABELS, ImageLabels, LabelColumns
 from utils.labels import NUM_FOLDS
 
 DET_SCORE = 0.9
@@ -43,8 +43,8 @@ class KeptFace:
 KeptFaceT = TypeVar("KeptFaceT", bound=KeptFace)
 
 
-def missing_label(image: ImageLabels) -> RemovalCause | None:
-    """Return which label an image lacks, if one.
+def missing_label(image: ImageLabels, columns: LabelColumns = ALL_LABELS) -> RemovalCause | None:
+    """Return which label an image lacks, if one that is required.
 
     >>> missing_label(ImageLabels("a.jpg", "", None, None))
     <RemovalCause.NO_AGE: 'no_age_found'>
@@ -53,9 +53,11 @@ def missing_label(image: ImageLabels) -> RemovalCause | None:
     >>> missing_label(ImageLabels("a.jpg", "", 28.5, "f")) is None
     True
     """
-    if image.age is None:
+    if image.age is None and "age" in columns.required:
         return RemovalCause.NO_AGE
-    return RemovalCause.NO_GENDER if image.gender is None else None
+    if image.gender is None and "gender" in columns.required:
+        return RemovalCause.NO_GENDER
+    return None
 
 
 def choose_face(
@@ -92,14 +94,16 @@ class CleaningCounts:
 
     Attributes:
         is_adience: Adience has folds, and there several faces are no cause.
+        columns: which labels the images have.
         removed: number of images by cause.
-        kept: number of images by (gender, age in years).
+        kept: number of images by (gender, age in years); '' and None where the data set has none.
         folds: number of images by fold, before any is removed.
     """
 
     is_adience: bool
+    columns: LabelColumns = ALL_LABELS
     removed: Counter[str] = field(default_factory=Counter)
-    kept: Counter[tuple[str, float]] = field(default_factory=Counter)
+    kept: Counter[tuple[str, float | None]] = field(default_factory=Counter)
     folds: Counter[int] = field(default_factory=Counter)
 
     def add(self, image: ImageLabels, outcome: KeptFace | RemovalCause) -> None:
@@ -114,10 +118,10 @@ class CleaningCounts:
             if outcome not in self.causes:
                 raise ValueError(f"{image.image_path}: {outcome} is no cause here")
             self.removed[outcome] += 1
-        elif image.age is None or image.gender is None:
+        elif missing_label(image, self.columns):
             raise ValueError(f"{image.image_path} is kept without an age or a gender")
         else:
-            self.kept[image.gender, image.age] += 1
+            self.kept[image.gender or "", image.age] += 1
 
     @property
     def causes(self) -> list[RemovalCause]:
@@ -148,7 +152,7 @@ class CleaningCounts:
 
     def ages(self) -> list[float]:
         """List the ages of the images kept, in order."""
-        return sorted({age for _, age in self.kept})
+        return sorted({age for _, age in self.kept if age is not None})
 
     def as_json(self, num_images: int) -> dict[str, Any]:
         """Return the counts for the meta data of a data set of `num_images`.

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from extraction.cleaning_rules import CleaningCounts, KeptFace, RemovalCause
-from extraction.image_labels import ImageLabels
+from extraction.image_labels import ALL_LABELS, ImageLabels, LabelColumns
 from extraction.originals import backup_of_original, keep
 from utils.errors import DataError
 from utils.files import atomic_write, json_bytes
 from utils.labels import EMBEDDING_SIZE
 
-_LABELS = ("image_path", "subject", "age", "gender", "fold")
+_LABELS = ("image_path", "subject", "fold")
+_OWN_FIELDS = (*_LABELS, "age", "gender", "det_score", "embedding")
 
 
 class NothingLeftError(DataError):
@@ -74,6 +75,7 @@ def write_data_file(
     images: Sequence[ImageLabels],
     outcomes: Iterable[KeptFace | RemovalCause],
     made_with: Mapping[str, Any],
+    columns: LabelColumns = ALL_LABELS,
 ) -> CleaningCounts:
     """Write the array of the faces that stay and the counts, both or none of them.
 
@@ -84,6 +86,7 @@ def write_data_file(
         images: all of the data set.
         outcomes: for every image, in order, the face that stands for it or why it is removed.
         made_with: how the data set was cleaned; goes into the meta data.
+        columns: which labels the images have.
 
     Returns:
         the counts.
@@ -101,8 +104,8 @@ def write_data_file(
         _old_counts(files.meta_data) as put_old_counts_aside,
         atomic_write(files.data) as data_file,
     ):
-        counts = CleaningCounts(is_adience=files.is_adience)
-        write_rows(data_file, row_dtype(images), _kept_faces(images, outcomes, counts))
+        counts = CleaningCounts(is_adience=files.is_adience, columns=columns)
+        write_rows(data_file, row_dtype(images, columns), _kept_faces(images, outcomes, counts))
         _refuse_nothing(counts, files.data)
         meta_file.write(json_bytes(counts.as_json(len(images)) | dict(made_with)))
         to_disk(data_file, meta_file)
@@ -175,13 +178,17 @@ def to_disk(*files: IO[bytes]) -> None:
         os.fsync(file.fileno())
 
 
-def row_dtype(images: Iterable[ImageLabels]) -> np.dtype[np.void]:
+def row_dtype(
+    images: Iterable[ImageLabels], columns: LabelColumns = ALL_LABELS
+) -> np.dtype[np.void]:
     """Return the dtype of the array, the texts as wide as the widest of the labelled images.
+
+    The other columns of a table come last, under their names.
 
     >>> row_dtype([ImageLabels("a.jpg", "", 1, "m")])["image_path"]
     dtype('<U5')
     """
-    labelled = [image for image in images if None not in (image.age, image.gender)]
+    labelled = [image for image in images if columns.complete(image)]
     path_width = max((len(image.image_path) for image in labelled), default=1)
     subject_width = max((len(image.subject) for image in labelled), default=1)
     return np.dtype(
@@ -193,8 +200,17 @@ def row_dtype(images: Iterable[ImageLabels]) -> np.dtype[np.void]:
             ("fold", "i1"),
             ("det_score", "<f4"),
             ("embedding", "<f4", (EMBEDDING_SIZE,)),
+            *_kept_fields(labelled, columns),
         ]
     )
+
+
+def _kept_fields(images: Sequence[ImageLabels], columns: LabelColumns) -> Iterator[tuple[str, str]]:
+    """Yield name and type of the table's other columns, none under a name that is taken."""
+    for at, name in enumerate(columns.kept):
+        width = max((len(image.kept[at]) for image in images), default=1)
+        field = name.encode("ascii", "backslashreplace").decode()  # as npy headers are
+        yield (f"{field}_of_table" if field in _OWN_FIELDS else field), f"<U{max(width, 1)}"
 
 
 def write_rows(
@@ -202,11 +218,15 @@ def write_rows(
 ) -> None:
     """Write a structured array as npy while its rows come in; their number need not be known."""
     row: npt.NDArray[np.void] = np.zeros((), dtype)
+    kept_names = [name for name in dtype.names or () if name not in _OWN_FIELDS]
     num_rows = 0
     _write_header(file, dtype, num_rows)
     for image, face in faces:
         for name in _LABELS:
             row[name] = getattr(image, name)
+        row["age"], row["gender"] = image.age, image.gender or ""
+        for name, text in zip(kept_names, image.kept, strict=True):
+            row[name] = text
         row["det_score"], row["embedding"] = face.det_score, face.embedding
         file.write(row.tobytes())
         num_rows += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from base.interrupt import StopRequest
-from extraction import adience, imdb_wiki
+from extraction import adience
 from extraction.extraction_report import ExtractionCounts, write_reasons
 from extraction.extractor import (
     Extractor,
@@ -19,8 +19,10 @@ from extraction.extractor import (
 )
 from extraction.image_labels import ImageLabels
 from extraction.inventory import Inventory, only_extraction, take_inventory
-from extraction.options import ExtractionOptions
+from extraction.labelled_sets import LabelledSet, adience_set, imdb_wiki_set, table_set
+from extraction.options import ExtractionOptions, TableOptions
 from extraction.pipeline import Pipeline, request_for
+from extraction.places import Places
 from extraction.pool import ServerPool
 from extraction.same_network import ReferenceImage
 from extraction.servers import ReadyServers, face_servers, ready_servers
@@ -36,36 +38,48 @@ from utils.log import get_logger
 FAILED_NAME = "failed.csv"
 MISSING_FILE = "no such file"
 UNREADABLE = "cannot be read"
+REMEDY = "unpack the download there"
+TABLE_REMEDY = "paths are relative to the folder of the table; correct its column path"
 
 logger = get_logger("extraction")
 
 
 def extract_adience(image_type: str, options: ExtractionOptions) -> ExtractionCounts:
     """Extract the embeddings of Adience's 'aligned' or 'raw' images; see `extract`."""
-    dataset_dir = Path(options.data_dir) / "Adience"
-    image_paths = _paths(adience.read_labels(dataset_dir, image_type))
+    dataset = adience_set(image_type, options.data_dir)
     (other,) = set(adience.IMAGE_PATHS) - {image_type}
-    related_paths = _paths(adience.read_labels(dataset_dir, other))
-    return _some_stored(extract(dataset_dir, image_paths, options, related_paths))
+    related_paths = _paths(adience.read_labels(dataset.files.folder, other))
+    return _extract_set(dataset, options, related_paths)
 
 
 def extract_imdb_wiki(dataset: str, options: ExtractionOptions) -> ExtractionCounts:
     """Extract the embeddings of the images of 'imdb' or 'wiki'; see `extract`."""
-    dataset_dir = Path(options.data_dir) / f"{dataset}_crop"
-    image_paths = _paths(imdb_wiki.read_labels(dataset_dir, dataset))
-    return _some_stored(extract(dataset_dir, image_paths, options))
+    return _extract_set(imdb_wiki_set(dataset, options.data_dir), options)
+
+
+def extract_table(
+    table: Path, options: ExtractionOptions, table_options: TableOptions
+) -> ExtractionCounts:
+    """Extract the embeddings of the images that a table names; see `extract`."""
+    dataset = table_set(table, options.data_dir, table_options)
+    dataset.claim_folder()
+    return _extract_set(dataset, options)
 
 
 def _paths(labels: Sequence[ImageLabels]) -> list[str]:
     return [image.image_path for image in labels]
 
 
-def _some_stored(counts: ExtractionCounts) -> ExtractionCounts:
-    """Return the counts of an extraction.
+def _extract_set(
+    dataset: LabelledSet, options: ExtractionOptions, related_paths: Sequence[str] = ()
+) -> ExtractionCounts:
+    """Extract the embeddings of a data set.
 
     Raises:
-        DataError: it stored nothing, although it tried.
+        DataError: it stored nothing, although it tried; else what `extract` raises.
     """
+    image_paths = _paths(dataset.images)
+    counts = extract(dataset.places, image_paths, options, related_paths)
     if counts.num_tried_in_vain:
         raise DataError(
             f"no answer was stored, all {counts.num_tried_in_vain:,} images that were tried "
@@ -75,16 +89,16 @@ def _some_stored(counts: ExtractionCounts) -> ExtractionCounts:
 
 
 def extract(
-    dataset_dir: Path,
+    places: Places,
     image_paths: Sequence[str],
     options: ExtractionOptions,
     related_paths: Sequence[str] = (),
 ) -> ExtractionCounts:
-    """Send the images that have no answer yet, and store the answers beside them.
+    """Send the images that have no answer yet, and store the answers.
 
     Args:
-        dataset_dir: folder of the data set; gets `extractor.json` and `failed.csv`.
-        image_paths: relative to it, with forward slashes; one that occurs again counts once.
+        places: of images and answers; the data set's folder gets `extractor.json` and `failed.csv`.
+        image_paths: of the images, with forward slashes; one that occurs again counts once.
         options: how to extract.
         related_paths: images whose answers are to be of the same network, and are not sent now.
 
@@ -99,23 +113,23 @@ def extract(
         OSError: the disk takes no more; what was done stays.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP came; what was done stays.
     """
-    servers = face_servers(options)
+    servers, dataset_dir = face_servers(options), places.dataset_dir
     with only_extraction(dataset_dir), StopRequest() as stop:
         remove_leftovers(dataset_dir)
-        inventory = take_inventory(dataset_dir, image_paths, options.resize)
-        counts = _begin(dataset_dir, inventory)
+        inventory = take_inventory(places, image_paths, options.resize)
+        counts = _begin(places, inventory)
         if not inventory.missing:
             _report(counts, dataset_dir)
             return counts
         read_extractors(dataset_dir)  # a damaged one shows before a server is started
-        folders = {(dataset_dir / path).parent: None for path in inventory.missing}
+        folders = {Path(places.beside_answer(path)).parent: None for path in inventory.missing}
         refuse_unwritable(dataset_dir, *folders)
-        done = inventory.done or take_inventory(dataset_dir, related_paths, options.resize).done
-        before = _made_before(dataset_dir, image_paths, done, options)
+        done = inventory.done or take_inventory(places, related_paths, options.resize).done
+        before = _made_before(places, image_paths, done, options)
         with ready_servers(servers, options, stop, before) as ready:
-            pool = _checked_pool(dataset_dir, done, ready, options)
+            pool = _checked_pool(places, done, ready, options)
             try:
-                _send(Pipeline(dataset_dir, pool, options), inventory.missing, counts, stop)
+                _send(Pipeline(places, pool, options), inventory.missing, counts, stop)
             except OSError:
                 logger.warning("what was stored stays; the same command goes on from there")
                 raise
@@ -129,25 +143,25 @@ def extract(
 
 
 def _made_before(
-    dataset_dir: Path, image_paths: Sequence[str], done: Sequence[str], options: ExtractionOptions
+    places: Places, image_paths: Sequence[str], done: Sequence[str], options: ExtractionOptions
 ) -> Extractor | None:
     """Return what made the answers that are there, of either kind; None without any."""
     if not done:
         other_kind = None if options.resize else DEFAULT_RESIZE
-        done = take_inventory(dataset_dir, image_paths, other_kind).done
-    return extractor_of_done(read_extractors(dataset_dir), options.resize, len(done))
+        done = take_inventory(places, image_paths, other_kind).done
+    return extractor_of_done(read_extractors(places.dataset_dir), options.resize, len(done))
 
 
-def _begin(dataset_dir: Path, inventory: Inventory) -> ExtractionCounts:
+def _begin(places: Places, inventory: Inventory) -> ExtractionCounts:
     """Count what is there already, and the files that are not there."""
     num_done, num_missing = len(inventory.done), len(inventory.missing)
     num_total = num_done + num_missing + len(inventory.absent) + len(inventory.unreadable)
     if num_done + num_missing == 0:
         raise DataError(
-            f"{dataset_dir} holds none of the {num_total:,} images that its labels name"
+            f"{places.image_dir} holds none of the {num_total:,} images that its labels name"
             + (f", such as {inventory.absent[0]}" if inventory.absent else "")
             + (f" ({inventory.unreadable[0][1]})" if inventory.unreadable else "")
-            + "; unpack the download there"
+            + f"; {REMEDY if places.table_dir is None else TABLE_REMEDY}"
         )
     counts = ExtractionCounts(num_total, num_done)
     for path in inventory.absent:
@@ -158,33 +172,33 @@ def _begin(dataset_dir: Path, inventory: Inventory) -> ExtractionCounts:
 
 
 def _checked_pool(
-    dataset_dir: Path, done: Sequence[str], ready: ReadyServers, options: ExtractionOptions
+    places: Places, done: Sequence[str], ready: ReadyServers, options: ExtractionOptions
 ) -> ServerPool:
     """Write what makes the embeddings; make a pool of the network of those that are done."""
     new = new_extractor(ready.description, ready.model, options.resize, options.jpeg_quality)
-    extractor = update_extractor(dataset_dir, new, len(done))
-    reference = find_reference_image(dataset_dir, done, options)
+    extractor = update_extractor(places.dataset_dir, new, len(done))
+    reference = find_reference_image(places, done, options)
     return ServerPool(ready.servers, options, reference, extractor.get("model"))
 
 
 def find_reference_image(
-    dataset_dir: Path, done: Sequence[str], options: ExtractionOptions
+    places: Places, done: Sequence[str], options: ExtractionOptions
 ) -> ReferenceImage | None:
     """Look among the images that are done for one with a face, to send again.
 
     Returns:
         None, with a warning if images are done, when no answer shows a face whose image is there.
     """
-    answers = StoredAnswers(dataset_dir, options.resize or 0)
+    answers = StoredAnswers(places, options.resize or 0)
     for path in done:
         with suppress(MissingError, UnusableError, ImageError):
             if faces := answers.read(path):
-                body = request_for(dataset_dir / path, options)
+                body = request_for(places.image(path), options)
                 return ReferenceImage(body, faces[0].embedding, path)
     if done:
         logger.warning(
-            f"{dataset_dir}: none of the {len(done):,} images that are done shows a face and is "
-            "there, so that it cannot be seen whether the server has the network of before"
+            f"{places.dataset_dir}: none of the {len(done):,} images that are done shows a face "
+            "and is there, so that it cannot be seen whether the server has the network of before"
         )
     return None
 

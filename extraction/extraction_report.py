@@ -92,11 +92,13 @@ class ExtractionCounts:
         return "\n".join([*lines, f"{'images/s':<{width}} {self.rate:>9,.1f}"])
 
 
-def write_reasons(failed: Sequence[tuple[str, str]], path: Path) -> None:
-    """Write files that failed with their reasons as CSV (path, reason), whole or not at all."""
+def write_reasons(
+    failed: Sequence[tuple[str, ...]], path: Path, columns: Sequence[str] = ("path", "reason")
+) -> None:
+    """Write what failed, and why, as CSV, whole or not at all."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(("path", "reason"))
+    lines.writerow(columns)
     lines.writerows(failed)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode(errors="surrogateescape"))

@@ -1,11 +1,14 @@
 """What the label files of a data set say about one image, in the same form for every data set."""
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from utils.errors import DataError
 from utils.labels import NO_FOLD
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom in pixels of the image, upright."""
 
 MAX_PATH_LENGTH, MAX_NAME_LENGTH = 1024, 255
 """Letters in a path, and in a part of it or the name of a person; all rows are as wide as one."""
@@ -16,11 +19,14 @@ class ImageLabels:
     """The labels of one image; None where the label files do not tell.
 
     Attributes:
-        image_path: relative to the folder of the data set, with forward slashes.
+        image_path: relative to the folder of the data set, with forward slashes; of a table of
+            one's own to the folder of the table, or absolute.
         subject: who it shows; may be empty.
         age: in years.
         gender: 'm' or 'f'.
-        fold: 0 to 4 in Adience, `NO_FOLD` elsewhere.
+        fold: 0 to 4 in Adience, what the table says elsewhere, else `NO_FOLD`.
+        box: of the face that the labels are of; None where the image shows one face.
+        kept: the cells of the table's other columns.
     """
 
     image_path: str
@@ -28,6 +34,41 @@ class ImageLabels:
     age: float | None
     gender: str | None
     fold: int = NO_FOLD
+    box: Box | None = None
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelColumns:
+    """Which labels a data set has.
+
+    Attributes:
+        required: those without which an image is removed, of age and gender; what no image of a
+            table has is not among them, and missing in the data file.
+        kept: names of the columns of a table that are no labels, as in `ImageLabels.kept`.
+    """
+
+    required: tuple[str, ...] = ("age", "gender")
+    kept: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, images: Sequence[ImageLabels], kept: tuple[str, ...]) -> "LabelColumns":
+        """Find the labels that some image of a table has; both are required if none has any.
+
+        >>> LabelColumns.of([ImageLabels("a.jpg", "", 30, None)], ()).required
+        ('age',)
+        """
+        both = cls().required
+        found = (name for name in both if any(getattr(one, name) is not None for one in images))
+        return cls(tuple(found) or both, kept)
+
+    def complete(self, image: ImageLabels) -> bool:
+        """Return whether an image has all that is required."""
+        return all(getattr(image, name) is not None for name in self.required)
+
+
+ALL_LABELS = LabelColumns()
+"""Of the known data sets."""
 
 
 def unique_images(labels: Iterable[ImageLabels]) -> list[ImageLabels]:

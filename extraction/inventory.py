@@ -2,11 +2,13 @@
 
 import errno
 import os
+import posixpath
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from extraction.places import Places
 from extraction.stored_answers import answer_suffix
 from utils.errors import DataError
 from utils.locks import only_one, remove_leftovers
@@ -40,7 +42,7 @@ class Inventory:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
-def take_inventory(dataset_dir: Path, paths: Sequence[str], resize: int | None) -> Inventory:
+def take_inventory(places: Places, paths: Sequence[str], resize: int | None) -> Inventory:
     """Sort the images by what is there, reading each folder once; a path counts once.
 
     Files that a killed extraction left half-written are removed.
@@ -49,7 +51,7 @@ def take_inventory(dataset_dir: Path, paths: Sequence[str], resize: int | None) 
     inventory = Inventory()
     for folder, paths_by_name in _by_folder(paths).items():
         try:
-            present = _names_in(dataset_dir / folder, suffix) if _is_inside(folder) else set()
+            present = _names_present(places, folder, suffix) if places.may_hold(folder) else set()
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
             if isinstance(error, OSError) and not is_of_one_path(error):
                 raise
@@ -69,15 +71,25 @@ def _by_folder(paths: Sequence[str]) -> dict[str, dict[str, str]]:
     """Map each folder to its images, by name."""
     folders: dict[str, dict[str, str]] = {}
     for path in paths:
-        folder, _, name = path.rpartition("/")
-        folders.setdefault(folder, {})[name] = f"{folder}/{name}" if folder else name
+        folder, name = posixpath.split(path)
+        folders.setdefault(folder, {})[name] = path
     return folders
 
 
-def _is_inside(folder: str) -> bool:
-    """Return whether a folder of the labels stays inside the data set."""
-    path = PurePosixPath(folder)
-    return not path.is_absolute() and ".." not in path.parts
+def _names_present(places: Places, folder: str, suffix: str) -> set[str]:
+    """List the images and the answers of a folder."""
+    image_dir = places.image_dir / folder
+    answer_dir = places.answer_dir(folder)
+    present = _names_in(answer_dir, suffix)
+    return present if answer_dir == image_dir else present | _names_of_images(image_dir)
+
+
+def _names_of_images(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
 
 
 def _names_in(folder: Path, suffix: str) -> set[str]:

@@ -1,7 +1,7 @@
 """What a user may choose about an extraction and a cleaning."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -83,3 +83,15 @@ class CleaningOptions(JsonObject):
     det_score: float = Field(default=DET_SCORE, ge=0, le=1)
     data_dir: Path | str = "data"
     remove_corrupt: bool = False
+
+
+class TableOptions(JsonObject):
+    """What a user may choose about a table of one's own.
+
+    Attributes:
+        name: of the data set, and its folder in `data_dir`; None for the name of the table's file.
+        genders: 'm' or 'f' for each gender that is no word, such as {0: 'm', 1: 'f'}.
+    """
+
+    name: str | None = None
+    genders: dict[int | str, Literal["m", "f"]] = Field(default_factory=dict)

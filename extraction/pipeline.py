@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 
 from extraction.inventory import is_of_one_path
 from extraction.options import ExtractionOptions
+from extraction.places import Places
 from extraction.pool import RequestError, ServerPool, StoppedError
 from extraction.stored_answers import answer_path, write_answer
 from faces.client import FaceAnswer, FaceServer, ServerAwayError
@@ -80,14 +81,14 @@ class Pipeline:
     """Sends images and stores the answers.
 
     Args:
-        dataset_dir: folder that the paths are relative to.
+        places: where images lie, and where answers go.
         pool: answers the requests; is stopped at the end.
         options: how images are sent.
     """
 
-    def __init__(self, dataset_dir: Path, pool: ServerPool, options: ExtractionOptions) -> None:
-        self.name = dataset_dir.name
-        self._dataset_dir, self._pool, self._options = dataset_dir, pool, options
+    def __init__(self, places: Places, pool: ServerPool, options: ExtractionOptions) -> None:
+        self.name = places.dataset_dir.name
+        self._places, self._pool, self._options = places, pool, options
         self._retry = RetryPolicy(options.retry_waits_s)
         self._num_threads = options.num_workers + options.in_flight
         self._decoding = threading.Semaphore(options.num_workers)
@@ -204,7 +205,7 @@ class Pipeline:
         """Read an image, send it, and store the answer."""
         try:
             with self._decoding:
-                request = request_for(self._dataset_dir / job.path, self._options)
+                request = request_for(self._places.image(job.path), self._options)
             with self._sending:
                 answer = self._pool.ask(request, avoid=job.server)
         except ImageError as error:
@@ -226,7 +227,7 @@ class Pipeline:
         return _Later(job, wait_s)
 
     def _store(self, image_path: str, answer: FaceAnswer) -> ImageOutcome:
-        path = answer_path(self._dataset_dir / image_path, self._options.resize)
+        path = answer_path(Path(self._places.beside_answer(image_path)), self._options.resize)
         try:
             write_answer(path, answer.faces)
         except OSError as error:

@@ -9,7 +9,7 @@ import os
 import pickle
 import pickletools
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 
 from extraction.cleaning_rules import KeptFace
+from extraction.image_labels import Box
+from extraction.places import Places
 from faces.client import Face
 from faces.errors import ImageError
-from faces.pictures import Limits, opened, read_file
+from faces.pictures import Limits, Picture, opened, read_file
+from faces.squares import UNCHANGED, Placement
 from utils.errors import DataError
 from utils.files import atomic_write
 from utils.labels import EMBEDDING_SIZE, is_unit_length
@@ -62,14 +65,14 @@ class StoredAnswers:
     """The stored answers of one data set.
 
     Attributes:
-        folder: of the data set, which the paths of the images are relative to.
+        places: where images and answers lie.
         resize: side of the square that was sent, in pixels; 0 for images sent as they are.
         falls_back: take `<image>.pkl` for an answer of a resized image where there is no
             `<image>.RESIZED.pkl`: the original project writes both kinds under that name.
         num_fallbacks: answers that were read so.
     """
 
-    folder: Path
+    places: Places
     resize: int
     falls_back: bool = True
     num_fallbacks: int = 0
@@ -112,11 +115,39 @@ class StoredAnswers:
         Raises:
             UnusableError: the image cannot be opened.
         """
-        middle = (self.resize / 2,) * 2 if self.resize else _middle(self.folder / image_path)
+        middle = (self.resize / 2,) * 2 if self.resize else _middle(self.places.image(image_path))
         return min(faces, key=lambda face: math.dist(face.centre, middle))
 
+    def in_box(self, image_path: str, faces: Sequence[StoredFace], box: Box) -> list[StoredFace]:
+        """Return the face whose middle is in a box, the nearest one to its middle; or none.
+
+        The image is opened, for its size only, when it was resized.
+
+        Raises:
+            UnusableError: the image cannot be opened.
+        """
+        left, top, right, bottom = box
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        placement = self._placement(image_path)
+        inside = [
+            (math.dist((x, y), middle), number)
+            for number, (x, y) in enumerate(placement.to_picture([one.centre for one in faces]))
+            if left <= x <= right and top <= y <= bottom
+        ]
+        return [faces[min(inside)[1]]] if inside else []
+
+    def _placement(self, image_path: str) -> Placement:
+        """Return where an image lies in the square that was sent."""
+        if not self.resize:
+            return UNCHANGED
+        width, height = _opened_size(self.places.image(image_path), lambda picture: picture.size)
+        longest = max(width, height)
+        offset = ((longest - width) // 2, (longest - height) // 2)
+        return Placement((longest / self.resize, longest / self.resize), offset)
+
     def _paths(self, image_path: str) -> Iterator[str]:
-        return (f"{self.folder}/{image_path}{suffix}" for suffix in self.suffixes)
+        beside = self.places.beside_answer(image_path)
+        return (f"{beside}{suffix}" for suffix in self.suffixes)
 
 
 def answer_path(image_path: Path, resize: int | None) -> Path:
@@ -219,10 +250,16 @@ def _floats(face: dict[Any, Any], name: str) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def _middle(image_path: Path) -> tuple[float, float]:
-    """Return the middle of an image, in its own pixels; only its header is looked at."""
+    """Return the middle of an image, in its own pixels."""
+    width, height = _opened_size(image_path, lambda picture: picture.stored.size)
+    return width / 2, height / 2
+
+
+def _opened_size(image_path: Path, size: Callable[[Picture], tuple[int, int]]) -> tuple[int, int]:
+    """Open an image, of which only the header is looked at, and return a size of it."""
     try:
         with opened(read_file(image_path), Limits()) as picture:
-            return picture.stored.width / 2, picture.stored.height / 2
+            return size(picture)
     except ImageError as error:
         reason = f"shows several faces, and its size cannot be read: {error}"
         raise UnusableError(image_path, reason, is_corrupt=False) from None

@@ -6,7 +6,7 @@ loads only what it needs.
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -271,6 +271,86 @@ def get_imdb_wiki_clean(
         CleaningOptions, data_dir, resize=resize, det_score=det_score, remove_corrupt=remove_corrupt
     )
     return clean_imdb_wiki(dataset, options)
+
+
+@command
+def extract_faces(
+    table: Path | str,
+    docker_port: int | str | Sequence[int | str] = 10002,
+    cuda: bool = False,
+    resize: int | None = 640,
+    data_dir: Path | str = "data",
+    name: str | None = None,
+    **more: Any,
+) -> "ExtractionCounts":
+    """Send the images that a table names to the face server and store its answers.
+
+    The answers go into the folder of the data set, so that those of the images are only read.
+
+    Args:
+        table: CSV, TSV or Parquet with the column `path`; see docs/data.md.
+        docker_port: as for `extract_Adience_arcface`, like all that follows.
+        cuda: start the container that runs on GPUs.
+        resize: side in pixels of the square that is sent; None or 0 sends the files as they are.
+        data_dir: folder that gets the folder of the data set.
+        name: of the data set and its folder; None for the name of the table's file.
+        more: see `extract_Adience_arcface`.
+
+    Returns:
+        the counts that are printed.
+
+    Raises:
+        UserError: an argument, the table or the server is wrong or missing, or no answer could be
+            stored.
+    """
+    from extraction.extract import extract_table
+    from extraction.options import ExtractionOptions, TableOptions
+    from utils.problems import read_object
+
+    options = _options(
+        ExtractionOptions, data_dir, docker_port=docker_port, cuda=cuda, resize=resize, **more
+    )
+    table_options = read_object(TableOptions, {"name": name}, "arguments")
+    return extract_table(user_path(table, "table"), options, table_options)
+
+
+@command
+def get_faces_clean(
+    table: Path | str,
+    resize: int | None = 640,
+    det_score: float = 0.9,
+    data_dir: Path | str = "data",
+    name: str | None = None,
+    genders: Mapping[int | str, str] | None = None,
+    remove_corrupt: bool = False,
+) -> Path:
+    """Write the data file of a table of images from its labels and the extracted embeddings.
+
+    Args:
+        table: CSV, TSV or Parquet with the columns `path`, `age` and `gender`; see docs/data.md.
+        resize: what the extraction was called with; None or 0 for images sent as they are.
+        det_score: lowest score of the face detector that is good enough.
+        data_dir: folder that holds the folder of the data set.
+        name: of the data set and its folder; None for the name of the table's file.
+        genders: 'm' or 'f' for each gender that is no word, such as {0: 'm', 1: 'f'}.
+        remove_corrupt: delete corrupt embeddings files, so that the next extraction makes them.
+
+    Returns:
+        the data file, `<name>/data.npy`.
+
+    Raises:
+        UserError: an argument, the table or the embeddings are wrong or missing.
+    """
+    from extraction.cleaning import clean_table
+    from extraction.options import CleaningOptions, TableOptions
+    from utils.problems import read_object
+
+    options = _options(
+        CleaningOptions, data_dir, resize=resize, det_score=det_score, remove_corrupt=remove_corrupt
+    )
+    chosen = {"name": name, "genders": dict(genders or {})}
+    table_options = read_object(TableOptions, chosen, "arguments")
+    return clean_table(user_path(table, "table"), options, table_options)
 
 
 @command

@@ -19,6 +19,7 @@ from base.interrupt import StopRequest
 from extraction.container import ContainerError
 from extraction.extract import extract
 from extraction.options import ExtractionOptions
+from extraction.places import Places
 from extraction.server_image import IMAGE, PUBLIC_IMAGE
 from extraction.servers import ReadyServers, face_servers, ready_servers
 from faces.client import FaceServer
@@ -416,7 +417,7 @@ def test_one_server_or_several_are_taken() -> None:
 def test_an_extraction_runs_in_its_container(docker: FakeDocker, port: int, tmp_path: Path) -> None:
     paths = write_images(tmp_path / "set", 4)
     with docker.serving(port):
-        counts = extract(tmp_path / "set", paths, options(port))
+        counts = extract(Places(tmp_path / "set"), paths, options(port))
     assert counts.num_now == 4
     assert f'"server": "{PUBLIC_IMAGE}"' in (tmp_path / "set" / "extractor.json").read_text()
     assert docker.calls[-1] == "stop 0123abcd"
@@ -430,11 +431,11 @@ def test_a_data_set_keeps_the_network_of_the_answers_that_are_there(
     dataset_dir = tmp_path / "set"
     paths = write_images(dataset_dir, 4)
     with docker.serving(port):
-        extract(dataset_dir, paths[:2], options(port, resize=None))
+        extract(Places(dataset_dir), paths[:2], options(port, resize=None))
     docker.has_images("face-server")
     (docker.folder / "started").unlink()
     with docker.serving(port):
-        counts = extract(dataset_dir, paths, options(port, resize=resize))
+        counts = extract(Places(dataset_dir), paths, options(port, resize=resize))
     assert counts.num_now == (4 if resize else 2)
     assert [run.split()[-1] for run in docker.runs] == [PUBLIC_IMAGE] * 2
 
@@ -445,19 +446,19 @@ def test_a_data_set_of_the_original_project_keeps_its_network(
     dataset_dir = tmp_path / "set"
     paths = write_images(dataset_dir, 2)
     with StandInServer() as running:
-        extract(dataset_dir, paths, options(running.url, resize=None))
+        extract(Places(dataset_dir), paths, options(running.url, resize=None))
     (dataset_dir / "extractor.json").unlink()
     docker.has_images("face-server")
     with docker.serving(port):
-        extract(dataset_dir, paths, options(port, resize=640))
+        extract(Places(dataset_dir), paths, options(port, resize=640))
     assert docker.runs[0].endswith(PUBLIC_IMAGE)
 
 
 def test_nothing_is_started_when_nothing_is_missing(docker: FakeDocker, tmp_path: Path) -> None:
     paths = write_images(tmp_path / "set", 2)
     with StandInServer() as running:
-        extract(tmp_path / "set", paths, options(running.url))
-    assert extract(tmp_path / "set", paths, options(1)).num_before == 2
+        extract(Places(tmp_path / "set"), paths, options(running.url))
+    assert extract(Places(tmp_path / "set"), paths, options(1)).num_before == 2
     assert docker.calls == []
 
 

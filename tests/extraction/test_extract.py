@@ -33,6 +33,7 @@ from extraction import extractor, pipeline
 from extraction.extract import extract, extract_imdb_wiki
 from extraction.extraction_report import ExtractionCounts
 from extraction.pipeline import Pipeline
+from extraction.places import Places
 from extraction.pool import ServerPool, ServersAwayError
 from faces.client import AnswerError, FaceAnswer, FaceServer, ServerAwayError
 from faces.squares import picture_to_send
@@ -89,7 +90,7 @@ def restarted(port: int) -> StandInServer:
 @pytest.mark.parametrize(("resize", "suffix"), [(None, ".jpg.pkl"), (256, ".jpg.RESIZED.pkl")])
 def test_every_image_gets_its_own_answer(folder: Path, resize: int | None, suffix: str) -> None:
     with StandInServer() as server:
-        counts = extract(folder, PATHS, options(server.url, resize=resize))
+        counts = extract(Places(folder), PATHS, options(server.url, resize=resize))
     assert (counts.num_before, counts.num_now, counts.failed) == (0, NUM_IMAGES, [])
     assert_accounted(counts, folder, suffix)
     assert seeds_of(folder, PATHS, suffix.removeprefix(".jpg")) == list(range(NUM_IMAGES))
@@ -97,9 +98,9 @@ def test_every_image_gets_its_own_answer(folder: Path, resize: int | None, suffi
 
 def test_a_second_call_sends_nothing(folder: Path) -> None:
     with StandInServer() as server:
-        extract(folder, PATHS, options(server.url))
+        extract(Places(folder), PATHS, options(server.url))
         num_requests = server.num_requests
-        counts = extract(folder, PATHS, options(server.url))
+        counts = extract(Places(folder), PATHS, options(server.url))
         assert server.num_requests == num_requests
     assert (counts.num_before, counts.num_now) == (NUM_IMAGES, 0)
 
@@ -123,7 +124,7 @@ def test_no_more_than_the_allowed_requests_are_in_flight(
         return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
-        extract(folder, PATHS, options("http://a/", in_flight=5))
+        extract(Places(folder), PATHS, options("http://a/", in_flight=5))
     assert most == 5
 
 
@@ -151,7 +152,7 @@ def test_no_more_pictures_are_in_memory_than_needed(
         return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
-        extract(folder, PATHS, options("http://a/", in_flight=2))
+        extract(Places(folder), PATHS, options("http://a/", in_flight=2))
     assert max(seen) <= 2 * 2 + 1
     assert len(read) == NUM_IMAGES
 
@@ -170,7 +171,7 @@ def test_every_image_is_answered_although_the_server_stumbles(
 ) -> None:
     # A fault in five requests, so that four in a row for one image do occur.
     with StandInServer(behaviour=Behaviour(**faults)) as server:
-        counts = extract(folder, PATHS, options(server.url, retry_waits_s=(0.001,) * 12))
+        counts = extract(Places(folder), PATHS, options(server.url, retry_waits_s=(0.001,) * 12))
     assert (counts.num_now, counts.failed) == (NUM_IMAGES, [])
     assert_accounted(counts, folder)
     assert seeds_of(folder, PATHS, ".pkl") == list(range(NUM_IMAGES))
@@ -186,11 +187,11 @@ def test_a_server_that_dies_ends_it_and_the_next_call_does_the_rest(folder: Path
         StandInServer(behaviour=Behaviour(exit_after=40)) as server,
         pytest.raises(ServersAwayError, match="nothing listens there"),
     ):
-        extract(folder, PATHS, options(server.url, **waits))
+        extract(Places(folder), PATHS, options(server.url, **waits))
     num_done = len(list(folder.glob("*/*.pkl")))
     assert 20 < num_done < 40
     with StandInServer() as server:
-        counts = extract(folder, PATHS, options(server.url))
+        counts = extract(Places(folder), PATHS, options(server.url))
         assert server.num_requests <= NUM_IMAGES - num_done + 4
     assert (counts.num_before, counts.num_now) == (num_done, NUM_IMAGES - num_done)
     assert_accounted(counts, folder)
@@ -213,7 +214,7 @@ def test_a_request_that_fails_is_tried_again_with_growing_waits_and_then_counted
         "give_up_s": 1,
     }
     with answering(monkeypatch, answer):
-        counts = extract(folder, PATHS[:1], options("http://a/", **waits))
+        counts = extract(Places(folder), PATHS[:1], options("http://a/", **waits))
     gaps = np.diff(times)
     assert len(times) == 4
     assert (gaps >= [0.02, 0.04, 0.08]).all()
@@ -236,7 +237,7 @@ def test_a_server_that_says_how_long_to_wait_is_given_that_time(
 
     waits: dict[str, Any] = {"retry_waits_s": (0.001,), "probe_waits_s": (0,), "give_up_s": 1}
     with answering(monkeypatch, answer):
-        counts = extract(folder, PATHS[:1], options("http://a/", **waits))
+        counts = extract(Places(folder), PATHS[:1], options("http://a/", **waits))
     assert counts.num_now == 1
     assert times[1] - times[0] >= 0.1
 
@@ -256,7 +257,7 @@ def test_images_that_wait_for_another_try_do_not_hold_up_the_others(
 
     waits: dict[str, Any] = {"retry_waits_s": (0.2,), "probe_waits_s": (0,), "give_up_s": 1}
     with answering(monkeypatch, answer):
-        counts = extract(folder, PATHS, options("http://a/", **waits, in_flight=4))
+        counts = extract(Places(folder), PATHS, options("http://a/", **waits, in_flight=4))
     assert counts.num_now == NUM_IMAGES
     assert order[-20:] == [True] * 20
 
@@ -270,7 +271,7 @@ def test_an_error_that_will_not_pass_is_not_tried_again(
         return FaceAnswer([])
 
     with answering(monkeypatch, answer) as asked:
-        counts = extract(folder, PATHS[:2], options("http://a/"))
+        counts = extract(Places(folder), PATHS[:2], options("http://a/"))
     assert dict(counts.reasons) == {"HTTP 413": 2}
     assert len(asked) == 2 + 2
 
@@ -287,7 +288,7 @@ def test_an_image_that_always_breaks_the_connection_is_counted(
         return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
-        counts = extract(folder, PATHS, options("http://a/", in_flight=1))
+        counts = extract(Places(folder), PATHS, options("http://a/", in_flight=1))
     assert counts.num_now == NUM_IMAGES - 1
     assert counts.failed == [(PATHS[3], "the connection broke")]
 
@@ -310,7 +311,7 @@ def test_two_servers_share_the_work_and_the_faster_one_gets_more(
         return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
-        counts = extract(folder, PATHS, options(slow, fast, in_flight=4))
+        counts = extract(Places(folder), PATHS, options(slow, fast, in_flight=4))
     assert counts.num_now == NUM_IMAGES
     assert num_done[slow] >= 1
     assert num_done[fast] > 2 * num_done[slow]
@@ -333,7 +334,9 @@ def test_a_server_that_dies_is_dropped_and_rejoins_when_it_is_back(folder: Path)
     with dying, steady:
         urls = (dying.url, steady.url)
         worker = threading.Thread(
-            target=lambda: all_counts.append(extract(folder, PATHS, options(*urls, in_flight=4)))
+            target=lambda: all_counts.append(
+                extract(Places(folder), PATHS, options(*urls, in_flight=4))
+            )
         )
         worker.start()
         come_back()
@@ -347,9 +350,9 @@ def test_a_null_answer_is_stored_and_not_sent_again(folder: Path) -> None:
     grey = Image.new("L", (50, 50))
     grey.save(folder / PATHS[0])
     with StandInServer() as server:
-        counts = extract(folder, PATHS[:2], options(server.url))
+        counts = extract(Places(folder), PATHS[:2], options(server.url))
         assert (counts.num_now, counts.num_unusable, counts.failed) == (2, 1, [])
-        assert extract(folder, PATHS[:2], options(server.url)).num_before == 2
+        assert extract(Places(folder), PATHS[:2], options(server.url)).num_before == 2
     assert stored(folder / f"{PATHS[0]}.pkl") is None
     assert "unusable for the server" in counts.table()
 
@@ -360,7 +363,7 @@ def test_images_that_cannot_be_sent_are_counted_by_reason_and_tried_again(folder
     (folder / PATHS[1]).write_bytes(b"no image")
     (folder / PATHS[2]).unlink()
     with StandInServer() as server:
-        counts = extract(folder, [*PATHS[:5], "../a.jpg"], options(server.url, resize=256))
+        counts = extract(Places(folder), [*PATHS[:5], "../a.jpg"], options(server.url, resize=256))
         assert dict(counts.reasons) == {
             "truncated or damaged image": 1,
             "not an image": 1,
@@ -368,7 +371,7 @@ def test_images_that_cannot_be_sent_are_counted_by_reason_and_tried_again(folder
         }
         assert_accounted(counts, folder)
         (folder / PATHS[0]).write_bytes(whole)
-        again = extract(folder, PATHS[:5], options(server.url, resize=256))
+        again = extract(Places(folder), PATHS[:5], options(server.url, resize=256))
     assert (again.num_before, again.num_now, len(again.failed)) == (2, 1, 2)
 
 
@@ -377,8 +380,8 @@ def test_a_run_ends_with_a_table_that_adds_up(
 ) -> None:
     (folder / PATHS[0]).unlink()
     with StandInServer() as server:
-        extract(folder, PATHS[:4], options(server.url))
-        extract(folder, PATHS[:6], options(server.url))
+        extract(Places(folder), PATHS[:4], options(server.url))
+        extract(Places(folder), PATHS[:6], options(server.url))
     text = program_log.text
     last = text[text.rindex("done before") :].splitlines()
     rows = {" ".join(words[:-1]): words[-1] for words in map(str.split, last[:6])}
@@ -402,7 +405,7 @@ def test_a_full_disk_stops_it_and_what_was_done_stays(
     with StandInServer() as server, monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         with pytest.raises(OSError, match="No space left"):
-            extract(folder, PATHS, options(server.url, in_flight=2))
+            extract(Places(folder), PATHS, options(server.url, in_flight=2))
     num_done = len(list(folder.glob("*/*.pkl")))
     assert 0 < num_done <= 10
     assert not list(folder.glob("*/.*"))
@@ -422,7 +425,7 @@ def test_a_disk_that_takes_nothing_ends_it_and_the_error_names_the_file(
         patch.setattr(extractor, "write_json", lambda *_: None)
         patch.setattr(os, "fsync", fsync)
         with pytest.raises(OSError, match=rf"{os.strerror(code)}: '.*/\d\d/\d+\.jpg\.pkl'"):
-            extract(folder, PATHS, options("http://a/"))
+            extract(Places(folder), PATHS, options("http://a/"))
     assert "left for the next call" in program_log.text
     assert f"failed.csv cannot be written: {os.strerror(code)}" in program_log.text
 
@@ -434,7 +437,7 @@ def test_a_path_that_cannot_be_written_is_counted_and_the_others_are_done(folder
     (folder / "loop").symlink_to("loop")
     bad = [long, PATHS[1], f"{'y' * 300}/a.jpg", "loop/a.jpg"]
     with StandInServer() as server:
-        counts = extract(folder, [*bad, *PATHS[2:6]], options(server.url))
+        counts = extract(Places(folder), [*bad, *PATHS[2:6]], options(server.url))
     assert (counts.num_now, counts.num_left) == (4, 0)
     assert dict(counts.reasons) == {"answer cannot be stored": 2, "cannot be read": 2}
     assert failures(folder)[long] == "answer cannot be stored: File name too long"
@@ -447,7 +450,7 @@ def test_a_stop_does_not_wait_long_for_a_server_that_hangs(folder: Path) -> None
         made = options(in_flight=2, **waits)
         pool = ServerPool([FaceServer(silent.getsockname()[1], 10 * PATIENCE_S)], made)
         pool._members[0].is_up = True
-        pipeline = Pipeline(folder, pool, made)
+        pipeline = Pipeline(Places(folder), pool, made)
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
         assert list(pipeline.outcomes(PATHS, lambda: stop.is_set)) == []
         pool.close()
@@ -460,7 +463,7 @@ def test_a_programming_error_is_not_swallowed(
         raise ZeroDivisionError
 
     with answering(monkeypatch, lambda *_: FaceAnswer([])) as asked:
-        extract(folder, PATHS[:1], options("http://a/"))
+        extract(Places(folder), PATHS[:1], options("http://a/"))
         assert asked
     calls = iter([FaceAnswer([]), FaceAnswer([])])
 
@@ -471,7 +474,7 @@ def test_a_programming_error_is_not_swallowed(
         return found
 
     with answering(monkeypatch, fail_later), pytest.raises(ZeroDivisionError):
-        extract(folder, PATHS, options("http://a/"))
+        extract(Places(folder), PATHS, options("http://a/"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -487,21 +490,21 @@ def test_ctrl_c_finishes_what_is_under_way_and_the_next_call_goes_on(
         thread = threading.Thread(target=interrupt)
         thread.start()
         with pytest.raises(Interrupted) as caught:
-            extract(folder, PATHS, options(server.url, in_flight=4))
+            extract(Places(folder), PATHS, options(server.url, in_flight=4))
         thread.join()
         assert caught.value.exit_code == 128 + number
         num_done = len(list(folder.glob("*/*.pkl")))
         assert 5 <= num_done < NUM_IMAGES
         assert "left for the next call" in program_log.text
-        counts = extract(folder, PATHS, options(server.url))
+        counts = extract(Places(folder), PATHS, options(server.url))
     assert (counts.num_before, counts.num_now) == (num_done, NUM_IMAGES - num_done)
 
 
 def test_a_folder_without_images_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none of the 2 images .* such as 00/a\.jpg; unpack"):
-        extract(tmp_path, ["00/a.jpg", "00/b.jpg"], options("http://a/"))
+        extract(Places(tmp_path), ["00/a.jpg", "00/b.jpg"], options("http://a/"))
     with pytest.raises(DataError, match="none of the 0 images"):
-        extract(tmp_path, [], options("http://a/"))
+        extract(Places(tmp_path), [], options("http://a/"))
 
 
 def test_the_images_are_those_that_the_labels_name(
@@ -523,7 +526,7 @@ def test_an_image_folder_that_cannot_be_written_is_found_before_the_first_reques
         answering(monkeypatch, lambda *_: FaceAnswer([face(1)])) as asked,
         pytest.raises(PathError, match=r"/01 cannot be written: Read-only file system"),
     ):
-        extract(folder, PATHS, options("http://a/"))
+        extract(Places(folder), PATHS, options("http://a/"))
     assert asked == []
     assert not list(folder.glob("*/*.pkl"))
 
@@ -536,7 +539,7 @@ def test_a_damaged_record_is_found_before_the_first_request(
         answering(monkeypatch, lambda *_: FaceAnswer([face(1)])) as asked,
         pytest.raises(ConfigError, match=r"extractor\.json is nested"),
     ):
-        extract(folder, PATHS, options("http://a/"))
+        extract(Places(folder), PATHS, options("http://a/"))
     assert asked == []
 
 
@@ -591,7 +594,7 @@ def test_a_full_disk_says_that_what_was_stored_stays(
         answering(monkeypatch, lambda *_: FaceAnswer([face(1)])),
         pytest.raises(OSError, match="No space left"),
     ):
-        extract(folder, PATHS, options("http://a/"))
+        extract(Places(folder), PATHS, options("http://a/"))
     assert "what was stored stays; the same command goes on" in program_log.text
 
 
@@ -609,7 +612,7 @@ def test_whatever_one_picture_raises_is_counted_by_its_kind_and_the_others_go_on
 
     monkeypatch.setattr("extraction.pipeline.picture_to_send", prepared)
     with StandInServer() as server:
-        counts = extract(folder, PATHS, options(server.url, resize=resize))
+        counts = extract(Places(folder), PATHS, options(server.url, resize=resize))
     assert counts.num_now == NUM_IMAGES - len(errors)
     assert dict(counts.reasons) == {
         "cannot be decoded (AttributeError)": 2,
@@ -625,6 +628,6 @@ def test_odd_metadata_fails_no_picture(folder: Path) -> None:
         odd = in_jpeg((folder / path).read_bytes(), b"Exif\0\0" + numbers + bytes(8))
         (folder / path).write_bytes(odd[:-2])  # and without its end marker
     with StandInServer() as server:
-        counts = extract(folder, PATHS, options(server.url, resize=256))
+        counts = extract(Places(folder), PATHS, options(server.url, resize=256))
     assert (counts.num_now, counts.failed) == (NUM_IMAGES, [])
     assert seeds_of(folder, PATHS, ".RESIZED.pkl") == list(range(NUM_IMAGES))

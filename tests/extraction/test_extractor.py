@@ -8,6 +8,7 @@ from face_helpers import answering, face, options, picture_file, stored, vector,
 from extraction import adience
 from extraction.extract import extract, extract_adience, find_reference_image
 from extraction.extractor import new_extractor, read_extractors, update_extractor
+from extraction.places import Places
 from extraction.same_network import OtherNetworkError
 from extraction.stored_answers import answer_path, write_answer
 from faces.client import FaceAnswer
@@ -24,7 +25,7 @@ def record_of(folder: Path) -> Any:
 def test_the_record_tells_what_made_the_embeddings(tmp_path: Path) -> None:
     paths = write_images(tmp_path, 2)
     with StandInServer(behaviour=Behaviour(model_name="tiny")) as server:
-        extract(tmp_path, paths, options(server.url, resize=256, jpeg_quality=90))
+        extract(Places(tmp_path), paths, options(server.url, resize=256, jpeg_quality=90))
     record = record_of(tmp_path)
     assert list(record) == ["server", "model", "resize", "jpeg_quality", "date"]
     date = record.pop("date")
@@ -118,11 +119,11 @@ def test_the_reference_is_an_image_with_a_face(tmp_path: Path) -> None:
         write_answer(answer_path(tmp_path / path, None), content)
     answer_path(tmp_path / paths[0], None).write_bytes(b"damaged")
     (tmp_path / paths[3]).unlink()
-    reference = find_reference_image(tmp_path, paths, AS_IT_IS)
+    reference = find_reference_image(Places(tmp_path), paths, AS_IT_IS)
     assert reference is not None
     assert reference.name == paths[4]
     assert (reference.embedding == vector(4)).all()
-    assert find_reference_image(tmp_path, paths[:3], AS_IT_IS) is None
+    assert find_reference_image(Places(tmp_path), paths[:3], AS_IT_IS) is None
 
 
 def test_the_reference_is_looked_for_among_all_images_that_are_done(
@@ -131,12 +132,12 @@ def test_the_reference_is_looked_for_among_all_images_that_are_done(
     paths = write_images(tmp_path, 302)
     for path in paths[:-1]:
         write_answer(answer_path(tmp_path / path, None), [])
-    assert find_reference_image(tmp_path, [], AS_IT_IS) is None
+    assert find_reference_image(Places(tmp_path), [], AS_IT_IS) is None
     assert "shows a face" not in program_log.text
-    assert find_reference_image(tmp_path, paths[:-1], AS_IT_IS) is None
+    assert find_reference_image(Places(tmp_path), paths[:-1], AS_IT_IS) is None
     assert "none of the 301 images that are done shows a face" in program_log.text
     write_answer(answer_path(tmp_path / paths[-1], None), [face(1)])
-    reference = find_reference_image(tmp_path, paths, AS_IT_IS)
+    reference = find_reference_image(Places(tmp_path), paths, AS_IT_IS)
     assert reference is not None
     assert reference.name == paths[-1]
 
@@ -144,8 +145,8 @@ def test_the_reference_is_looked_for_among_all_images_that_are_done(
 def test_an_extraction_with_the_same_network_goes_on(tmp_path: Path) -> None:
     paths = write_images(tmp_path, 6)
     with StandInServer() as server:
-        extract(tmp_path, paths[:3], options(server.url))
-        counts = extract(tmp_path, paths, options(server.url))
+        extract(Places(tmp_path), paths[:3], options(server.url))
+        counts = extract(Places(tmp_path), paths, options(server.url))
         assert (counts.num_before, counts.num_now) == (3, 3)
         assert server.num_requests == 3 + 3 + 4  # looks at start and before use, one image again
 
@@ -159,7 +160,7 @@ def test_an_extraction_with_another_network_stops_before_it_sends(
         answering(monkeypatch, lambda *_: FaceAnswer([face(1)])) as asked,
         pytest.raises(OtherNetworkError, match=r"sent again, \d\d/\d\.jpg gave"),
     ):
-        extract(tmp_path, paths, options("http://a/"))
+        extract(Places(tmp_path), paths, options("http://a/"))
     assert len(asked) == 2  # the look whether it answers, and the image sent again
     assert len(list(tmp_path.glob("*/*.pkl"))) == 1
     assert stored(tmp_path / f"{paths[0]}.pkl")

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from stored import AS_IT_WAS, RESIZED, Opens, make_face, store, vector
 
+from extraction.places import Places
 from extraction.stored_answers import (
     MAX_BYTES,
     MissingError,
@@ -18,7 +19,7 @@ from extraction.stored_answers import (
 
 
 def faces_of(folder: Path, image_path: str, resize: int = 640) -> list[StoredFace]:
-    faces = StoredAnswers(folder, resize).read(image_path)
+    faces = StoredAnswers(Places(folder), resize).read(image_path)
     assert faces is not None
     return faces
 
@@ -68,7 +69,7 @@ def test_the_resized_answer_comes_first_if_the_images_were_resized(
 ) -> None:
     for suffix in there:
         store(tmp_path / "a.jpg", [make_face(0.1 if suffix == RESIZED else 0.2)], suffix)
-    answers = StoredAnswers(tmp_path, resize)
+    answers = StoredAnswers(Places(tmp_path), resize)
     assert answers.has("a.jpg") == (score is not None)
     if score is None:
         with pytest.raises(MissingError):
@@ -82,7 +83,7 @@ def test_an_answer_for_the_image_as_it_was_is_no_answer_for_the_resized_one(
     tmp_path: Path,
 ) -> None:
     store(tmp_path / "a.jpg", [make_face()], AS_IT_WAS)
-    answers = StoredAnswers(tmp_path, 640, falls_back=False)
+    answers = StoredAnswers(Places(tmp_path), 640, falls_back=False)
     assert not answers.has("a.jpg")
     with pytest.raises(MissingError):
         answers.read("a.jpg")
@@ -91,7 +92,7 @@ def test_an_answer_for_the_image_as_it_was_is_no_answer_for_the_resized_one(
 def test_answers_under_the_name_of_the_original_project_are_counted(tmp_path: Path) -> None:
     store(tmp_path / "old.jpg", [make_face()], AS_IT_WAS)
     store(tmp_path / "new.jpg", [make_face()], RESIZED)
-    answers = StoredAnswers(tmp_path, 640)
+    answers = StoredAnswers(Places(tmp_path), 640)
     for name in ("new.jpg", "old.jpg"):
         answers.read(name)
     assert answers.num_fallbacks == 1
@@ -100,7 +101,7 @@ def test_answers_under_the_name_of_the_original_project_are_counted(tmp_path: Pa
 def test_a_null_answer_and_an_empty_one_differ(tmp_path: Path) -> None:
     store(tmp_path / "null.jpg", None)
     store(tmp_path / "empty.jpg", [])
-    answers = StoredAnswers(tmp_path, 640)
+    answers = StoredAnswers(Places(tmp_path), 640)
     assert answers.read("null.jpg") is None
     assert answers.read("empty.jpg") == []
 
@@ -146,7 +147,7 @@ def test_an_answer_that_is_not_a_list_of_faces_is_corrupt(
 ) -> None:
     path = store(tmp_path / "a.jpg", answer)
     with pytest.raises(UnusableError, match=reason) as caught:
-        StoredAnswers(tmp_path, 640).read("a.jpg")
+        StoredAnswers(Places(tmp_path), 640).read("a.jpg")
     assert (caught.value.path, caught.value.is_corrupt) == (path, True)
 
 
@@ -162,7 +163,7 @@ def test_a_file_that_is_cut_off_is_corrupt(tmp_path: Path, share: float) -> None
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(UnusableError, match="damaged or cut short") as caught:
-        StoredAnswers(tmp_path, 640).read("a.jpg")
+        StoredAnswers(Places(tmp_path), 640).read("a.jpg")
     assert caught.value.is_corrupt
 
 
@@ -170,7 +171,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     made = tmp_path / "made"
     store(tmp_path / "a.jpg", [make_face() | {"more": Opens(made)}])
     with pytest.raises(UnusableError, match="not on the list of names"):
-        StoredAnswers(tmp_path, 640).read("a.jpg")
+        StoredAnswers(Places(tmp_path), 640).read("a.jpg")
     assert not made.exists()
 
 
@@ -178,7 +179,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "a.jpg.pkl").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(UnusableError, match="is larger than") as caught:
-        StoredAnswers(tmp_path, 640).read("a.jpg")
+        StoredAnswers(Places(tmp_path), 640).read("a.jpg")
     assert caught.value.is_corrupt
 
 
@@ -187,7 +188,7 @@ def test_what_is_no_file_cannot_be_used_and_is_not_called_corrupt(tmp_path: Path
     os.mkfifo(tmp_path / "pipe.jpg.pkl")
     for name in ("folder.jpg", "pipe.jpg"):
         with pytest.raises(UnusableError, match=r"no regular file|Is a directory") as caught:
-            StoredAnswers(tmp_path, 0).read(name)
+            StoredAnswers(Places(tmp_path), 0).read(name)
         assert not caught.value.is_corrupt
 
 
@@ -195,7 +196,7 @@ def pick(tmp_path: Path, resize: int, *centres: tuple[float, float]) -> int:
     """Return the number of the face that is chosen."""
     faces = [make_face(centre=centre, seed=number) for number, centre in enumerate(centres)]
     store(tmp_path / "a.jpg", faces, AS_IT_WAS)
-    answers = StoredAnswers(tmp_path, resize)
+    answers = StoredAnswers(Places(tmp_path), resize)
     chosen = answers.nearest_to_centre("a.jpg", answers.read("a.jpg") or ())
     return [np.array_equal(chosen.embedding, face["normed_embedding"]) for face in faces].index(
         True

@@ -11,6 +11,7 @@ import pytest
 from face_helpers import face, stored
 from helpers import ROOT
 
+from extraction.places import Places
 from extraction.stored_answers import StoredAnswers, answer_path, pickle_faces, write_answer
 from utils.legacy.pickles import load_pickle
 
@@ -57,7 +58,7 @@ def test_an_answer_is_read_by_the_allow_list_unpickler() -> None:
 @pytest.mark.parametrize("resize", [None, 640])
 def test_an_answer_is_found_by_the_cleaning(tmp_path: Path, resize: int | None) -> None:
     write_answer(answer_path(tmp_path / "a.jpg", resize), [face(1)])
-    (found,) = StoredAnswers(tmp_path, resize or 0).read("a.jpg") or []
+    (found,) = StoredAnswers(Places(tmp_path), resize or 0).read("a.jpg") or []
     assert np.array_equal(found.embedding, face(1).embedding)
 
 

@@ -1,0 +1,299 @@
+"""A table of one's own faces: its rows as labels, and what is wrong with them, line by line."""
+
+import contextlib
+import difflib
+import functools
+import math
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extraction.image_labels import MAX_NAME_LENGTH, MAX_PATH_LENGTH, Box, ImageLabels
+from extraction.table_cells import (
+    CellError,
+    parse_age,
+    parse_fold,
+    parse_gender,
+    parse_split,
+    remembering,
+)
+from extraction.table_file import Row, read_rows
+from utils.errors import DataError
+from utils.labels import NO_FOLD
+from utils.text import cut, nearest, shown
+
+PATH, SPLIT = "path", "split"
+BOX_COLUMNS = ("x0", "y0", "x1", "y1")
+COLUMNS = (PATH, "age", "gender", "subject", "fold", SPLIT, *BOX_COLUMNS)
+MAX_COLUMNS = 100
+MAX_LINES_NAMED = 5
+
+_LIKELY = {"file": PATH, "filename": PATH, "image": PATH, "img_name": PATH, "sex": "gender"}
+"""Names that other tables give to columns, which the likeness of letters does not find."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableProblem:
+    """What is wrong with a row: its line, the cause, and what the cell holds."""
+
+    line: int
+    cause: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.cause}" + (f": {self.value}" if self.value else "")
+
+
+@dataclass(frozen=True, slots=True)
+class FaceTable:
+    """What a table says.
+
+    Attributes:
+        path: of its file.
+        images: the labels of each image, or of each face where the table has boxes.
+        kept_columns: names of the columns that are not labels, as in `ImageLabels.kept`.
+        num_rows: rows of the table.
+        problems: all that is wrong with them.
+        unlike: columns that may be meant for others, as lines for the user.
+    """
+
+    path: Path
+    images: list[ImageLabels]
+    kept_columns: tuple[str, ...]
+    num_rows: int
+    problems: list[TableProblem]
+    unlike: list[str]
+
+    def causes(self) -> Counter[str]:
+        """Count the problems by cause."""
+        return Counter(problem.cause for problem in self.problems)
+
+    def lines(self) -> list[str]:
+        """Write one line for each cause, with the first lines of the table that it holds for."""
+        first: dict[str, list[TableProblem]] = {}
+        for problem in self.problems:
+            found = first.setdefault(problem.cause, [])
+            if len(found) < MAX_LINES_NAMED:
+                found.append(problem)
+        counts = self.causes()
+        return self.unlike + [
+            f"{self.path}: {counts[cause]:,} rows: {cause}"
+            + (f", such as {found[0].value}" if found[0].value else "")
+            + f"; line {', '.join(str(problem.line) for problem in found)}"
+            + (", ..." if counts[cause] > len(found) else "")
+            for cause, found in first.items()
+        ]
+
+
+def read_table(path: Path, genders: Mapping[str, str] | None = None) -> FaceTable:
+    """Read a table of faces.
+
+    A row without a usable path, or of another number of cells, is left out; another cell that
+    cannot be used counts as empty. Both are problems.
+
+    Args:
+        path: CSV, TSV or Parquet.
+        genders: what genders mean that are no words; see `parse_gender`.
+
+    Raises:
+        DataError: the file is missing or damaged, has no column `path` or no row, or its columns
+            are ambiguous or too many.
+    """
+    rows = read_rows(path)
+    header = _Header.of(path, next(rows, (0, []))[1])
+    reader = _RowReader(header, _image_folder(path), genders or {})
+    for row in rows:
+        reader.add(row)
+    if reader.num_rows == 0:
+        raise DataError(f"{path} has no rows below its header")
+    return FaceTable(
+        path, reader.images, header.kept, reader.num_rows, reader.problems, header.unlike
+    )
+
+
+def _image_folder(path: Path) -> str:
+    return os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - links stay as written
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Where the columns of a table are: the labels by name, and those that are kept."""
+
+    num_cells: int
+    labels: dict[str, int]
+    kept: tuple[str, ...]
+    kept_at: tuple[int, ...]
+    unlike: list[str]
+
+    @classmethod
+    def of(cls, path: Path, cells: Sequence[str]) -> "_Header":
+        """Find the columns.
+
+        Raises:
+            DataError: there is no column `path`, one occurs twice, or there are too many.
+        """
+        names = [name.strip() for name in cells]
+        lower = [name.lower() for name in names]
+        if PATH not in lower:
+            raise DataError(f"{path} has no column {PATH!r}, {_meant(PATH, lower)}")
+        twice = [name for name, count in Counter(filter(None, lower)).items() if count > 1]
+        if twice or len(names) > MAX_COLUMNS:
+            problem = f"column {shown(twice[0])} twice" if twice else f"{len(names):,} columns"
+            raise DataError(f"{path} has {problem}, expected at most {MAX_COLUMNS} of other names")
+        labels = {name: lower.index(name) for name in COLUMNS if name in lower}
+        if not labels.keys() >= set(BOX_COLUMNS):
+            labels = {name: at for name, at in labels.items() if name not in BOX_COLUMNS}
+        at_kept = tuple(
+            at for at, name in enumerate(lower) if name and (name not in labels or name == SPLIT)
+        )
+        missing = [name for name in ("age", "gender") if name not in labels]
+        unlike = [
+            f"{path} has no column {name!r}, {words}"
+            for name in missing
+            if (words := _meant(name, [lower[at] for at in at_kept])).startswith("did")
+        ]
+        kept = tuple(SPLIT if lower[at] == SPLIT else names[at] for at in at_kept)
+        return cls(len(names), labels, kept, at_kept, unlike)
+
+
+def _meant(name: str, names: Sequence[str]) -> str:
+    """Suggest which column is meant for one that is missing, or list all."""
+    likely = [other for other in names if _LIKELY.get(other) == name]
+    likely += difflib.get_close_matches(name, names, n=1)
+    known = [cut(other, 40) for other in names[:20] if other]
+    return f"did you mean {likely[0]!r}? Rename it" if likely else nearest(name, known)
+
+
+class _RowReader:
+    """Turns rows into labels, and remembers what is wrong.
+
+    Args:
+        header: of the table.
+        folder: of the table, which paths are relative to.
+        genders: see `parse_gender`.
+    """
+
+    def __init__(self, header: _Header, folder: str, genders: Mapping[str, str]) -> None:
+        self.images: list[ImageLabels] = []
+        self.problems: list[TableProblem] = []
+        self.num_rows = 0
+        self._header, self._folder = header, folder
+        self._parsers: dict[str, Callable[[str], tuple[Any, str | None]]] = {
+            "age": remembering(parse_age),
+            "gender": remembering(functools.partial(parse_gender, meanings=genders)),
+            "fold": remembering(parse_fold),
+            SPLIT: remembering(parse_split),
+        }
+        self._known: dict[object, int] = {}
+        self._texts: dict[str, str] = {}
+
+    def add(self, row: Row) -> None:
+        """Read a row."""
+        self.num_rows += 1
+        line, cells = row
+        num_cells = self._header.num_cells
+        if len(cells) > num_cells and not "".join(cells[num_cells:]).strip():
+            cells = cells[:num_cells]
+        if len(cells) != num_cells:
+            self._complain(line, "row has more or fewer cells than the header", f"{len(cells)}")
+            return
+        try:
+            path = self._path(cells[self._header.labels[PATH]].strip())
+        except CellError as error:
+            self._complain(line, str(error), shown(cells[self._header.labels[PATH]]))
+            return
+        fold = self._label("fold", line, cells)
+        image = ImageLabels(
+            image_path=path,
+            subject=self._text("subject", line, self._cell("subject", cells)),
+            age=self._label("age", line, cells),
+            gender=self._label("gender", line, cells),
+            fold=NO_FOLD if fold is None else fold,
+            box=self._box(line, cells),
+            kept=tuple(self._kept(line, cells)),
+        )
+        self._keep_first(line, image)
+
+    def _complain(self, line: int, cause: str, value: str = "") -> None:
+        self.problems.append(TableProblem(line, cause, value))
+
+    def _cell(self, name: str, cells: Sequence[str]) -> str:
+        at = self._header.labels.get(name)
+        return "" if at is None else cells[at]
+
+    def _label(self, name: str, line: int, cells: Sequence[str]) -> Any:
+        text = self._cell(name, cells)
+        value, cause = self._parsers[name](text)
+        if cause is not None:
+            self._complain(line, cause, shown(text))
+        return value
+
+    def _text(self, name: str, line: int, cell: str) -> str:
+        """Return the text of a cell; equal ones share their memory."""
+        text = cell.strip()
+        if len(text) > MAX_NAME_LENGTH:
+            self._complain(line, f"{name} is cut to {MAX_NAME_LENGTH} letters", shown(text))
+            text = text[:MAX_NAME_LENGTH]
+        return self._texts.setdefault(text, text)
+
+    def _kept(self, line: int, cells: Sequence[str]) -> Iterator[str]:
+        for name, at in zip(self._header.kept, self._header.kept_at, strict=True):
+            if name == SPLIT:
+                yield self._label(SPLIT, line, cells) or ""
+            else:
+                yield self._text(name, line, cells[at])
+
+    def _box(self, line: int, cells: Sequence[str]) -> Box | None:
+        texts = [self._cell(name, cells).strip() for name in BOX_COLUMNS]
+        if not any(texts):
+            return None
+        with contextlib.suppress(ValueError):
+            left, top, right, bottom = map(float, texts)
+            if left < right < math.inf and top < bottom < math.inf and min(left, top) > -math.inf:
+                return left, top, right, bottom
+        self._complain(line, "x0, y0, x1, y1 are no box", shown(", ".join(texts)))
+        return None
+
+    def _path(self, text: str) -> str:
+        """Return a path relative to the table's folder, or an absolute one for a file outside.
+
+        Raises:
+            CellError: no file can have it.
+        """
+        if not text or "\0" in text:
+            raise CellError("path is empty" if not text else "path holds a NUL character")
+        if "://" in text:
+            raise CellError("path is an address, a file was expected")
+        if "\\" in text and not os.path.lexists(os.path.join(self._folder, text)):  # noqa: PTH118
+            text = text.replace("\\", "/")  # as Windows writes it
+        if ".." in text.split("/"):
+            folder, name = posixpath.split(text)
+            text = posixpath.join(_real_folder(posixpath.join(self._folder, folder)), name)
+        path = posixpath.normpath(text)
+        if path.startswith("/"):
+            path = "/" + path.lstrip("/")
+            path = path.removeprefix(f"{self._folder}/")
+        if len(path) > MAX_PATH_LENGTH or max(map(len, path.split("/"))) > MAX_NAME_LENGTH:
+            raise CellError("path is too long for a file")
+        return path
+
+    def _keep_first(self, line: int, image: ImageLabels) -> None:
+        """Keep an image, or a face of it, if no row before named it."""
+        key = image.image_path if image.box is None else (image.image_path, image.box)
+        number = self._known.setdefault(key, len(self.images))
+        if number == len(self.images):
+            self.images.append(image)
+            return
+        is_same = image == self.images[number]
+        with_labels = "" if is_same else " with other labels, which do not count"
+        self._complain(line, f"path was named before{with_labels}", shown(image.image_path))
+
+
+@functools.lru_cache(2**12)
+def _real_folder(path: str) -> str:
+    """Return where a path with ".." leads, which depends on links."""
+    return os.path.realpath(path)
