@@ -20,6 +20,9 @@ from utils.labels import EMBEDDING_SIZE
 _LABELS = ("image_path", "subject", "fold")
 _OWN_FIELDS = (*_LABELS, "age", "gender", "det_score", "embedding")
 
+MAX_FIELD_LENGTH = 60
+"""Of the names of a table's columns: numpy opens no file whose header is long."""
+
 
 class NothingLeftError(DataError):
     """No image of the data set stays."""
@@ -206,11 +209,17 @@ def row_dtype(
 
 
 def _kept_fields(images: Sequence[ImageLabels], columns: LabelColumns) -> Iterator[tuple[str, str]]:
-    """Yield name and type of the table's other columns, none under a name that is taken."""
+    """Yield name and type of the table's other columns; no name is taken, too long, or foreign."""
+    taken = set(_OWN_FIELDS)
     for at, name in enumerate(columns.kept):
+        field = name.encode("ascii", "backslashreplace").decode()[:MAX_FIELD_LENGTH]
+        if field in _OWN_FIELDS:
+            field += "_of_table"
+        while field in taken:
+            field += "_"
+        taken.add(field)
         width = max((len(image.kept[at]) for image in images), default=1)
-        field = name.encode("ascii", "backslashreplace").decode()  # as npy headers are
-        yield (f"{field}_of_table" if field in _OWN_FIELDS else field), f"<U{max(width, 1)}"
+        yield field, f"<U{max(width, 1)}"
 
 
 def write_rows(

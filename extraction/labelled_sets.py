@@ -77,8 +77,7 @@ class LabelledSet:
             _logger.warning(f"{folder / PROBLEMS_NAME} lists all of them")
         if num_outside := self.num_outside():
             _logger.info(
-                f"{num_outside:,} of {len(self.images):,} images lie outside the folder of the "
-                "table: its copy elsewhere will not find them by a relative path"
+                f"{num_outside:,} of {len(self.images):,} images lie outside the table's folder"
             )
 
     def num_outside(self) -> int:

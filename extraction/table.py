@@ -29,7 +29,7 @@ from utils.text import cut, nearest, shown
 PATH, SPLIT = "path", "split"
 BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 COLUMNS = (PATH, "age", "gender", "subject", "fold", SPLIT, *BOX_COLUMNS)
-MAX_COLUMNS = 100
+MAX_COLUMNS = 64
 MAX_LINES_NAMED = 5
 
 _LIKELY = {"file": PATH, "filename": PATH, "image": PATH, "img_name": PATH, "sex": "gender"}
@@ -248,6 +248,8 @@ class _RowReader:
                 yield self._text(name, line, cells[at])
 
     def _box(self, line: int, cells: Sequence[str]) -> Box | None:
+        if BOX_COLUMNS[0] not in self._header.labels:
+            return None
         texts = [self._cell(name, cells).strip() for name in BOX_COLUMNS]
         if not any(texts):
             return None
