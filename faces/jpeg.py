@@ -19,6 +19,10 @@ END = b"\xff\xd9"
 MAX_SEGMENTS = 10_000
 """Most segments before the pixels; a profile of 48 MB takes 750."""
 
+MAX_SCANS = 100
+"""Most scans, each of which goes over all pixels: 600 kB of them keep a decoder busy for minutes.
+Pictures have about ten; libtiff draws the line here too."""
+
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")  # not those that stand within the pixels
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _COMMENT = 0xDA, 0xFE
@@ -63,9 +67,9 @@ def _segments(content: bytes) -> Iterator[JpegSegment]:
     position = len(START)
     while (found := _MARKER.search(content, position)) is not None:
         position = found.end()
-        length = int.from_bytes(content[position : position + 2], "big")
-        if found[0] == END or length < 2 or position + length > len(content):
-            return
+        length = max(2, int.from_bytes(content[position : position + 2], "big"))
+        if found[0] == END or position + length > len(content):
+            return  # a length of less than 2 the decoder takes for 2, and goes on
         body = content[position + 2 : position + length]
         position += length
         yield JpegSegment(found[1][0], found.start(), position, body)
@@ -94,6 +98,17 @@ def without_metadata(content: bytes) -> tuple[bytes, bytes, bytes]:
         if not segment.is_metadata:
             kept.append(content[segment.start : segment.end])
     return content, exif, xmp
+
+
+def check_scans(content: bytes) -> None:
+    """Refuse a JPEG that takes long to decode.
+
+    Raises:
+        ImageError: it has more than `MAX_SCANS`.
+    """
+    num_scans = sum(segment.marker == _SCAN for segment in _segments(content))
+    if num_scans > MAX_SCANS:
+        raise ImageError(DAMAGED, f"{num_scans:,} scans, expected at most {MAX_SCANS}")
 
 
 def with_end(content: bytes) -> bytes:

@@ -31,6 +31,7 @@ _ALL_FORMATS = (
     *("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"),
     *("JPEG2000", "PPM", "AVIF", "DIB"),
 )
+_JPEGS = ("JPEG", "MPO")
 _FEATURES = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 _BEGINNINGS: dict[str, bytes | tuple[bytes, ...]] = {
     "JPEG": jpeg.START,
@@ -84,7 +85,7 @@ class Limits:
         if self.side is not None and max(picture.size) > self.side:
             expected = f"expected at most {self.side:,} wide or high"
             raise ImageError(TOO_LARGE, f"{size}, {expected}")
-        most = self.jpeg_pixels if picture.format in ("JPEG", "MPO") else self.pixels
+        most = self.jpeg_pixels if picture.format in _JPEGS else self.pixels
         if most is not None and picture.width * picture.height > most:
             raise ImageError(TOO_LARGE, f"{size}, expected at most {most:,}")
 
@@ -128,6 +129,8 @@ def opened(content: bytes, limits: Limits) -> Iterator[Picture]:
         pixels, exif, xmp = _without_metadata(content)
         picture = _identified(pixels)
         limits.check(picture)
+        if picture.format in _JPEGS:
+            jpeg.check_scans(pixels)
         if picture.format == "JPEG":
             whole = jpeg.with_end(pixels)
             picture = picture if whole is pixels else _identified(whole)

@@ -132,3 +132,23 @@ def test_a_jpeg_with_its_end_is_decoded_only_once(monkeypatch: pytest.MonkeyPatc
     pixels_of(written("soft", "baseline"))
     with pytest.raises(ImageError, match="find out whether it is whole"):
         pixels_of(written("soft", "baseline")[:-2])
+
+
+def with_scans(number: int, before: bytes = b"") -> bytes:
+    """Make a progressive JPEG whose last scan is given over and over, each behind other bytes."""
+    whole = written("soft", "progressive")
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + number * (before + scan) + END
+
+
+DISGUISES = {"none": b"", "no length": b"\xff\xfe\0\0", "an end": b"\xff\xfe\0\4" + END}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("read", READERS)
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(
+    read: Callable[[bytes], object], disguise: str
+) -> None:
+    assert read(with_scans(80, DISGUISES[disguise]))
+    with pytest.raises(ImageError, match=f"{DAMAGED}: 4,0.. scans, expected at most 100"):
+        read(with_scans(4000, DISGUISES[disguise]))
