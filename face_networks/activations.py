@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 FIRST_OPSET_THAT_BROADCASTS = 9
+STANDARD_DOMAINS = ("", "ai.onnx")
+MAX_SLOPE = 4.0
+"""Of larger slopes the two parts nearly cancel out, and digits with them; trained ones have less."""
 
 
 def with_fast_prelus(path: Path) -> Path | bytes:
@@ -20,7 +23,7 @@ def with_fast_prelus(path: Path) -> Path | bytes:
     PReLU(x) = slope * x + (1 - slope) * ReLU(x).
 
     Returns:
-        The network; or the path, when there is nothing to write otherwise.
+        The network; or the path, when there is nothing to write otherwise, or not with these names.
     """
     import onnx
 
@@ -31,10 +34,17 @@ def with_fast_prelus(path: Path) -> Path | bytes:
     nodes = list(model.graph.node)
     del model.graph.node[:]
     for node in nodes:
-        is_written = node.op_type == "PRelu" and node.input[1] in slopes
+        is_written = _is_prelu(node) and node.input[1] in slopes
         model.graph.node.extend(_nodes(node) if is_written else [node])
     written: bytes = model.SerializeToString()
-    return written
+    return written if _has_own_names(model.graph) else path
+
+
+def _has_own_names(graph: Any) -> bool:
+    weights = [weight.name for weight in graph.initializer]
+    inputs = {value.name for value in graph.input}.difference(weights)
+    names = [*weights, *inputs, *(name for node in graph.node for name in node.output if name)]
+    return len(set(names)) == len(names)
 
 
 def _slopes(model: Any) -> Mapping[str, npt.NDArray[Any]]:
@@ -42,16 +52,25 @@ def _slopes(model: Any) -> Mapping[str, npt.NDArray[Any]]:
     from onnx import external_data_helper, numpy_helper
 
     weights = {weight.name: weight for weight in model.graph.initializer}
-    opset = max(entry.version for entry in model.opset_import if entry.domain == "")
+    opsets = [one.version for one in model.opset_import if one.domain in STANDARD_DOMAINS]
     is_apart = any(map(external_data_helper.uses_external_data, weights.values()))
-    if is_apart or opset < FIRST_OPSET_THAT_BROADCASTS:
+    if is_apart or max(opsets, default=0) < FIRST_OPSET_THAT_BROADCASTS:
         return {}
-    used = {node.input[1] for node in model.graph.node if node.op_type == "PRelu"}
-    slopes = {name: numpy_helper.to_array(weights[name]) for name in used & weights.keys()}
+    used = {node.input[1] for node in model.graph.node if _is_prelu(node)}
+    arrays = {name: numpy_helper.to_array(weights[name]) for name in used & weights.keys()}
+    slopes = {name: slope for name, slope in arrays.items() if _is_usual(slope)}
     for name, slope in slopes.items():
         rest = np.asarray(1 - slope, slope.dtype)
         model.graph.initializer.append(numpy_helper.from_array(rest, f"{name}_rest"))
     return slopes
+
+
+def _is_prelu(node: Any) -> bool:
+    return node.op_type == "PRelu" and node.domain in STANDARD_DOMAINS
+
+
+def _is_usual(slope: npt.NDArray[Any]) -> bool:
+    return slope.dtype.kind == "f" and bool((np.abs(slope) <= MAX_SLOPE).all())
 
 
 def _nodes(node: Any) -> Iterator[Any]:

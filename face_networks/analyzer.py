@@ -1,5 +1,7 @@
 """Finds and embeds the faces of pictures in this process, several pictures at once."""
 
+import os
+import threading
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Self
@@ -64,6 +66,7 @@ class FaceAnalyzer:
         # freed may stay with that thread.
         self._large_decoder = ThreadPoolExecutor(1, "large pictures")
         self._unanswered: set[Future[FaceAnswer]] = set()
+        self._lock, self._is_closed, self._process = threading.Lock(), False, os.getpid()
 
     def ask(self, image: bytes) -> FaceAnswer:
         """Find and embed the faces of an encoded picture; threads may ask at once.
@@ -72,21 +75,33 @@ class FaceAnalyzer:
             The faces, the surest first; None when the picture cannot be used.
 
         Raises:
-            AnswerError: the networks failed, of too little memory for one.
+            AnswerError: the networks failed, of too little memory for one, or are closed.
         """
         return self.submit(image).result()
 
     def submit(self, image: bytes) -> Future[FaceAnswer]:
-        """Begin to find and embed the faces of an encoded picture; see `ask`."""
+        """Begin to find and embed the faces of an encoded picture; see `ask`.
+
+        Raises:
+            AnswerError: the networks are closed.
+        """
         answer: Future[FaceAnswer] = Future()
-        self._workers.submit(self._begin, image, answer)
-        self._unanswered.add(answer)
+        if self._process != os.getpid():  # a fork has the networks, and none of the threads
+            raise AnswerError("this process was forked from the one that loaded the face networks")
+        with self._lock:
+            if self._is_closed:
+                raise AnswerError("the face networks are closed", is_temporary=False)
+            self._unanswered.add(answer)
         answer.add_done_callback(self._unanswered.discard)
+        self._workers.submit(self._begin, image, answer)
         return answer
 
     def close(self) -> None:
         """Finish what was asked, and end the threads."""
-        wait(set(self._unanswered))
+        with self._lock:
+            self._is_closed = True
+            unanswered = self._unanswered.copy()
+        wait(unanswered)
         self._workers.shutdown()
         self._large_decoder.shutdown()
         self._networks.close()

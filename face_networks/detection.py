@@ -22,6 +22,9 @@ LAYOUTS = {9: ((8, 16, 32), 2), 15: ((8, 16, 32, 64, 128), 1)}
 """By the number of outputs (scores, boxes and landmarks of each stride): the strides in pixels, and
 the anchors at a place."""
 
+WIDTHS = (1, 4, 10)
+"""Numbers for an anchor: score, distances to the four sides, and to five landmarks."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
@@ -97,6 +100,8 @@ def decoded(
 ) -> Detections:
     """Turn the outputs of one stride into the faces that are sure enough, by rows and anchors.
 
+    Numbers that are none, or infinite, are no face.
+
     Args:
         outputs: scores (..., A, 1), distances from an anchor to the four sides (..., A, 4) and to
             five landmarks (..., A, 10), in strides.
@@ -107,17 +112,19 @@ def decoded(
     Raises:
         ValueError: the network has another number of anchors.
     """
-    scores = outputs[0].reshape(-1)
     columns = size[1] // stride
-    if len(scores) != size[0] // stride * columns * num_anchors:
-        raise ValueError(f"{len(scores)} anchors of stride {stride}")
-    sure = np.flatnonzero(scores >= MIN_SCORE)
+    parts = [output.reshape(-1, width) for output, width in zip(outputs, WIDTHS, strict=True)]
+    for part in parts:
+        if len(part) != size[0] // stride * columns * num_anchors:
+            raise ValueError(f"{len(part)} anchors of stride {stride}")
+    sure = np.flatnonzero(parts[0][:, 0] >= MIN_SCORE)
+    sure = sure[np.isfinite(np.concatenate([part[sure] for part in parts], 1)).all(1)]
     rows, column = np.divmod(sure // num_anchors, columns)
     centres = np.stack((column, rows), 1).astype(np.float32) * stride
-    sides = outputs[1].reshape(-1, 4)[sure] * stride
-    points = outputs[2].reshape(-1, 5, 2)[sure] * stride
+    scores, sides, points = (part[sure] for part in parts)
+    sides, points = sides * stride, points.reshape(-1, 5, 2) * stride
     boxes = np.concatenate((centres - sides[:, :2], centres + sides[:, 2:]), 1)
-    return Detections(boxes, scores[sure], centres[:, None] + points)
+    return Detections(boxes, scores[:, 0], centres[:, None] + points)
 
 
 def without_overlap(boxes: Floats) -> npt.NDArray[np.intp]:

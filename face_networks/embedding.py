@@ -32,9 +32,14 @@ class Embedder:
 
         Returns:
             float32 (N, D), of unit length.
+
+        Raises:
+            ValueError: the network gave vectors that have no direction.
         """
         faces = crops(pixels, landmarks, self._side)
         batches = [faces[i : i + self.batch] for i in range(0, len(faces), self.batch)]
         vectors = np.concatenate([self.network(blob(batch, self._levels))[0] for batch in batches])
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not (np.isfinite(lengths) & (lengths > 0)).all():
+            raise ValueError("vectors of zeros, or of what is no number")
         return np.asarray(vectors / lengths, np.float32)

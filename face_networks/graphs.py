@@ -14,6 +14,9 @@ MIN_CROP_SIDE, CROP_SIDE_STEP = 112, 16
 OTHER_SIDES = (96, 192)
 """Of what a pack's networks for attributes and for more landmarks see."""
 
+MAX_SIDE = 4096
+"""Of what a network sees: its input takes 200 MB."""
+
 _NODES_OF_PREPROCESSING = 8
 _SUBTRACTS, _MULTIPLIES = ("Sub", "_minus"), ("Mul", "_mul")
 
@@ -37,7 +40,7 @@ class Graph:
     @property
     def takes_batches(self) -> bool:
         """Whether the number of inputs is free, and every output has one entry for each."""
-        return all(shape[0] is None for shape in (*self.inputs, *self.outputs))
+        return all(shape[:1] == (None,) for shape in (*self.inputs, *self.outputs))
 
     @property
     def is_detector(self) -> bool:
@@ -60,7 +63,8 @@ class Graph:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of what it sees, in pixels; 0 where that is free."""
-        height, width = (*self.inputs[0], None, None, None, None)[2:4]
+        shape = self.inputs[0] if self.inputs else ()
+        height, width = (*shape, None, None, None, None)[2:4]
         return height or 0, width or 0
 
 
@@ -76,6 +80,9 @@ def read_graphs(folder: Path) -> tuple[Graph, Graph]:
             "expected a folder of .onnx files alone"
         )
     graphs = [read_graph(path) for path in sorted(folder.glob("*.onnx"))]
+    for graph in graphs:
+        if max(graph.size) > MAX_SIDE:
+            raise PackError(f"{graph.path} sees {graph.size}, expected sides of up to {MAX_SIDE}")
     detector = next((graph for graph in graphs if graph.is_detector), None)
     recognizer = next((graph for graph in graphs if graph.is_recognizer), None)
     if detector is None or recognizer is None:
@@ -120,4 +127,5 @@ def read_graph(path: Path) -> Graph:
 
 
 def _shape(value: Any) -> tuple[int | None, ...]:
-    return tuple(size.dim_value or None for size in value.type.tensor_type.shape.dim)
+    sizes = (size.dim_value for size in value.type.tensor_type.shape.dim)
+    return tuple(size if size > 0 else None for size in sizes)

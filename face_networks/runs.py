@@ -73,9 +73,16 @@ class Batches:
         self._thread.start()
 
     def __call__(self, inputs: Floats) -> Sequence[Floats]:
-        """Return the outputs of some inputs, once a batch that holds them has run."""
+        """Return the outputs of some inputs, once a batch that holds them has run.
+
+        Raises:
+            RuntimeError: the batches are closed.
+            ValueError: the network has another number of outputs than of inputs.
+        """
         asked = _Waiting(inputs, Future())
         with self._changed:
+            if not self._is_open:
+                raise RuntimeError("closed")
             self._waiting.append(asked)
             self._changed.notify()
         return asked.outputs.result()
@@ -90,15 +97,21 @@ class Batches:
     def _work(self) -> None:
         while batch := self._next():
             try:
-                outputs = self._run(np.concatenate([asked.inputs for asked in batch]))
+                shares = self._shares([asked.inputs for asked in batch])
             except Exception as error:  # noqa: BLE001 - raised again where it was asked
                 for asked in batch:
                     asked.outputs.set_exception(error)
                 continue
-            ends = np.cumsum([len(asked.inputs) for asked in batch])[:-1]
-            shares = zip(*(np.split(output, ends) for output in outputs), strict=True)
             for asked, share in zip(batch, shares, strict=True):
                 asked.outputs.set_result(share)
+
+    def _shares(self, inputs: Sequence[Floats]) -> list[Sequence[Floats]]:
+        """Run inputs as one batch, and part its outputs again."""
+        outputs = self._run(np.concatenate(inputs))
+        *ends, num_inputs = np.cumsum([len(some) for some in inputs]).tolist()
+        if any(len(output) != num_inputs for output in outputs):
+            raise ValueError(f"outputs of {num_inputs} inputs cannot be told apart")
+        return list(zip(*(np.split(output, ends) for output in outputs), strict=True))
 
     def _next(self) -> list[_Waiting]:
         """Wait for something to run, and take as much as fits into one batch; none at the end."""

@@ -147,8 +147,37 @@ def test_what_is_asked_before_the_end_is_answered(pack: Path) -> None:
     assert all(answer.done() for answer in answers)
     assert all(len(answer.result().faces or []) == 16 for answer in answers)
     one.close()  # once more does no harm
-    with pytest.raises(RuntimeError):
+    with pytest.raises(AnswerError, match="the face networks are closed"):
         one.submit(as_file(CROWD))
+
+
+def test_what_is_asked_while_it_closes_is_answered_or_refused(
+    pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = FaceAnalyzer(str(pack), "cpu", workers=1)
+    submit = one._workers.submit
+
+    def submit_late(*work: Any) -> Any:
+        if work[0] == one._begin:
+            closing.start()
+            while not one._is_closed:
+                pass
+        return submit(*work)
+
+    closing = threading.Thread(target=one.close)
+    monkeypatch.setattr(one._workers, "submit", submit_late)
+    assert len(one.submit(as_file(CROWD)).result(PATIENCE_S).faces or []) == 2 * FACES_IN_TURN
+    closing.join(PATIENCE_S)
+    assert not closing.is_alive()
+
+
+def test_a_forked_process_is_told_that_it_has_no_threads(
+    pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaceAnalyzer(str(pack), "cpu", workers=1) as one, monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: -1)
+        with pytest.raises(AnswerError, match="forked"):
+            one.ask(as_file(CROWD))
 
 
 def test_what_nobody_wants_any_more_is_not_worked_on(

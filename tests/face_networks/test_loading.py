@@ -62,6 +62,24 @@ def replace(name: str, **options: Any) -> Callable[[Path], None]:
     return lambda pack: save(make(**options), pack / f"{name}.onnx")
 
 
+def change(name: str, how: Callable[[Any], object]) -> Callable[[Path], None]:
+    def spoil(pack: Path) -> None:
+        import onnx
+
+        model = onnx.load(pack / f"{name}.onnx")
+        how(model.graph)
+        save(model, pack / f"{name}.onnx")
+
+    return spoil
+
+
+def fewer_landmarks(graph: Any) -> None:
+    """Let the detector give the landmarks of one stride in place of another one's."""
+    graph.output[8].name = graph.output[6].name + "_again"
+    graph.node.add(op_type="Identity", input=[graph.output[6].name], output=[graph.output[8].name])
+    del graph.output[6].type.tensor_type.shape.dim[:]
+
+
 BAD_PACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no detector": (lambda pack: (pack / "detector.onnx").unlink(), "has no detector among its 1"),
     "no ArcFace": (lambda pack: (pack / "recognizer.onnx").unlink(), "has no ArcFace network"),
@@ -85,6 +103,18 @@ BAD_PACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
         replace("detector", strides=(8, 16, 64)),
         r"does not work as an SCRFD detector \(200 anchors of stride 32\)",
     ),
+    "other landmarks": (
+        change("detector", fewer_landmarks),
+        r"does not work as an SCRFD detector \(12800 anchors of stride 32\)",
+    ),
+    "weights alone": (
+        change("recognizer", lambda graph: setattr(graph.input[0], "name", "filters")),
+        "has no ArcFace network",
+    ),
+    "a huge input": (
+        replace("detector", size=(65536, 65536)),
+        r"detector.onnx sees \(65536, 65536\), expected sides of up to 4096",
+    ),
     "a manifest": (lambda pack: (pack / "manifest.json").write_text("{}"), "has a manifest.json"),
 }
 
@@ -97,6 +127,33 @@ def test_a_pack_that_does_not_fit_is_one_line(name: str, tmp_path: Path) -> None
     with pytest.raises(PackError, match=message) as caught:
         load(pack)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_tells_no_shape_of_its_output_is_taken(tmp_path: Path) -> None:
+    pack = write_pack(tmp_path / "pack")
+    change("recognizer", lambda graph: graph.output[0].type.tensor_type.ClearField("shape"))(pack)
+    assert load(pack).embedder.batch == 1
+
+
+def test_a_face_without_a_direction_is_an_error_not_an_answer(tmp_path: Path) -> None:
+    embedder = load(write_pack(tmp_path / "pack")).embedder
+    for value in (0, np.nan, np.inf):
+        embedder.network = lambda _, value=value: [np.full((1, 512), value, np.float32)]
+        with pytest.raises(ValueError, match="vectors of zeros"):
+            embedder.embed(np.asarray(picture((1, 1))), np.array([TEMPLATE], np.float32))
+
+
+@pytest.mark.parametrize("output", ["scores", "boxes", "landmarks"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_no_face(output: str, value: float, tmp_path: Path) -> None:
+    detector = load(write_pack(tmp_path / "pack")).detector
+    outputs = [np.array(one) for one in detector.network(np.zeros((1, 3, 640, 640), np.float32))]
+    for scores in outputs[:3]:
+        scores[0, 7] = 0.9
+    detector.network = lambda _: outputs
+    assert len(detector.find(np.asarray(picture()))) == 3
+    outputs[3 * ["scores", "boxes", "landmarks"].index(output)][0, 7, -1] = value
+    assert len(detector.find(np.asarray(picture()))) == 2
 
 
 @pytest.mark.parametrize("missing", ["cv2", "onnx", "onnxruntime"])

@@ -73,6 +73,26 @@ def test_an_error_reaches_all_of_its_batch_and_no_other() -> None:
     assert [type(result) for result in results] == [tuple, ValueError, ValueError, tuple]
 
 
+@pytest.mark.parametrize("outputs", [np.float32(1), rows(1), rows(1, 2, 3)])
+def test_outputs_that_cannot_be_told_apart_are_an_error_and_the_next_ones_are_answered(
+    outputs: Any,
+) -> None:
+    left = [[outputs]]
+    batches = Batches(lambda inputs: left.pop() if left else [inputs], 2)
+    with ThreadPoolExecutor(1) as threads:
+        with pytest.raises((ValueError, TypeError)):
+            threads.submit(batches, rows(1, 2)).result(60)
+        assert len(threads.submit(batches, rows(3)).result(60)) == 1
+    batches.close()
+
+
+def test_nothing_waits_for_batches_that_are_closed() -> None:
+    batches = Batches(lambda inputs: [inputs], 2)
+    batches.close()
+    with ThreadPoolExecutor(1) as threads, pytest.raises(RuntimeError, match="closed"):
+        threads.submit(batches, rows(1)).result(60)
+
+
 def offer(monkeypatch: pytest.MonkeyPatch, *providers: str, gpu_package: bool = False) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: list(providers))
     monkeypatch.setattr(runs, "_is_installed", lambda _: gpu_package)
