@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from faces.errors import one_picture
+from faces.errors import NO_IMAGE, ImageError, one_picture
 from faces.modes import plain
 from faces.pictures import MAX_JPEG_PIXELS, MAX_PIXELS, Limits, Picture, opened
 from faces.squares import UNCHANGED, Placement, compressed, on_square
@@ -80,8 +80,10 @@ def prepare_picture(picture: Image.Image, side: int) -> SentPhoto:
     """Make the same of a picture of Pillow, which stays as it is; `side` is not 0.
 
     Raises:
-        ImageError: its file is damaged.
+        ImageError: its file is damaged, or it has no pixels.
     """
+    if not all(picture.size):
+        raise ImageError(NO_IMAGE, f"{picture.width} x {picture.height} pixels")
     with one_picture():
         copy = picture.copy()  # decoded: nothing of the original changes
         orientation = orientation_of(copy.info.get("exif", b""), copy.info.get("xmp", b""))

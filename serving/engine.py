@@ -5,6 +5,7 @@ interpreter and the cores. Passes with dropout are cut into chunks, between whic
 requests have their turn.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -122,7 +123,7 @@ class InferenceEngine:
         self.threads = threads or usable_threads()
         self._waiting: deque[_InferenceJob] = deque()
         self._wakeup = threading.Condition()
-        self._is_closed = False
+        self._is_closed, self._process = False, os.getpid()
         self._thread = threading.Thread(target=self._run, name="network", daemon=True)
         self._thread.start()
 
@@ -143,9 +144,11 @@ class InferenceEngine:
 
         Raises:
             TimeoutError: no answer came in time.
-            ClosedError: the engine is closed.
+            ClosedError: the engine is closed, or another process's.
         """
         job = _InferenceJob(embeddings, num_passes)
+        if self._process != os.getpid():  # a fork has the models, and not the thread
+            raise ClosedError("this process was forked from the one that loaded the models")
         with self._wakeup:
             if self._is_closed:
                 raise ClosedError("the server is stopping")

@@ -8,7 +8,7 @@ import numpy as np
 
 from faces.found import FoundFaces
 from faces.photo import Box
-from serving.engine import InferenceEngine
+from serving.engine import MAX_BATCH_ROWS, InferenceEngine
 from serving.predictions import FloatArray
 
 
@@ -58,7 +58,7 @@ class PredictedFace(Prediction):
 def predict_embeddings(
     engine: InferenceEngine, embeddings: FloatArray, mc_samples: int
 ) -> list[Prediction]:
-    """Run the models on embeddings.
+    """Run the models on embeddings, so many at once that memory does not grow with N.
 
     Args:
         engine: of the models.
@@ -68,14 +68,15 @@ def predict_embeddings(
     Returns:
         N predictions.
     """
-    if not len(embeddings):
-        return []
-    said = engine.predict(embeddings, mc_samples)
-    columns = (said.ages, said.genders, said.uncertainty, said.in_distribution)
-    return [
-        Prediction(age=age, gender=gender, uncertainty=uncertainty, in_distribution=flag)
-        for age, gender, uncertainty, flag in zip(*columns, strict=True)
-    ]
+    predictions: list[Prediction] = []
+    for start in range(0, len(embeddings), MAX_BATCH_ROWS):
+        said = engine.predict(embeddings[start : start + MAX_BATCH_ROWS], mc_samples)
+        columns = (said.ages, said.genders, said.uncertainty, said.in_distribution)
+        predictions += [
+            Prediction(age=age, gender=gender, uncertainty=uncertainty, in_distribution=flag)
+            for age, gender, uncertainty, flag in zip(*columns, strict=True)
+        ]
+    return predictions
 
 
 def predict_faces(

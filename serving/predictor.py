@@ -2,7 +2,10 @@
 
 import atexit
 import os
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar, overload
 
@@ -67,7 +70,8 @@ class Predictor:
             self.network_check.note(face_source.model)
         self._image_size = image_size
         self._threads = ThreadPoolExecutor(2 * available_cores(), "photos")  # half of them wait
-        self._is_closed = False
+        self._is_closed, self._num_calls = False, 0
+        self._changed = threading.Condition()
         atexit.register(self.close)  # a thread that lives longer than the program aborts it
 
     @overload
@@ -96,13 +100,13 @@ class Predictor:
             UserError: there is nothing to find faces with.
             ClosedError: the predictor is closed.
         """
-        self._check(mc_samples)
-        if not isinstance(photos, list | tuple):
-            return predict_faces(self.engine, [self._found(photos)], mc_samples)[0]
-        outcomes = list(self._threads.map(self._found_or_error, photos))
-        found = [one for one in outcomes if isinstance(one, FoundFaces)]
-        faces = iter(predict_faces(self.engine, found, mc_samples) if found else [])
-        return [one if isinstance(one, ImageError) else next(faces) for one in outcomes]
+        with self._at_work(mc_samples):
+            if not isinstance(photos, list | tuple):
+                return predict_faces(self.engine, [self._found(photos)], mc_samples)[0]
+            outcomes = list(self._threads.map(self._found_or_error, photos))
+            found = [one for one in outcomes if isinstance(one, FoundFaces)]
+            faces = iter(predict_faces(self.engine, found, mc_samples) if found else [])
+            return [one if isinstance(one, ImageError) else next(faces) for one in outcomes]
 
     def predict_embeddings(
         self, embeddings: npt.ArrayLike, mc_samples: int = MC_SAMPLES
@@ -110,22 +114,11 @@ class Predictor:
         """Predict of embeddings (N, 512) of unit length.
 
         Raises:
-            UserError: they have another shape or length, or are not finite.
+            UserError: they have another shape or length.
             ClosedError: the predictor is closed.
         """
-        self._check(mc_samples)
-        rows = np.ascontiguousarray(embeddings, np.float32)
-        if rows.ndim != 2 or rows.shape[1] != EMBEDDING_SIZE or not np.isfinite(rows).all():
-            raise UserError(
-                f"embeddings of shape {rows.shape}, expected finite numbers (N, {EMBEDDING_SIZE})"
-            )
-        lengths = np.linalg.norm(rows, axis=1)
-        if not is_unit_length(lengths).all():
-            raise UserError(
-                f"embeddings of length {lengths.min():.4g} to {lengths.max():.4g}, expected 1 "
-                "(insightface's normed_embedding); divide each by its length"
-            )
-        return predict_embeddings(self.engine, rows, mc_samples)
+        with self._at_work(mc_samples):
+            return predict_embeddings(self.engine, _of_unit_length(embeddings), mc_samples)
 
     def find(self, photo: SentPhoto) -> FoundFaces:
         """Find the faces of a photo that `faces.photo` prepared; see `find_faces`."""
@@ -160,7 +153,9 @@ class Predictor:
     def close(self) -> None:
         """Finish what is under way, and stop the threads."""
         atexit.unregister(self.close)
-        self._is_closed = True
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: not self._num_calls)
         self._threads.shutdown()
         self.engine.close()
         if self.face_source is not None:
@@ -172,11 +167,21 @@ class Predictor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check(self, mc_samples: int) -> None:
-        if self._is_closed:
-            raise ClosedError("the predictor is closed")
-        if mc_samples < 0:
-            raise UserError(f"mc_samples is {mc_samples}, expected 0 or more")
+    @contextmanager
+    def _at_work(self, mc_samples: int) -> Iterator[None]:
+        """Keep the predictor from being closed while the block lasts."""
+        if not isinstance(mc_samples, int | np.integer) or mc_samples < 0:
+            raise UserError(f"mc_samples is {mc_samples!r}, expected 0 or more")
+        with self._changed:
+            if self._is_closed:
+                raise ClosedError("the predictor is closed")
+            self._num_calls += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._num_calls -= 1
+                self._changed.notify_all()
 
     def _found(self, photo: Photo) -> FoundFaces:
         prepared = _prepared(photo, self._image_size)
@@ -187,6 +192,31 @@ class Predictor:
             return self._found(photo)
         except ImageError as error:
             return error
+
+
+def _of_unit_length(embeddings: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Take embeddings (N, 512), if they are such: what POST / refuses is refused here."""
+    expected = f"expected finite numbers (N, {EMBEDDING_SIZE})"
+    try:
+        given = np.asarray(embeddings)
+    except ValueError:
+        raise UserError(f"embeddings of different lengths, {expected}") from None
+    if given.shape == (0,):
+        return np.empty((0, EMBEDDING_SIZE), np.float32)
+    if given.dtype.kind not in "fiu" or given.ndim != 2 or given.shape[1] != EMBEDDING_SIZE:
+        raise UserError(f"embeddings {given.dtype} of shape {given.shape}, {expected}")
+    with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
+        rows = np.ascontiguousarray(given, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+    if not np.isfinite(lengths).all():
+        raise UserError(f"embeddings with NaN or infinity, {expected}")
+    if not is_unit_length(lengths).all():
+        raise UserError(
+            f"embeddings of length {lengths.min():.4g} to {lengths.max():.4g}, expected 1 "
+            "(insightface's normed_embedding); divide each by its length"
+        )
+    return rows
 
 
 def _prepared(photo: Photo, side: int) -> SentPhoto:

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -231,6 +232,68 @@ def test_embeddings_can_be_predicted_without_a_face_network(folder: Path) -> Non
             predictor.predict_embeddings(vectors(2) * [[1], [20]])
         with pytest.raises(UserError, match="give load_predictor a face_pack"):
             predictor(grids(1))
+
+
+def test_embeddings_of_another_length_or_of_no_numbers_are_refused_as_by_post(
+    folder: Path,
+) -> None:
+    good = np.asarray(vectors(2), np.float64)
+    longer = np.stack([good[0], 3 * good[1]])
+    with load_predictor(**arguments_of(folder)) as predictor:
+        assert predictor.predict_embeddings([]) == []
+        assert len(predictor.predict_embeddings(good.tolist(), np.int64(2))) == 2
+        for wrong in (longer, 0 * good):
+            with pytest.raises(UserError, match=r"embeddings of length . to ., expected 1 "):
+                predictor.predict_embeddings(wrong)
+        for wrong in (1e300 * good, good > 0, good.astype(str), [[1.0], [1.0, 2.0]]):
+            with pytest.raises(UserError, match=r"expected finite numbers \(N, 512\)"):
+                predictor.predict_embeddings(wrong)
+        passes: Any
+        for passes in (2.5, None, "3"):
+            with pytest.raises(UserError, match="mc_samples is .*, expected 0 or more"):
+                predictor.predict_embeddings(good, passes)
+
+
+def test_many_embeddings_are_predicted_in_parts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.predicted_faces.MAX_BATCH_ROWS", 2)
+    with load_predictor(**arguments_of(folder)) as predictor:
+        ages = [one.age for one in predictor.predict_embeddings(vectors(5), mc_samples=0)]
+    np.testing.assert_allclose(ages, expected_of(vectors(5))[0], atol=1e-3)
+
+
+def test_a_picture_without_pixels_is_none(predictor: Predictor) -> None:
+    with pytest.raises(ImageError, match="not an image: 0 x 10 pixels"):
+        predictor(Image.new("RGB", (0, 10)))
+
+
+def test_what_is_under_way_is_finished_before_it_closes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = load_predictor(**arguments_of(folder, face_server_url=NOWHERE))
+    closing = threading.Thread(target=predictor.close)
+
+    def answer(*_: Any) -> FaceAnswer:
+        if not predictor._is_closed:
+            closing.start()
+            while not predictor._is_closed:
+                pass
+        return FaceAnswer([face(1)])
+
+    with answering(monkeypatch, answer):
+        assert len(predictor([grids(1)], mc_samples=0)[0]) == 1
+    closing.join(60)
+    assert not closing.is_alive()
+
+
+def test_a_forked_process_is_told_that_it_has_no_threads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with load_predictor(**arguments_of(folder)) as predictor, monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: -1)
+        with pytest.raises(ClosedError, match="forked"):
+            predictor.predict_embeddings(vectors(1))
 
 
 def test_a_closed_predictor_says_so(folder: Path) -> None:
