@@ -14,7 +14,7 @@ import numpy.typing as npt
 FIRST_OPSET_THAT_BROADCASTS = 9
 STANDARD_DOMAINS = ("", "ai.onnx")
 MAX_SLOPE = 4.0
-"""Of larger slopes the two parts nearly cancel out, and digits with them; trained ones have less."""
+"""Of larger slopes the two parts nearly cancel out, with digits; trained ones are small."""
 
 
 def with_fast_prelus(path: Path) -> Path | bytes:

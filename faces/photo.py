@@ -11,7 +11,7 @@ from PIL import Image
 from faces.errors import NO_IMAGE, ImageError, one_picture
 from faces.modes import plain
 from faces.pictures import MAX_JPEG_PIXELS, MAX_PIXELS, Limits, Picture, opened
-from faces.squares import UNCHANGED, Placement, compressed, on_square
+from faces.squares import DEFAULT_RESIZE, UNCHANGED, Placement, compressed, on_square
 from faces.tiff import orientation_of
 
 LIMITS = Limits(jpeg_pixels=MAX_JPEG_PIXELS, pixels=MAX_PIXELS)
@@ -97,6 +97,15 @@ def _on_square(picture: Picture, side: int) -> SentPhoto:
         small = picture.upright(_smaller(picture.stored, 2 * side) if is_big else None)
         square, placement = on_square(small, side, size)
         return SentPhoto(compressed(square), *size, placement)
+
+
+def is_readable(content: bytes) -> bool:
+    """Return whether a photo can be prepared."""
+    try:
+        prepare(content, DEFAULT_RESIZE)
+    except ImageError:
+        return False
+    return True
 
 
 def picture_of(content: bytes) -> Image.Image:

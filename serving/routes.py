@@ -8,6 +8,8 @@ import numpy as np
 from flask import Flask, Response, request
 from werkzeug.exceptions import UnprocessableEntity, UnsupportedMediaType
 
+from faces.client import AnswerError, FaceAnswer
+from faces.photo import is_readable
 from faces.wire_request import decode_request
 from serving.bodies import read_embeddings, whole_body
 from serving.loading import predictor_of
@@ -122,8 +124,20 @@ class AgeGenderApp(Flask):
             ServerAwayError, AnswerError: the face server gives no faces.
         """
         with self.requests.entered():  # extraction sends more at once than there are workers
-            answer = self.predictor.ask(decode_request(whole_body(request)))
+            answer = self._find(decode_request(whole_body(request)))
         return Response(answer.encoded(), mimetype="application/json")
+
+    def _find(self, picture: bytes) -> FaceAnswer:
+        """Find faces; a picture that no decoder takes is no failure of a face server behind.
+
+        Some face servers answer it with HTTP 500, and clients that hear of a failure ask again.
+        """
+        try:
+            return self.predictor.ask(picture)
+        except AnswerError as error:
+            if error.is_busy or is_readable(picture):
+                raise
+            return FaceAnswer(None, self.predictor.network_check.model)
 
     def answer_health(self) -> Response:
         """Answer GET /health: both models are there and answer a dummy vector."""

@@ -71,32 +71,30 @@ def test_weights_in_another_file_stay_there(tmp_path: Path) -> None:
     assert with_fast_prelus(path) == path
 
 
-def changed(change: Callable[[Any], object]) -> Any:
-    model = network((3, 1, 1))
-    change(model)
-    return model
-
-
 def set_slopes(model: Any, slopes: Any) -> None:
     from onnx import numpy_helper
 
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(slopes, "slope"))
 
 
+def set_domain(model: Any, domain: str) -> None:
+    for node in model.graph.node:
+        node.domain = domain
+
+
 OTHERS: dict[str, Callable[[Any], object]] = {
     "slopes of a thousand": lambda model: set_slopes(model, np.full((3, 1, 1), 1e3, np.float32)),
     "whole slopes": lambda model: set_slopes(model, np.full((3, 1, 1), 2)),
     "the name is taken": lambda model: setattr(model.graph.output[0], "name", "middle_added"),
-    "an operator of others": lambda model: [
-        setattr(node, "domain", "others") for node in model.graph.node
-    ],
+    "an operator of others": lambda model: set_domain(model, "others"),
     "no operators": lambda model: model.ClearField("opset_import"),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_would_not_compute_the_same_stays(name: str, tmp_path: Path) -> None:
-    model = changed(OTHERS[name])
+    model = network((3, 1, 1))
+    OTHERS[name](model)
     model.graph.node[1].output[0] = model.graph.output[0].name
     path = tmp_path / "network.onnx"
     path.write_bytes(model.SerializeToString())
@@ -105,7 +103,8 @@ def test_what_would_not_compute_the_same_stays(name: str, tmp_path: Path) -> Non
 
 def test_operators_under_their_long_name_are_written_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "network.onnx"
-    model = changed(lambda model: setattr(model.opset_import[0], "domain", "ai.onnx"))
+    model = network((3, 1, 1))
+    model.opset_import[0].domain = "ai.onnx"
     path.write_bytes(model.SerializeToString())
     written = with_fast_prelus(path)
     x = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)

@@ -138,7 +138,8 @@ def test_a_network_that_tells_no_shape_of_its_output_is_taken(tmp_path: Path) ->
 def test_a_face_without_a_direction_is_an_error_not_an_answer(tmp_path: Path) -> None:
     embedder = load(write_pack(tmp_path / "pack")).embedder
     for value in (0, np.nan, np.inf):
-        embedder.network = lambda _, value=value: [np.full((1, 512), value, np.float32)]
+        vectors = [np.full((1, 512), value, np.float32)]
+        embedder.network = lambda _, vectors=vectors: vectors  # type: ignore[misc]
         with pytest.raises(ValueError, match="vectors of zeros"):
             embedder.embed(np.asarray(picture((1, 1))), np.array([TEMPLATE], np.float32))
 

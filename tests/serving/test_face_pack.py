@@ -25,7 +25,7 @@ from serving_helpers import (
 from werkzeug.test import TestResponse
 
 from face_networks.analyzer import FaceAnalyzer
-from faces.client import FaceAnswer
+from faces.client import AnswerError, FaceAnswer, ServerAwayError
 from faces.photo import prepare
 from faces.wire import encode_request
 from faces.wire_decode import decode_answer
@@ -143,6 +143,28 @@ def test_a_face_server_behind_answers_in_the_same_way(
         with answering(monkeypatch, lambda *_: said):
             assert same(decode_answer(ask_for_faces(running, PHOTO).data), said)
         assert "is away" in error_of(ask_for_faces(running, PHOTO), 503)
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "status"),
+    [
+        (PHOTO[:500], AnswerError("HTTP 500"), 200),
+        (PHOTO, AnswerError("HTTP 500"), 503),
+        (PHOTO[:500], AnswerError("HTTP 429", is_busy=True), 503),
+        (PHOTO[:500], ServerAwayError("no answer"), 503),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_no_failure_of_the_face_server_behind(
+    image: bytes, error: Exception, status: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> FaceAnswer:
+        raise error
+
+    with serving(folder) as running, answering(monkeypatch, fail):
+        response = ask_for_faces(running, image)
+    assert response.status_code == status
+    if status == 200:
+        assert decode_answer(response.data) == FaceAnswer(None)
 
 
 def test_the_predictor_says_what_post_image_says(

@@ -241,16 +241,16 @@ def test_embeddings_of_another_length_or_of_no_numbers_are_refused_as_by_post(
     longer = np.stack([good[0], 3 * good[1]])
     with load_predictor(**arguments_of(folder)) as predictor:
         assert predictor.predict_embeddings([]) == []
-        assert len(predictor.predict_embeddings(good.tolist(), np.int64(2))) == 2
-        for wrong in (longer, 0 * good):
+        assert len(predictor.predict_embeddings(good.tolist(), 2)) == 2
+        for vectors_of_other_length in (longer, 0 * good):
             with pytest.raises(UserError, match=r"embeddings of length . to ., expected 1 "):
-                predictor.predict_embeddings(wrong)
+                predictor.predict_embeddings(vectors_of_other_length)
         for wrong in (1e300 * good, good > 0, good.astype(str), [[1.0], [1.0, 2.0]]):
             with pytest.raises(UserError, match=r"expected finite numbers \(N, 512\)"):
                 predictor.predict_embeddings(wrong)
         passes: Any
         for passes in (2.5, None, "3"):
-            with pytest.raises(UserError, match="mc_samples is .*, expected 0 or more"):
+            with pytest.raises(UserError, match=r"mc_samples is .*, expected 0 or more"):
                 predictor.predict_embeddings(good, passes)
 
 
@@ -282,7 +282,8 @@ def test_what_is_under_way_is_finished_before_it_closes(
         return FaceAnswer([face(1)])
 
     with answering(monkeypatch, answer):
-        assert len(predictor([grids(1)], mc_samples=0)[0]) == 1
+        (faces,) = predictor([grids(1)], mc_samples=0)
+    assert isinstance(faces, list)
     closing.join(60)
     assert not closing.is_alive()
 
