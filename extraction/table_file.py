@@ -5,7 +5,7 @@ import csv
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from utils.errors import DataError
 from utils.log import get_logger
@@ -63,29 +63,27 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _text_rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding=_encoding(path), newline="") as file:
-        delimiter, num_lines = _dialect(path, file)
-        lines = csv.reader(
-            _bounded_lines(path, file), delimiter=delimiter, skipinitialspace=True, strict=True
-        )
-        try:
-            for cells in lines:
-                if any(map(str.strip, cells)):
-                    yield lines.line_num + num_lines, cells
-        except csv.Error as error:
-            where = f"{path}, line {lines.line_num + num_lines}"
-            raise DataError(f"{where}: {error}; is a quotation mark not closed?") from None
-        except UnicodeError:
-            where = f"{path}, after line {lines.line_num + num_lines}"
-            raise DataError(f"{where}: damaged text; save it as UTF-8") from None
+    line = 0
+    try:
+        with path.open(encoding=_encoding(path), newline="") as file:
+            delimiter, line = _dialect(path, file)
+            num_before, lines = line, _bounded_lines(path, file)
+            cells = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+            for row in cells:
+                line = num_before + cells.line_num
+                if any(map(str.strip, row)):
+                    yield line, row
+    except csv.Error as error:
+        where = f"{path}, after line {line}"
+        raise DataError(f"{where}: {error}; is a quotation mark not closed?") from None
+    except UnicodeError:
+        raise DataError(f"{path}, after line {line}: damaged text; save it as UTF-8") from None
 
 
 def _encoding(path: Path) -> str:
     """Find the encoding: that of a byte order mark, else UTF-8, else Latin-1, with a warning."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    num_lines = 0
     with path.open("rb") as file:
-        chunk = start = file.read(CHUNK_BYTES)
+        start = file.read(CHUNK_BYTES)
         for mark, encoding in _MARKS:
             if start.startswith(mark):
                 return encoding
@@ -94,19 +92,29 @@ def _encoding(path: Path) -> str:
                 raise DataError(f"{path} is {kind}; save it as CSV (UTF-8)")
         if b"\0" in start:
             raise DataError(f"{path} is no text; save it as CSV (UTF-8)")
-        while chunk:
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                num_lines += chunk[: error.start].count(b"\n") + 1
-                _logger.warning(
-                    f"{path} is not UTF-8 (line {num_lines}) and is read as Latin-1; save it as "
-                    "UTF-8 if names come out wrong"
-                )
-                return "latin-1"
-            num_lines += chunk.count(b"\n")
-            chunk = file.read(CHUNK_BYTES)
-    return "utf-8"
+        file.seek(0)
+        line = _line_that_is_not_utf_8(file)
+    if line is None:
+        return "utf-8"
+    _logger.warning(
+        f"{path} is not UTF-8 (line {line}) and is read as Latin-1; save it as UTF-8 if names "
+        "come out wrong"
+    )
+    return "latin-1"
+
+
+def _line_that_is_not_utf_8(file: IO[bytes]) -> int | None:
+    """Return the number of the first line that is not UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    num_lines, chunk = 0, b"\n"
+    while chunk:
+        chunk = file.read(CHUNK_BYTES)
+        try:
+            decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            return num_lines + chunk[: error.start].count(b"\n") + 1
+        num_lines += chunk.count(b"\n")
+    return None
 
 
 def _dialect(path: Path, file: TextIO) -> tuple[str, int]:

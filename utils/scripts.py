@@ -274,6 +274,28 @@ def get_imdb_wiki_clean(
 
 
 @command
+def make_table(layout: str, folder: Path | str, out_path: Path | str | None = None) -> Path:
+    """Write the table of a data set as people download it, for `extract_faces`.
+
+    Args:
+        layout: 'utkface', 'fairface', 'agedb', 'cacd' or 'lagenda'; see docs/data.md.
+        folder: that the download was unpacked to.
+        out_path: of the table; None for `<layout>.csv` in the folder.
+
+    Returns:
+        the path of the table.
+
+    Raises:
+        UserError: the layout is unknown, the folder holds something else, or the table cannot be
+            written.
+    """
+    from extraction import layouts
+
+    chosen = None if out_path is None else user_path(out_path, "out_path")
+    return layouts.make_table(layout, user_path(folder, "folder"), chosen)
+
+
+@command
 def extract_faces(
     table: Path | str,
     docker_port: int | str | Sequence[int | str] = 10002,

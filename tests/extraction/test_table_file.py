@@ -1,13 +1,17 @@
 import builtins
+import contextlib
 import gzip
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_table import table
 
 from extraction import table_file
+from extraction.table import read_table
 from extraction.table_file import read_rows
 from utils.errors import DataError
 
@@ -58,8 +62,8 @@ def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'path,age\na.jpg,3\nb.jpg,"4\nc.jpg,5\n', "line 4: unexpected end of data; is a quot"),
-        (b"path\n" + b"a" * 200_000, "line 2: field larger than"),
+        (b'path,age\na.jpg,3\nb.jpg,"4\nc.jpg,5\n', "line 2: unexpected end of data; is a quot"),
+        (b"path\n" + b"a" * 200_000, "line 1: field larger than"),
         (b"path," + b"a," * 600_000, "a line of more than 1,048,576 letters"),
         (b"PK\x03\x04 xlsx", "is a spreadsheet or an archive; save it as CSV"),
         (gzip.compress(b"path", mtime=0), "is compressed"),
@@ -134,3 +138,15 @@ def test_without_pyarrow_the_package_is_named(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(DataError, match="pip install pyarrow"):
         cells(path)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(content=st.binary(max_size=200), start=st.sampled_from([b"", b"path,age\n", b"sep=;\npath"]))
+def test_any_bytes_are_a_table_or_are_refused(
+    content: bytes, start: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.csv"
+    path.write_bytes(start + content)
+    with contextlib.suppress(DataError):
+        found = read_table(path)
+        assert len(found.images) <= found.num_rows
