@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import orjson
 from flask import Request
-from numpy.typing import NDArray
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
+from serving.embeddings import Embeddings, EmbeddingsError, of_unit_length, to_float32
 from utils.errors import UserError
-from utils.labels import EMBEDDING_SIZE, is_unit_length
+from utils.labels import EMBEDDING_SIZE
 from utils.legacy.pickles import load_pickle
 
 JSON_TYPE = "application/json"
@@ -28,7 +28,6 @@ MAX_OPCODES = 1000
 
 NUMBERS = (int, float)
 EXPECTED = f'{{"embeddings": [[{EMBEDDING_SIZE} numbers], ...]}}'
-Embeddings = NDArray[np.float32]
 _parsing = threading.Lock()
 """A nested list takes twenty times the memory of its array: one at a time. Reading it holds the
 interpreter anyway, so that nothing is slower for it."""
@@ -57,17 +56,18 @@ def read_embeddings(body: bytes, content_type: str, max_faces: int, normalize: b
     Raises:
         HTTPException: the body holds anything else.
     """
-    if content_type == BINARY_TYPE:
-        embeddings = _from_binary(body)
-    elif content_type == JSON_TYPE:
-        embeddings = _from_json(body)
-    else:
+    if content_type not in (BINARY_TYPE, JSON_TYPE):
         raise UnsupportedMediaType(
             f"Content-Type is {content_type[:100]!r}, expected {JSON_TYPE} or {BINARY_TYPE}"
         )
-    if len(embeddings) > max_faces:
-        raise RequestEntityTooLarge(f"{len(embeddings):,} faces, at most {max_faces:,} a request")
-    return _of_unit_length(embeddings, normalize)
+    try:
+        embeddings = _from_binary(body) if content_type == BINARY_TYPE else _from_json(body)
+        if len(embeddings) > max_faces:
+            most = f"at most {max_faces:,} a request"
+            raise RequestEntityTooLarge(f"{len(embeddings):,} faces, {most}")
+        return of_unit_length(embeddings, "?normalize=1 accepts other lengths", normalize)
+    except EmbeddingsError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _from_binary(body: bytes) -> Embeddings:
@@ -129,7 +129,7 @@ def _from_lists(content: Any, may_hold_other_values: bool) -> Embeddings:
         numbers = np.array(rows)
     except (ValueError, OverflowError):
         numbers = np.array(None)
-    return _to_float32(numbers)
+    return to_float32(numbers)
 
 
 def _kind(value: Any) -> str:
@@ -161,39 +161,4 @@ def _from_original(text: str) -> Embeddings:
         raise BadRequest(f"the pickle holds no array of shape (n, {EMBEDDING_SIZE})")
     if array.size == 0:
         return np.empty((0, EMBEDDING_SIZE), np.float32)
-    return _to_float32(np.atleast_2d(array))
-
-
-def _to_float32(numbers: NDArray[Any]) -> Embeddings:
-    """Take an array of faces, if it is one of numbers."""
-    if numbers.dtype.kind not in "fiu":
-        raise BadRequest(f"a face holds something else than numbers; expected {EXPECTED}")
-    if numbers.shape[1:] != (EMBEDDING_SIZE,):
-        raise BadRequest(f"shape {numbers.shape}, expected (n, {EMBEDDING_SIZE})")
-    with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
-        embeddings: Embeddings = numbers.astype(np.float32, copy=False)
-    return embeddings
-
-
-def _of_unit_length(embeddings: Embeddings, normalize: bool) -> Embeddings:
-    with np.errstate(over="ignore", invalid="ignore"):
-        length = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings, dtype=np.float64))
-    _refuse(~np.isfinite(length), "holds NaN or infinity, expected finite numbers")
-    if normalize:
-        _refuse(length == 0, "is all zero, which has no direction")
-        of_unit_length: Embeddings = (embeddings / length[:, None]).astype(np.float32)
-        return of_unit_length
-    is_off = ~is_unit_length(length)
-    if is_off.any():
-        found = float(length[is_off.argmax()])
-        _refuse(
-            is_off,
-            f"has length {found:.4g}, expected 1 (insightface's normed_embedding); ?normalize=1 "
-            "accepts other lengths",
-        )
-    return embeddings
-
-
-def _refuse(is_bad: NDArray[np.bool_], problem: str) -> None:
-    if is_bad.any():
-        raise BadRequest(f"face {int(is_bad.argmax())} {problem}")
+    return to_float32(np.atleast_2d(array))

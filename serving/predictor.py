@@ -21,6 +21,7 @@ from faces.photo import SentPhoto, prepare, prepare_picture
 from faces.pictures import read_file
 from faces.squares import DEFAULT_RESIZE
 from http_client.retry import RetryPolicy
+from serving.embeddings import EXPECTED, Embeddings, EmbeddingsError, of_unit_length, to_float32
 from serving.engine import ClosedError, InferenceEngine
 from serving.network_check import NetworkCheck
 from serving.predicted_faces import (
@@ -30,7 +31,7 @@ from serving.predicted_faces import (
     predict_faces,
 )
 from utils.errors import UserError
-from utils.labels import EMBEDDING_SIZE, is_unit_length
+from utils.labels import EMBEDDING_SIZE
 from utils.runtime import available_cores
 
 MC_SAMPLES = 64
@@ -118,7 +119,7 @@ class Predictor:
             ClosedError: the predictor is closed.
         """
         with self._at_work(mc_samples):
-            return predict_embeddings(self.engine, _of_unit_length(embeddings), mc_samples)
+            return predict_embeddings(self.engine, _checked(embeddings), mc_samples)
 
     def find(self, photo: SentPhoto) -> FoundFaces:
         """Find the faces of a photo that `faces.photo` prepared; see `find_faces`."""
@@ -194,29 +195,16 @@ class Predictor:
             return error
 
 
-def _of_unit_length(embeddings: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def _checked(embeddings: npt.ArrayLike) -> Embeddings:
     """Take embeddings (N, 512), if they are such: what POST / refuses is refused here."""
-    expected = f"expected finite numbers (N, {EMBEDDING_SIZE})"
     try:
         given = np.asarray(embeddings)
     except ValueError:
-        raise UserError(f"embeddings of different lengths, {expected}") from None
+        raise EmbeddingsError(f"embeddings of different lengths, {EXPECTED}") from None
     if given.shape == (0,):
         return np.empty((0, EMBEDDING_SIZE), np.float32)
-    if given.dtype.kind not in "fiu" or given.ndim != 2 or given.shape[1] != EMBEDDING_SIZE:
-        raise UserError(f"embeddings {given.dtype} of shape {given.shape}, {expected}")
-    with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
-        rows = np.ascontiguousarray(given, np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
-    if not np.isfinite(lengths).all():
-        raise UserError(f"embeddings with NaN or infinity, {expected}")
-    if not is_unit_length(lengths).all():
-        raise UserError(
-            f"embeddings of length {lengths.min():.4g} to {lengths.max():.4g}, expected 1 "
-            "(insightface's normed_embedding); divide each by its length"
-        )
-    return rows
+    rows = np.ascontiguousarray(to_float32(given))
+    return of_unit_length(rows, "divide each by its length")
 
 
 def _prepared(photo: Photo, side: int) -> SentPhoto:

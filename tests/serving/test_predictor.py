@@ -226,9 +226,9 @@ def test_embeddings_can_be_predicted_without_a_face_network(folder: Path) -> Non
             [one.gender["m"] for one in predictions], genders[:, 0], atol=1e-5
         )
         for wrong in (np.zeros(512), np.zeros((1, 5)), np.full((1, 512), np.nan)):
-            with pytest.raises(UserError, match=r"expected finite numbers \(N, 512\)"):
+            with pytest.raises(UserError, match="expected finite numbers"):
                 predictor.predict_embeddings(wrong)
-        with pytest.raises(UserError, match=r"embeddings of length 1 to 20, expected 1 .*divide"):
+        with pytest.raises(UserError, match=r"face 1 has length 20, expected 1 .*divide"):
             predictor.predict_embeddings(vectors(2) * [[1], [20]])
         with pytest.raises(UserError, match="give load_predictor a face_pack"):
             predictor(grids(1))
@@ -243,10 +243,10 @@ def test_embeddings_of_another_length_or_of_no_numbers_are_refused_as_by_post(
         assert predictor.predict_embeddings([]) == []
         assert len(predictor.predict_embeddings(good.tolist(), 2)) == 2
         for vectors_of_other_length in (longer, 0 * good):
-            with pytest.raises(UserError, match=r"embeddings of length . to ., expected 1 "):
+            with pytest.raises(UserError, match=r"face . has length ., expected 1 "):
                 predictor.predict_embeddings(vectors_of_other_length)
         for wrong in (1e300 * good, good > 0, good.astype(str), [[1.0], [1.0, 2.0]]):
-            with pytest.raises(UserError, match=r"expected finite numbers \(N, 512\)"):
+            with pytest.raises(UserError, match="expected finite numbers"):
                 predictor.predict_embeddings(wrong)
         passes: Any
         for passes in (2.5, None, "3"):
