@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def report_rate(analyse: Callable[[Path], object], folder: str, seconds: float) -> None:
-    """Say "ready", wait for a line, analyse the pictures of a folder for some time, print the rate.
+    """Print "ready", wait for a line, analyse pictures of a folder for some time, print the rate.
 
     The first picture is analysed before, so that nothing is left to load.
     """

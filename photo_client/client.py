@@ -48,16 +48,20 @@ def run_client(options: ClientOptions, wait: Callable[[float], None] = time.slee
         results: list[AnyResult] = []
         try:
             with closing(_annotated(photos, guesser, options)) as annotated:
-                for result in tqdm(
-                    annotated, "photos", len(photos), disable=len(photos) == 1, file=sys.stderr
-                ):
-                    results.append(result)
-                    if result.problem:
-                        line = printable(f"{result.photo.path}: {result.problem}")
-                        tqdm.write(line, file=sys.stderr)
+                for result in _with_progress(annotated, len(photos)):
+                    results.append(result)  # one by one: what was seen before an error is reported
         finally:
             report(results, guesser.health, options.json)
     return EXIT_SOME_FAILED if any(result.problem for result in results) else 0
+
+
+def _with_progress(results: Iterable[AnyResult], num_photos: int) -> Iterator[AnyResult]:
+    """Pass results on as they come, and show how many, and what there is to say of each."""
+    for result in tqdm(results, "photos", num_photos, disable=num_photos == 1, file=sys.stderr):
+        if result.problem:
+            line = printable(f"{result.photo.path}: {result.problem}")
+            tqdm.write(line, file=sys.stderr)
+        yield result
 
 
 def _annotated(

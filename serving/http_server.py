@@ -109,7 +109,7 @@ def _listen(application: Any, settings: ServerSettings, sockets: Sockets) -> Any
 
 
 def _not_listening(settings: ServerSettings, error: Exception) -> str:
-    """Say why, and what to do about a HOST or PORT that something else put into the environment."""
+    """Return why, and what to do about a HOST or PORT that came from the environment."""
     problem = f"cannot listen on {cut(settings.host)}:{settings.port}: {str(error).rstrip('.')}"
     given = [name for name in ("host", "port") if name in settings.from_environment]
     if not given:

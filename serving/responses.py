@@ -36,7 +36,7 @@ def json_response(content: Any, status: int = 200) -> Response:
 
 
 def error_response(message: str, status: int, headers: dict[str, str] | None = None) -> Response:
-    """Say what was wrong and what was expected."""
+    """Write an error in JSON: what was wrong and what was expected."""
     response = json_response({"error": message}, status)
     response.headers.update(headers or {})
     return response
