@@ -5,15 +5,15 @@ import logging
 import signal
 import socket
 import sys
-import warnings
 from collections.abc import Sequence
 
-from PIL.Image import DecompressionBombWarning
 from waitress import create_server
 
 from face_networks.analyzer import FaceAnalyzer
 from face_networks.runs import DEVICES
 from face_server.app import create_app
+from face_server.connection import Connection
+from faces.errors import silence_decoders
 from faces.wire_request import MAX_BODY_BYTES
 from utils.addresses import url_of
 from utils.cli import run
@@ -28,6 +28,7 @@ NUM_THREADS = 32
 all but two of them sleep."""
 
 IDLE_TIMEOUT_S = 30
+MAX_CONNECTIONS = 256
 RECEIVED_BYTES = 2**18
 """Read at a time: a picture as clients send it comes in one piece."""
 
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = parse_arguments(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    warnings.filterwarnings("error", category=DecompressionBombWarning)  # becomes null
+    silence_decoders()
     share_heaps()
     pack = user_text(options.pack, "--pack")
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue is no news here
@@ -86,8 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             max_request_body_size=MAX_BODY_BYTES,
             inbuf_overflow=MAX_BODY_BYTES + 1,  # in memory: no face touches a disk
             channel_timeout=IDLE_TIMEOUT_S,
+            cleanup_interval=1,
+            connection_limit=MAX_CONNECTIONS,
+            asyncore_use_poll=True,
             ident=None,
         )
+        server.channel_class = Connection
         url = url_of(options.host, server.effective_port)
         print(f"face server with the model pack {analyzer.model} on {url}", flush=True)
         server.run()

@@ -2,6 +2,7 @@
 
 import struct
 import traceback
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,12 @@ class ImageError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+def silence_decoders() -> None:
+    """Keep what Pillow warns of out of a server's log: it tells of the files that people send."""
+    for category in (UserWarning, Image.DecompressionBombWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
 
 
 @contextmanager

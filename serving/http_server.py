@@ -13,6 +13,7 @@ from typing import Any
 from waitress import wasyncore
 from waitress.server import BaseWSGIServer, create_server
 
+from faces.errors import silence_decoders
 from serving.http_channel import Channel
 from serving.responses import CrossOrigin
 from serving.settings import ServerSettings
@@ -60,6 +61,7 @@ def serve(
         ConfigError: the address cannot be listened on.
     """
     share_heaps()
+    silence_decoders()
     sockets: Sockets = {}
     server = _listen(application, settings, sockets)
     for listener in _listeners(sockets):

@@ -1,3 +1,4 @@
+import warnings
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -10,7 +11,7 @@ from picture_files import SIZE, chunk, coarse, encoded, in_png, pixels_of
 from PIL import Image, ImageCms
 
 from face_networks.decoding import read_square
-from faces.errors import DAMAGED, NO_IMAGE, TOO_LARGE, ImageError, one_picture
+from faces.errors import DAMAGED, NO_IMAGE, TOO_LARGE, ImageError, one_picture, silence_decoders
 from faces.photo import picture_of, prepare
 from faces.pictures import FORMATS, SUFFIXES, Limits, opened
 from faces.squares import square_jpeg
@@ -257,3 +258,17 @@ def test_pngs_of_many_chunks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_picture_is_what_pillow_says_it_is() -> None:
     with Image.open(BytesIO(encoded(PLAIN, "JPEG"))) as expected:
         assert pixels_of(encoded(PLAIN, "JPEG")) == expected.convert("RGB").tobytes()
+
+
+def test_a_server_logs_nothing_of_what_pillow_warns_of() -> None:
+    tiff = bytearray(encoded(PLAIN, "TIFF"))
+    tiff[int.from_bytes(tiff[4:8], "little") + 90] = 61  # as many numbers where one belongs
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for is_silent in (False, True):
+            if is_silent:
+                assert caught
+                caught.clear()
+                silence_decoders()
+            picture_of(bytes(tiff))
+    assert not caught
