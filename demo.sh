@@ -96,6 +96,6 @@ Look at
 Next, with real faces. Put Adience into data/Adience/ (README.md, "Get the data"), start a face
 server on port 10002 (face_server/README.md), activate the environment (source .venv/bin/activate), and run
   python -c "from utils.scripts import *; extract_Adience_arcface('aligned', docker_port=10002, resize=640)"
-  python -c "from utils.scripts import *; get_Adience_clean('aligned', resize=640, det_score=0.9)"
+  python -c "from utils.scripts import *; get_Adience_clean('aligned', resize=640, det_score=0.7)"
   python train.py --task gender -o data_loader.args.dataset=Adience
 END

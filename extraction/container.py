@@ -62,7 +62,8 @@ def containers(
     if shutil.which("docker") is None:
         raise ContainerError(
             f"no face server answers at {servers[0].url}, and docker is not installed; install "
-            "Docker, or start a face server yourself and name its port or URL with docker_port="
+            "Docker, or start a face server yourself (`python -m face_server`), and name its port "
+            "or URL with docker_port="
         )
     with ExitStack() as stack:
         running = [

@@ -86,7 +86,7 @@ def require_packages() -> None:
     except ImportError as error:
         raise PackError(
             f"{error.name or error} is missing; to find faces in this process, "
-            "`pip install -r requirements-faces.txt`"
+            "`pip install -r requirements-faces.txt`, or build the image with WITH_FACES=1"
         ) from None
     cv2.setNumThreads(1)  # threads work on pictures of their own
 

@@ -80,7 +80,9 @@ def _opened(
         if writer.isOpened():
             return writer
         writer.release()
-    raise PhotoError("cannot be encoded", f"this OpenCV has no encoder for --codec {codec}")
+    others = ", ".join(other for other in CODECS if other != codec)
+    problem = f"this OpenCV has no encoder for --codec {codec}; take another of {others}"
+    raise PhotoError("cannot be encoded", problem)
 
 
 def _num_frames(cv2: ModuleType, path: Path) -> int:

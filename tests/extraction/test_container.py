@@ -329,7 +329,10 @@ def test_what_docker_refuses_is_one_line_with_what_to_do(
 
 def test_without_docker_it_says_so(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ContainerError, match="docker is not installed"), ready(port):
+    with (
+        pytest.raises(ContainerError, match=r"docker is not installed; .*python -m face_"),
+        ready(port),
+    ):
         pass
 
 

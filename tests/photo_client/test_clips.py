@@ -205,6 +205,16 @@ def test_each_codec_that_wheels_have_can_be_chosen(ask: Ask, tmp_path: Path, cod
     assert len(frames_of(tmp_path / "clip.ANNOTATED.mp4")) == 5
 
 
+def test_a_codec_without_an_encoder_is_one_line_with_the_others(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(clip_writer.CODECS, "avc1", ("none",))
+    outcome = ask(write_clip(tmp_path / "clip.mp4", 0.2, resting), options=("--codec", "avc1"))
+    assert outcome.code == 1
+    assert "no encoder for --codec avc1; take another of auto, mp4v, vp9" in outcome.err
+    assert not list(tmp_path.glob("*.ANNOTATED.mp4"))
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 
