@@ -15,7 +15,7 @@ const PHOTO_TIMEOUT_S = 90;
 
 const AWAY = "The face server is away, so no faces can be found just now.";
 const AWAY_REMEDY =
-  "Whoever runs this page can start the face server, or correct its address, FACE_SERVER_URL.";
+  "Whoever runs this page can start the face server, correct FACE_SERVER_URL, or do without it by FACE_PACK.";
 
 /** Send a picture once; throws a Problem if that gives no faces. */
 export async function ask(picture, signal, query = "") {

@@ -71,6 +71,7 @@ class FakeDocker:
     @contextmanager
     def serving(self, port: int, **behaviour: Any) -> Iterator[StandInServer]:
         """Serve on the port from the moment that the container is started."""
+        (self.folder / "started").unlink(missing_ok=True)  # of a container before
         server = StandInServer(port, behaviour=Behaviour(**behaviour))
         server.socket.close()  # the port is free until then
         running = threading.Event()
