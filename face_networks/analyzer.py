@@ -40,8 +40,6 @@ class FaceAnalyzer:
         workers: None for one a processor core, or for as many as fill the batches of a GPU.
         threads: of a network on the CPU; more than 1 shorten the wait for a single picture, and
             lengthen that for many.
-        batch: most pictures, or faces, that a network takes at once; None for what suits the
-            device.
 
     Raises:
         UserError: the optional packages or the pack are missing, or it does not fit.
@@ -53,11 +51,10 @@ class FaceAnalyzer:
         device: DeviceChoice = "auto",
         workers: int | None = None,
         threads: int = 1,
-        batch: int | None = None,
     ):
         self.model = model_name(pack)
         require_packages()  # before a pack is downloaded
-        self._networks = load_networks(find_pack(pack), device, threads, batch)
+        self._networks = load_networks(find_pack(pack), device, threads)
         self.device = self._networks.device
         on_device = available_cores() if self.device == "cpu" else WORKERS_ON_GPU
         self.workers = workers or on_device

@@ -42,9 +42,7 @@ class FaceNetworks(NamedTuple):
                 network.close()
 
 
-def load_networks(
-    folder: Path, device: DeviceChoice, threads: int, batch: int | None
-) -> FaceNetworks:
+def load_networks(folder: Path, device: DeviceChoice, threads: int) -> FaceNetworks:
     """Load the networks of a pack, and let both look at black.
 
     Args:
@@ -52,7 +50,6 @@ def load_networks(
         device: "auto" takes a GPU if onnxruntime can use one, and the CPU else; one line says so
             where a GPU was to be expected.
         threads: of one run on the CPU.
-        batch: most inputs of one run; None for what suits the device.
 
     Raises:
         PackError: optional packages, or a network, or the device are missing, or do not fit.
@@ -63,10 +60,10 @@ def load_networks(
     refusals = []
     for chosen in better:
         try:
-            return _opened(graphs, chosen, threads, batch)
+            return _opened(graphs, chosen, threads)
         except PackError as error:
             refusals.append(error)
-    networks = _opened(graphs, last, threads, batch)
+    networks = _opened(graphs, last, threads)
     for refusal in refusals:
         logger.warning(f"using the {last}: {refusal}")
     return networks
@@ -91,10 +88,8 @@ def require_packages() -> None:
     cv2.setNumThreads(1)  # threads work on pictures of their own
 
 
-def _opened(
-    graphs: tuple[Graph, Graph], device: str, threads: int, batch: int | None
-) -> FaceNetworks:
-    resources = Resources(device, threads, batch or BATCHES[device])
+def _opened(graphs: tuple[Graph, Graph], device: str, threads: int) -> FaceNetworks:
+    resources = Resources(device, threads, BATCHES[device])
     return FaceNetworks(_detector(graphs[0], resources), _embedder(graphs[1], resources), device)
 
 

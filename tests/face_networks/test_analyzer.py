@@ -12,7 +12,7 @@ from model_packs import BOX, CELL, LANDMARKS, as_file, picture, write_pack
 from face_networks import analyzer as module
 from face_networks.analyzer import FACES_IN_TURN, WORKERS_ON_GPU, FaceAnalyzer
 from face_networks.decoding import LARGE_FILE_BYTES, is_large, read_square
-from face_networks.loading import load_networks
+from face_networks.loading import BATCHES, load_networks
 from faces.client import AnswerError, FaceAnswer
 
 
@@ -70,10 +70,13 @@ def test_pictures_asked_at_once_get_each_their_own_answer(analyzer: FaceAnalyzer
     assert together[-1].result().faces is None
 
 
-def test_batches_change_no_answer(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+def test_batches_change_no_answer(
+    analyzer: FaceAnalyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BATCHES, "cpu", 4)
     files = [as_file(CROWD), *(as_file(picture((column, 5))) for column in range(2, 6))]
     pack = write_pack(tmp_path / "white_cells", batched=True)
-    with FaceAnalyzer(str(pack), "cpu", workers=4, batch=4) as batched:
+    with FaceAnalyzer(str(pack), "cpu", workers=4) as batched:
         answers = [batched.submit(file) for file in files]
         assert all(
             same(analyzer.ask(file), answer.result())
@@ -201,9 +204,10 @@ def test_what_nobody_wants_any_more_is_not_worked_on(
     assert len(looked_at) == 1
 
 
-def test_no_thread_is_left(pack: Path) -> None:
+def test_no_thread_is_left(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BATCHES, "cpu", 2)
     before = set(threading.enumerate())
-    with FaceAnalyzer(str(pack), "cpu", workers=3, batch=2) as one:
+    with FaceAnalyzer(str(pack), "cpu", workers=3) as one:
         one.ask(as_file(CROWD))
         assert one.workers == 3
         assert one.device == "cpu"
@@ -213,7 +217,7 @@ def test_no_thread_is_left(pack: Path) -> None:
 def test_on_a_gpu_more_pictures_are_at_work_than_there_are_cores(
     pack: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    networks = load_networks(pack, "cpu", 1, None)._replace(device="cuda")
+    networks = load_networks(pack, "cpu", 1)._replace(device="cuda")
     monkeypatch.setattr(module, "load_networks", lambda *_: networks)
     with FaceAnalyzer(str(pack)) as one:
         assert (one.device, one.workers) == ("cuda", WORKERS_ON_GPU)

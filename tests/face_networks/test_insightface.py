@@ -60,7 +60,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.uint8], d
 
 @pytest.fixture(scope="module")
 def networks(seen: object) -> FaceNetworks:
-    return load_networks(Path(PACK), "cpu", 1, None)
+    return load_networks(Path(PACK), "cpu", 1)
 
 
 def test_the_same_faces_are_found_in_the_same_order_with_the_same_embeddings(

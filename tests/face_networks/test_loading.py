@@ -22,8 +22,8 @@ from face_networks.packs import PackError
 from face_networks.runs import CPU, CUDA
 
 
-def load(pack: Path, batch: int | None = None) -> loading.FaceNetworks:
-    return load_networks(pack, "cpu", 1, batch)
+def load(pack: Path) -> loading.FaceNetworks:
+    return load_networks(pack, "cpu", 1)
 
 
 def other_network(outputs: int = 1, side: int = 112, inputs: int = 1) -> Any:
@@ -209,16 +209,19 @@ def test_a_gpu_that_cannot_be_used_is_one_line_and_the_cpu_goes_on(
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr("onnxruntime.InferenceSession", Session)
     pack = write_pack(tmp_path / "pack")
-    assert load_networks(pack, "auto", 1, None).device == "cpu"
+    assert load_networks(pack, "auto", 1).device == "cpu"
     assert [record.levelname for record in program_log.records] == ["WARNING"]
     assert "using the cpu: onnxruntime found no GPU that it can use" in program_log.text
     with pytest.raises(PackError, match="found no GPU"):
-        load_networks(pack, "cuda", 1, None)
+        load_networks(pack, "cuda", 1)
 
 
-def test_batches_are_used_where_both_networks_take_them(tmp_path: Path) -> None:
+def test_batches_are_used_where_both_networks_take_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(loading.BATCHES, "cpu", 4)
     for batched in (False, True):
-        networks = load(write_pack(tmp_path / str(batched), batched=batched), batch=4)
+        networks = load(write_pack(tmp_path / str(batched), batched=batched))
         assert isinstance(networks.detector.network, runs.Batches) == batched
         assert isinstance(networks.embedder.network, runs.Batches)
         assert networks.embedder.batch == 4
@@ -230,7 +233,7 @@ def test_onnxruntime_tells_nobody_and_leaves_no_files(tmp_path: Path) -> None:
     pack, home = write_pack(tmp_path / "pack"), tmp_path / "home"
     home.mkdir()
     code = "import sys; from pathlib import Path; from face_networks.loading import load_networks"
-    code += "; load_networks(Path(sys.argv[1]), 'cpu', 1, None)"
+    code += "; load_networks(Path(sys.argv[1]), 'cpu', 1)"
     environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-c", code, str(pack)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)  # noqa: S603 - this interpreter
