@@ -22,6 +22,7 @@ from utils.errors import UserError
 from utils.files import refuse_unwritable, sha256_of
 from utils.locks import hold_when_free
 from utils.log import get_logger
+from utils.text import cut
 
 MIRROR = "DOWNLOAD_MIRROR"
 """Variable that names a URL from which files are taken instead, each by its own name."""
@@ -128,6 +129,8 @@ def _fetch(file: KnownFile, url: str, path: Path, retry: RetryPolicy) -> None:
     part = path.with_name(f".{path.name}.part")
     opener = url_opener()
     found = ""
+    if part.is_symlink():  # else what it names would be written
+        part.unlink()
     for _ in range(2 if part.exists() else 1):  # what came before may be of another version
         _refuse_full_disk(file, part)
         retry.run(lambda: _fetch_rest(opener, url, file, part))
@@ -193,7 +196,7 @@ def _start(response: HTTPResponse, stream: IO[bytes], size: int) -> int:
 
 
 def _other_size(found: str, size: int) -> AnswerError:
-    detail = f"{found} bytes, expected were {size}"
+    detail = f"{cut(found, 20)} bytes, expected were {size}"
     return AnswerError("it is another file", detail, is_temporary=False)
 
 

@@ -10,7 +10,7 @@ import ssl
 import urllib.request
 from collections.abc import Iterator
 from http import HTTPStatus
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse, InvalidURL
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from http_client.errors import AnswerError, ServerAwayError
 from http_client.reply import BUSY, Reply
 from http_client.tls import client_context, tls_error
+from utils.text import cut
 
 _SILENCE_S = 30.0
 _CHUNK_BYTES = 2**18
@@ -54,6 +55,8 @@ def open_url(opener: urllib.request.OpenerDirector, url: str, start: int) -> HTT
     except HTTPError as error:
         with error:
             raise _refused(url, error) from None
+    except (InvalidURL, ValueError):  # not of ours, which was read before
+        raise AnswerError("redirected to what is no address", is_temporary=False) from None
     except (OSError, HTTPException) as error:
         raise _away(error, urlsplit(url).hostname or "") from None
 
@@ -61,7 +64,7 @@ def open_url(opener: urllib.request.OpenerDirector, url: str, start: int) -> HTT
 def _refused(url: str, error: HTTPError) -> AnswerError:
     headers = {name.title(): text for name, text in error.headers.items()}
     reply = Reply(url, error.code, headers, b"")
-    phrase = error.msg if error.code in _REDIRECTS else reply.phrase
+    phrase = _printable(error.msg) if error.code in _REDIRECTS else reply.phrase
     is_temporary = error.code in BUSY or error.code == HTTPStatus.INTERNAL_SERVER_ERROR
     return AnswerError(f"HTTP {error.code}", phrase, is_temporary, reply.retry_after_s or 0.0)
 
@@ -75,8 +78,15 @@ def _away(error: OSError | HTTPException, host: str) -> ServerAwayError:
         return ServerAwayError(f"silence for {_SILENCE_S:g} s")
     if isinstance(reason, socket.gaierror):
         return ServerAwayError(f"the name {host} is not known", is_final=True)
+    if isinstance(reason, HTTPException):
+        return ServerAwayError(_printable(reason) or type(reason).__name__)
     text = reason.strerror if isinstance(reason, OSError) else None
     return ServerAwayError(text or str(reason) or type(reason).__name__)
+
+
+def _printable(said: object) -> str:
+    """Write what a server said: nothing in it steers the terminal."""
+    return cut(str(said).encode("unicode_escape").decode(), 200)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -76,9 +76,12 @@ def hold(path: Path) -> Held | None:
     """Make a lock file and hold it; None where another process or block does.
 
     On a file system without locks everybody holds it.
+
+    Raises:
+        OSError: the file cannot be made, or is a link: what it names would be written.
     """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         is_held = _try_lock(handle) is not False
         if is_held and _is_at(handle, path):  # else somebody removed it before it was locked
             os.pwrite(handle, this_boot().encode(), 0)

@@ -303,3 +303,57 @@ def test_of_two_at_once_one_fetches_and_the_other_waits(server: FileServer, tmp_
         assert sorted(result.result() for result in results) == [False, True]
     assert len(server.asked) == 1
     assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "http://a b/", "http://a:x/"])
+def test_a_redirect_to_what_is_no_address_is_one_line(
+    location: str, server: FileServer, tmp_path: Path
+) -> None:
+    server.locations["/v1/pack.zip"] = location
+    with pytest.raises(DownloadError, match="redirected to what is no address"):
+        download(known(server), tmp_path / "pack.zip")
+
+
+def test_nothing_that_a_server_says_steers_the_terminal_or_fills_it(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.locations["/v1/pack.zip"] = "file:///\x1b[31m" + "x" * 5000
+    with pytest.raises(DownloadError) as caught:
+        download(known(server), tmp_path / "pack.zip")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+
+        def answer(said: bytes) -> None:
+            client = listener.accept()[0]
+            with client:
+                client.recv(2**16)
+                client.sendall(said)
+
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/pack.zip"
+        length = b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n"
+        for said in (b"\x1b[31m no HTTP\r\n\r\n", length):
+            threads.submit(answer, said)
+            with pytest.raises(DownloadError) as caught:
+                download_module.download(
+                    KnownFile(url, 9, "00"), tmp_path / "pack.zip", retry=RetryPolicy(())
+                )
+            assert str(caught.value).isprintable()
+            assert len(str(caught.value)) < 500
+
+
+def test_a_link_in_place_of_a_part_or_lock_file_is_not_followed(
+    server: FileServer, tmp_path: Path
+) -> None:
+    other, path = tmp_path / "other", tmp_path / "pack.zip"
+    other.write_bytes(b"mine")
+    link = tmp_path / ".pack.zip.part"
+    link.symlink_to(other)
+    assert download(known(server), path)
+    assert not path.is_symlink()
+    path.unlink()
+    link = tmp_path / ".pack.zip.lock"
+    link.symlink_to(other)
+    with pytest.raises(OSError, match="symbolic links"):
+        download(known(server), path)
+    assert other.read_bytes() == b"mine"
