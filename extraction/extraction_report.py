@@ -4,7 +4,7 @@ import csv
 import io
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class ExtractionCounts:
 
 
 def write_reasons(
-    failed: Sequence[tuple[str, ...]], path: Path, columns: Sequence[str] = ("path", "reason")
+    failed: Iterable[tuple[str, ...]], path: Path, columns: Sequence[str] = ("path", "reason")
 ) -> None:
     """Write what failed, and why, as CSV, whole or not at all."""
     text = io.StringIO()

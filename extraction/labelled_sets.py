@@ -8,7 +8,7 @@ from typing import Any
 
 from data_loader.data_files import DATASETS
 from extraction import adience, imdb_wiki
-from extraction.data_file import DataFiles
+from extraction.data_file import DataFiles, writing
 from extraction.extraction_report import write_reasons
 from extraction.image_labels import ALL_LABELS, ImageLabels, LabelColumns
 from extraction.options import TableOptions
@@ -62,18 +62,20 @@ class LabelledSet:
 
         Raises:
             PathError: the folder cannot be written.
+            DataError: the disk is full.
         """
         if self.table is None:
             return
         folder = self.files.folder
         refuse_unwritable(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(_owner(self.table.path), folder / TABLE_NAME)
-        rows = [(str(one.line), one.cause, one.value) for one in self.table.problems]
-        write_reasons(rows, folder / PROBLEMS_NAME, ("line", "cause", "value"))
-        for line in self.table.lines():
+        rows = ((str(at), one.cause) for one in self.table.problems for at in one.lines)
+        with writing(folder / PROBLEMS_NAME):
+            write_json(_owner(self.table.path), folder / TABLE_NAME)
+            write_reasons(rows, folder / PROBLEMS_NAME, ("line", "cause"))
+        for line in self.table.report():
             _logger.warning(line)
-        if rows:
+        if self.table.problems:
             _logger.warning(f"{folder / PROBLEMS_NAME} lists all of them")
         if num_outside := self.num_outside():
             _logger.info(
@@ -91,7 +93,7 @@ class LabelledSet:
         counts: dict[str, Any] = {
             "file": self.table.path.name,
             "rows": self.table.num_rows,
-            "problems": dict(self.table.causes()),
+            "problems": self.table.causes(),
             "outside": self.num_outside(),
         }
         folds = Counter(image.fold for image in self.images)

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import posixpath
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 COLUMNS = (PATH, "age", "gender", "subject", "fold", SPLIT, *BOX_COLUMNS)
 MAX_COLUMNS = 64
 MAX_LINES_NAMED = 5
+OTHER_LENGTH = "row has more or fewer cells than the header"
 
 _LIKELY = {"file": PATH, "filename": PATH, "image": PATH, "img_name": PATH, "sex": "gender"}
 """Names that other tables give to columns, which the likeness of letters does not find."""
@@ -38,14 +40,22 @@ _LIKELY = {"file": PATH, "filename": PATH, "image": PATH, "img_name": PATH, "sex
 
 @dataclass(frozen=True, slots=True)
 class TableProblem:
-    """What is wrong with a row: its line, the cause, and what the cell holds."""
+    """What is wrong with some rows of a table.
 
-    line: int
+    Attributes:
+        cause: the same for all of them.
+        example: what the first one holds.
+        lines: of the rows, in order.
+    """
+
     cause: str
-    value: str
+    example: str
+    lines: "array[int]"
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.cause}" + (f": {self.value}" if self.value else "")
+        first = ", ".join(map(str, self.lines[:MAX_LINES_NAMED]))
+        more = ", ..." if len(self.lines) > MAX_LINES_NAMED else ""
+        return f"{len(self.lines):,} rows: {self.cause}, such as {self.example}; line {first}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +78,13 @@ class FaceTable:
     problems: list[TableProblem]
     unlike: list[str]
 
-    def causes(self) -> Counter[str]:
-        """Count the problems by cause."""
-        return Counter(problem.cause for problem in self.problems)
+    def causes(self) -> dict[str, int]:
+        """Count the rows of each problem."""
+        return {problem.cause: len(problem.lines) for problem in self.problems}
 
-    def lines(self) -> list[str]:
-        """Write one line for each cause, with the first lines of the table that it holds for."""
-        first: dict[str, list[TableProblem]] = {}
-        for problem in self.problems:
-            found = first.setdefault(problem.cause, [])
-            if len(found) < MAX_LINES_NAMED:
-                found.append(problem)
-        counts = self.causes()
-        return self.unlike + [
-            f"{self.path}: {counts[cause]:,} rows: {cause}"
-            + (f", such as {found[0].value}" if found[0].value else "")
-            + f"; line {', '.join(str(problem.line) for problem in found)}"
-            + (", ..." if counts[cause] > len(found) else "")
-            for cause, found in first.items()
-        ]
+    def report(self) -> list[str]:
+        """Write a line for each problem."""
+        return self.unlike + [f"{self.path}: {problem}" for problem in self.problems]
 
 
 def read_table(path: Path, genders: Mapping[str, str] | None = None) -> FaceTable:
@@ -111,7 +109,7 @@ def read_table(path: Path, genders: Mapping[str, str] | None = None) -> FaceTabl
     if reader.num_rows == 0:
         raise DataError(f"{path} has no rows below its header")
     return FaceTable(
-        path, reader.images, header.kept, reader.num_rows, reader.problems, header.unlike
+        path, reader.images, header.kept, reader.num_rows, reader.problems(), header.unlike
     )
 
 
@@ -179,7 +177,7 @@ class _RowReader:
 
     def __init__(self, header: _Header, folder: str, genders: Mapping[str, str]) -> None:
         self.images: list[ImageLabels] = []
-        self.problems: list[TableProblem] = []
+        self._problems: dict[str, TableProblem] = {}
         self.num_rows = 0
         self._header, self._folder = header, folder
         self._parsers: dict[str, Callable[[str], tuple[Any, str | None]]] = {
@@ -199,12 +197,14 @@ class _RowReader:
         if len(cells) > num_cells and not "".join(cells[num_cells:]).strip():
             cells = cells[:num_cells]
         if len(cells) != num_cells:
-            self._complain(line, "row has more or fewer cells than the header", f"{len(cells)}")
+            self._complain(
+                line, "row has more or fewer cells than the header", f"{len(cells)} cells"
+            )
             return
         try:
             path = self._path(cells[self._header.labels[PATH]].strip())
         except CellError as error:
-            self._complain(line, str(error), shown(cells[self._header.labels[PATH]]))
+            self._complain(line, str(error), cells[self._header.labels[PATH]])
             return
         fold = self._label("fold", line, cells)
         image = ImageLabels(
@@ -218,8 +218,15 @@ class _RowReader:
         )
         self._keep_first(line, image)
 
-    def _complain(self, line: int, cause: str, value: str = "") -> None:
-        self.problems.append(TableProblem(line, cause, value))
+    def problems(self) -> list[TableProblem]:
+        """List what is wrong with the rows so far."""
+        return list(self._problems.values())
+
+    def _complain(self, line: int, cause: str, value: str) -> None:
+        problem = self._problems.get(cause)
+        if problem is None:
+            problem = self._problems[cause] = TableProblem(cause, shown(value), array("q"))
+        problem.lines.append(line)
 
     def _cell(self, name: str, cells: Sequence[str]) -> str:
         at = self._header.labels.get(name)
@@ -229,14 +236,14 @@ class _RowReader:
         text = self._cell(name, cells)
         value, cause = self._parsers[name](text)
         if cause is not None:
-            self._complain(line, cause, shown(text))
+            self._complain(line, cause, text)
         return value
 
     def _text(self, name: str, line: int, cell: str) -> str:
         """Return the text of a cell; equal ones share their memory."""
         text = cell.strip()
         if len(text) > MAX_NAME_LENGTH:
-            self._complain(line, f"{name} is cut to {MAX_NAME_LENGTH} letters", shown(text))
+            self._complain(line, f"{name} is cut to {MAX_NAME_LENGTH} letters", text)
             text = text[:MAX_NAME_LENGTH]
         return self._texts.setdefault(text, text)
 
@@ -257,7 +264,7 @@ class _RowReader:
             left, top, right, bottom = map(float, texts)
             if left < right < math.inf and top < bottom < math.inf and min(left, top) > -math.inf:
                 return left, top, right, bottom
-        self._complain(line, "x0, y0, x1, y1 are no box", shown(", ".join(texts)))
+        self._complain(line, "x0, y0, x1, y1 are no box", ", ".join(texts))
         return None
 
     def _path(self, text: str) -> str:
@@ -292,7 +299,7 @@ class _RowReader:
             return
         is_same = image == self.images[number]
         with_labels = "" if is_same else " with other labels, which do not count"
-        self._complain(line, f"path was named before{with_labels}", shown(image.image_path))
+        self._complain(line, f"path was named before{with_labels}", image.image_path)
 
 
 @functools.lru_cache(2**12)

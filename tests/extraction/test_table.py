@@ -127,7 +127,7 @@ def test_rows_become_labels_and_other_columns_are_kept(tmp_path: Path) -> None:
 def test_age_and_gender_may_be_absent_and_an_index_is_not_kept(tmp_path: Path) -> None:
     found = read(tmp_path, ",path\n0,a.jpg\n1,b.jpg\n")
     assert labels(found) == [("a.jpg", None, None), ("b.jpg", None, None)]
-    assert (found.kept_columns, found.lines()) == ((), [])
+    assert (found.kept_columns, found.report()) == ((), [])
 
 
 def test_problems_are_counted_by_cause_with_their_lines(tmp_path: Path) -> None:
@@ -156,13 +156,13 @@ def test_problems_are_counted_by_cause_with_their_lines(tmp_path: Path) -> None:
         "row has more or fewer cells than the header": 1,
         "path is an address, a file was expected": 1,
     }
-    lines = found.lines()
+    lines = found.report()
     assert len(lines) == len(found.causes())
     name = tmp_path / "faces.csv"
     cause = "age is no number and no range, such as 'old'"
     assert lines[0] == f"{name}: 10 rows: {cause}; line 2, 10, 11, 12, 13, ..."
     assert found.images[0].age is None
-    assert [problem.line for problem in found.problems if "before" in problem.cause] == [7]
+    assert [list(one.lines) for one in found.problems if "before" in one.cause] == [[7]]
 
 
 def test_the_same_row_twice_is_told_from_one_with_other_labels(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_what_no_file_can_be_called_is_a_problem(tmp_path: Path, text: str, caus
     found = read_table(table(tmp_path, f"path\n{text}\na.jpg\n", encoding="utf-16"))
     assert len(found.images) == 1
     assert cause in str(found.problems[0])
-    assert str(found.problems[0]).startswith("line 2: path ")
+    assert list(found.problems[0].lines) == [2]
 
 
 def test_a_long_cell_is_cut_and_says_so(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_header_that_cannot_be_used_is_refused(tmp_path: Path, header: str, me
 
 def test_a_column_that_may_be_meant_is_named(tmp_path: Path) -> None:
     found = read(tmp_path, "path,ages,sex\na.jpg,3,m\n")
-    assert [line.split(" has ")[1] for line in found.lines()] == [
+    assert [line.split(" has ")[1] for line in found.report()] == [
         "no column 'age', did you mean 'ages'? Rename it",
         "no column 'gender', did you mean 'sex'? Rename it",
     ]
