@@ -13,8 +13,9 @@ from extraction.extraction_report import write_reasons
 from extraction.image_labels import ALL_LABELS, ImageLabels, LabelColumns
 from extraction.options import TableOptions
 from extraction.places import Places
-from extraction.table import SPLIT, FaceTable, read_table
+from extraction.table import FaceTable, read_table
 from extraction.table_cells import SPLITS, gender_meanings
+from extraction.table_header import SPLIT
 from utils.errors import DataError, PathError
 from utils.files import read_json, refuse_unwritable, write_json
 from utils.labels import NO_FOLD

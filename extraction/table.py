@@ -1,13 +1,11 @@
 """A table of one's own faces: its rows as labels, and what is wrong with them, line by line."""
 
 import contextlib
-import difflib
 import functools
 import math
 import os
 import posixpath
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +21,13 @@ from extraction.table_cells import (
     remembering,
 )
 from extraction.table_file import Row, read_rows
+from extraction.table_header import BOX_COLUMNS, PATH, SPLIT, TableHeader
 from utils.errors import DataError
 from utils.labels import NO_FOLD
-from utils.text import cut, nearest, shown
+from utils.text import shown
 
-PATH, SPLIT = "path", "split"
-BOX_COLUMNS = ("x0", "y0", "x1", "y1")
-COLUMNS = (PATH, "age", "gender", "subject", "fold", SPLIT, *BOX_COLUMNS)
-MAX_COLUMNS = 64
 MAX_LINES_NAMED = 5
 OTHER_LENGTH = "row has more or fewer cells than the header"
-
-_LIKELY = {"file": PATH, "filename": PATH, "image": PATH, "img_name": PATH, "sex": "gender"}
-"""Names that other tables give to columns, which the likeness of letters does not find."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +94,7 @@ def read_table(path: Path, genders: Mapping[str, str] | None = None) -> FaceTabl
             are ambiguous or too many.
     """
     rows = read_rows(path)
-    header = _Header.of(path, next(rows, (0, []))[1])
+    header = TableHeader.of(path, next(rows, (0, []))[1])
     reader = _RowReader(header, _image_folder(path), genders or {})
     for row in rows:
         reader.add(row)
@@ -117,55 +109,6 @@ def _image_folder(path: Path) -> str:
     return os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - links stay as written
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """Where the columns of a table are: the labels by name, and those that are kept."""
-
-    num_cells: int
-    labels: dict[str, int]
-    kept: tuple[str, ...]
-    kept_at: tuple[int, ...]
-    unlike: list[str]
-
-    @classmethod
-    def of(cls, path: Path, cells: Sequence[str]) -> "_Header":
-        """Find the columns.
-
-        Raises:
-            DataError: there is no column `path`, one occurs twice, or there are too many.
-        """
-        names = [name.strip() for name in cells]
-        lower = [name.lower() for name in names]
-        if PATH not in lower:
-            raise DataError(f"{path} has no column {PATH!r}, {_meant(PATH, lower)}")
-        twice = [name for name, count in Counter(filter(None, lower)).items() if count > 1]
-        if twice or len(names) > MAX_COLUMNS:
-            problem = f"column {shown(twice[0])} twice" if twice else f"{len(names):,} columns"
-            raise DataError(f"{path} has {problem}, expected at most {MAX_COLUMNS} of other names")
-        labels = {name: lower.index(name) for name in COLUMNS if name in lower}
-        if not labels.keys() >= set(BOX_COLUMNS):
-            labels = {name: at for name, at in labels.items() if name not in BOX_COLUMNS}
-        at_kept = tuple(
-            at for at, name in enumerate(lower) if name and (name not in labels or name == SPLIT)
-        )
-        missing = [name for name in ("age", "gender") if name not in labels]
-        unlike = [
-            f"{path} has no column {name!r}, {words}"
-            for name in missing
-            if (words := _meant(name, [lower[at] for at in at_kept])).startswith("did")
-        ]
-        kept = tuple(SPLIT if lower[at] == SPLIT else names[at] for at in at_kept)
-        return cls(len(names), labels, kept, at_kept, unlike)
-
-
-def _meant(name: str, names: Sequence[str]) -> str:
-    """Suggest which column is meant for one that is missing, or list all."""
-    likely = [other for other in names if _LIKELY.get(other) == name]
-    likely += difflib.get_close_matches(name, names, n=1)
-    known = [cut(other, 40) for other in names[:20] if other]
-    return f"did you mean {likely[0]!r}? Rename it" if likely else nearest(name, known)
-
-
 class _RowReader:
     """Turns rows into labels, and remembers what is wrong.
 
@@ -175,7 +118,7 @@ class _RowReader:
         genders: see `parse_gender`.
     """
 
-    def __init__(self, header: _Header, folder: str, genders: Mapping[str, str]) -> None:
+    def __init__(self, header: TableHeader, folder: str, genders: Mapping[str, str]) -> None:
         self.images: list[ImageLabels] = []
         self._problems: dict[str, TableProblem] = {}
         self.num_rows = 0
