@@ -24,7 +24,7 @@ from extraction.layout_rows import LayoutRow
 from utils.errors import DataError
 from utils.files import atomic_write, refuse_unwritable_file
 from utils.log import get_logger
-from utils.text import nearest
+from utils.text import nearest, shown
 
 MAX_NAMED = 5
 NOT_UTF_8 = "file name is not UTF-8; rename it"
@@ -153,7 +153,7 @@ def _report(path: Path, problems: list[tuple[str, str]]) -> None:
     """Log one line for each cause, and list all."""
     listed = path.with_name(f"{path.stem}-problems.csv")
     for cause, count in Counter(cause for _, cause in problems).items():
-        named = [Path(where).name for where, its_cause in problems if its_cause == cause]
+        named = [shown(Path(where).name) for where, its_cause in problems if its_cause == cause]
         more = ", ..." if count > MAX_NAMED else ""
         _logger.warning(f"{count:,} of another form: {cause}: {', '.join(named[:MAX_NAMED])}{more}")
     if problems:

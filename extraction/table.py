@@ -186,7 +186,7 @@ class _RowReader:
         """Return the text of a cell; equal ones share their memory."""
         text = cell.strip()
         if len(text) > MAX_NAME_LENGTH:
-            self._complain(line, f"{name} is cut to {MAX_NAME_LENGTH} letters", text)
+            self._complain(line, f"column {shown(name)} is cut to {MAX_NAME_LENGTH} letters", text)
             text = text[:MAX_NAME_LENGTH]
         return self._texts.setdefault(text, text)
 

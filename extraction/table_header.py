@@ -71,5 +71,5 @@ def _meant(name: str, names: Sequence[str]) -> str:
     """Suggest which column is meant for one that is missing, or list all."""
     likely = [other for other in names if _LIKELY.get(other) == name]
     likely += difflib.get_close_matches(name, names, n=1)
-    known = [cut(other, 40) for other in names[:20] if other]
+    known = [cut(shown(other)[1:-1], 40) for other in names[:20] if other]
     return f"did you mean {likely[0]!r}? Rename it" if likely else nearest(name, known)

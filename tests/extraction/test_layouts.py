@@ -62,7 +62,7 @@ def test_utkface_is_read_from_its_file_names(
         ("holid", "name is not [age]_["),
     }
     out = capsys.readouterr().out
-    assert "1 of another form: name is not [age]_[gender]_[race]_[date].jpg: holiday.jpg" in out
+    assert "1 of another form: name is not [age]_[gender]_[race]_[date].jpg: 'holiday.jpg'" in out
     assert "utkface does not tell who is shown" in out
     found = read_table(path)
     assert (found.problems, len(found.images)) == ([], 8)

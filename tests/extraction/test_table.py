@@ -206,7 +206,7 @@ def test_what_no_file_can_be_called_is_a_problem(tmp_path: Path, text: str, caus
 def test_a_long_cell_is_cut_and_says_so(tmp_path: Path) -> None:
     found = read(tmp_path, f"path,note\na.jpg,{'n' * 300}\n")
     assert found.images[0].kept == ("n" * 255,)
-    assert found.causes() == {"note is cut to 255 letters": 1}
+    assert found.causes() == {"column 'note' is cut to 255 letters": 1}
 
 
 def test_faces_of_one_image_are_told_apart_by_their_boxes(tmp_path: Path) -> None:
@@ -230,6 +230,7 @@ def test_faces_of_one_image_are_told_apart_by_their_boxes(tmp_path: Path) -> Non
         ("paths,age", "no column 'path', did you mean 'paths'"),
         ("file,age", "no column 'path', did you mean 'file'"),
         ("x,y", "no column 'path', known are x, y"),
+        ("\x1b[2Jx,y", r"no column 'path', known are \\x1b\[2jx, y"),
         ("path,age,Age", "column 'age' twice"),
         ("path," + ",".join(map(str, range(64))), "65 columns"),
         ("path", "no rows below its header"),
