@@ -14,6 +14,7 @@ import runpy
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
+from json import dumps, loads  # as they are: a test may put others into the module
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """Replace what is not UTF-8 in a report, such as a name logged: pytest-xdist refuses it."""
     report = yield
-    return json.loads(json.dumps(report, ensure_ascii=False).encode(errors="replace"))
+    return loads(dumps(report, ensure_ascii=False).encode(errors="replace"))
 
 
 @pytest.fixture(autouse=True)
