@@ -14,7 +14,6 @@ import runpy
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
-from json import dumps, loads  # as they are: a test may put others into the module
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """Replace what is not UTF-8 in a report, such as a name logged: pytest-xdist refuses it."""
     report = yield
-    return loads(dumps(report, ensure_ascii=False).encode(errors="replace"))
+    return _in_utf8(report)
+
+
+def _in_utf8(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case dict():
+            return {key: _in_utf8(one) for key, one in value.items()}
+        case list() | tuple():
+            return type(value)(map(_in_utf8, value))
+    return value
 
 
 @pytest.fixture(autouse=True)

@@ -255,7 +255,7 @@ def test_images_that_wait_for_another_try_do_not_hold_up_the_others(
         order.append(body in failed)
         return FaceAnswer([face(1)])
 
-    waits: dict[str, Any] = {"retry_waits_s": (0.2,), "probe_waits_s": (0,), "give_up_s": 1}
+    waits: dict[str, Any] = {"retry_waits_s": (1.0,), "probe_waits_s": (0,), "give_up_s": 1}
     with answering(monkeypatch, answer):
         counts = extract(Places(folder), PATHS, options("http://a/", **waits, in_flight=4))
     assert counts.num_now == NUM_IMAGES
@@ -299,13 +299,16 @@ def test_two_servers_share_the_work_and_the_faster_one_gets_more(
     """The slow one does one picture, by which the other is known, and then holds on to the next."""
     slow, fast = "http://slow/", "http://fast/"
     num_done: Counter[str] = Counter()
-    most_are_done = threading.Event()
+    both_are_at_work, most_are_done = threading.Event(), threading.Event()
 
     def answer(server: FaceServer, body: bytes) -> FaceAnswer:
         if len(body) > 2000:  # a picture, not the question whether the server is up
-            if server.url == slow and num_done[slow] > 0:
+            # It must not hold all requests in flight before the fast one has its first.
+            if server.url == slow and num_done[slow] > 0 and both_are_at_work.wait(0.1):
                 assert most_are_done.wait(PATIENCE_S)
             num_done[server.url] += 1
+            if num_done[fast] > 1:  # the first one is the comparison of the two
+                both_are_at_work.set()
             if num_done[fast] >= NUM_IMAGES * 3 // 4:
                 most_are_done.set()
         return FaceAnswer([face(1)])
