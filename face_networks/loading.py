@@ -1,9 +1,7 @@
 """Loads the two networks of a model pack on a device, and tries them."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +15,10 @@ from face_networks.embedding import Embedder
 from face_networks.graphs import Graph, read_graphs
 from face_networks.packs import PackError
 from face_networks.runs import Batches, DeviceChoice, Resources, candidates, open_network
+from utils.errors import UserError
 from utils.labels import EMBEDDING_SIZE
 from utils.log import get_logger
+from utils.optional_packages import FACES_REQUIREMENTS, optional_package
 from utils.text import in_one_line
 
 logger = get_logger("face_networks")
@@ -75,16 +75,13 @@ def require_packages() -> None:
     Raises:
         PackError: one is missing.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime looks once, when imported
+    purpose = "to find faces in this process"
     try:
-        cv2 = import_module("cv2")
+        cv2 = optional_package("cv2", purpose, FACES_REQUIREMENTS)
         for name in ("onnx", "onnxruntime"):
-            import_module(name)
-    except ImportError as error:
-        raise PackError(
-            f"{error.name or error} is missing; to find faces in this process, "
-            "`pip install -r requirements-faces.txt`, or build the image with WITH_FACES=1"
-        ) from None
+            optional_package(name, purpose, FACES_REQUIREMENTS)
+    except UserError as error:
+        raise PackError(f"{error}, or build the image with WITH_FACES=1") from None
     cv2.setNumThreads(1)  # threads work on pictures of their own
 
 

@@ -20,12 +20,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from photo_client.errors import PhotoError
+from utils.optional_packages import FACES_REQUIREMENTS
 from utils.text import in_one_line
 
 if TYPE_CHECKING:
     from cv2 import VideoCapture
 
-INSTALL: Final = "pip install -r requirements-faces.txt"
+INSTALL: Final = f"pip install -r {FACES_REQUIREMENTS}"
 NOT_A_CLIP: Final = "not a clip that can be read"
 MAX_FRAMES_PER_S: Final = 240
 DEFAULT_SECONDS: Final = 3600.0

@@ -9,6 +9,9 @@ from utils.errors import UserError
 EXPORT_REQUIREMENTS = "requirements-export.txt"
 """Packages that write and read models in formats other than torch's own."""
 
+FACES_REQUIREMENTS = "requirements-faces.txt"
+"""Packages that find faces in this process, and read clips."""
+
 
 def optional_package(name: str, purpose: str, requirements: str) -> ModuleType:
     """Import a package, or a module of it, that need not be installed, and let it tell nobody.
@@ -25,7 +28,7 @@ def optional_package(name: str, purpose: str, requirements: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        missing = (error.name or name).partition(".")[0]
+        missing = (error.name or "").partition(".")[0] or error
         raise UserError(
             f"{missing} is missing; {purpose}, `pip install -r {requirements}`"
         ) from None
