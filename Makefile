@@ -1,7 +1,7 @@
 # Everything runs in a virtual environment of this checkout, .venv, made on first use.
 #
 #   make demo    every step on synthetic data, from extraction to serving and the study
-#   make test    all tests, in one process (make test WORKERS=2: in two)
+#   make test    all tests, in two processes (make test WORKERS=0: in one)
 #   make lint    style and types
 #   make clean   remove what the other targets made, the virtual environment too
 #
@@ -14,7 +14,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet
 TORCH_INDEX_URL ?=
-WORKERS ?= 0
+WORKERS ?= 2
 
 .PHONY: help demo test lint clean
 .DEFAULT_GOAL := help

@@ -78,8 +78,7 @@ def predictor_of(
 def _threads_beside(source: FaceSource | None) -> int:
     """Return how many threads the face networks leave to the models.
 
-    Threads of a model that wait for each other on cores that are taken wait for long: with as many
-    threads as cores, embeddings take ten times as long while pictures are looked at.
+    Threads of a model that wait for each other on cores that are taken wait for long.
     """
     threads = usable_threads()
     if isinstance(source, FaceAnalyzer) and source.device == "cpu":

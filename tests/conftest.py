@@ -129,6 +129,15 @@ def _logging_as_it_was() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Fail a test that leaves torch another number of threads: later ones met other last bits."""
+    yield
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert threads == 1
+
+
 @pytest.fixture
 def hangup() -> Iterator[None]:
     """Let SIGHUP have its effect, which under nohup it has not."""

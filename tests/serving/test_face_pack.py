@@ -195,9 +195,8 @@ def test_the_models_take_the_cores_that_pictures_leave(
     pack: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serving.engine.available_cores", lambda: cores)
+    monkeypatch.setattr("serving.loading.usable_threads", lambda: cores)
     monkeypatch.setattr("serving.routes.available_cores", lambda: cores)
-    monkeypatch.setattr("torch.get_num_threads", lambda: cores)
     with serving(folder, face_pack=pack, threads=given, max_images=4) as running:
         source = running.predictor.face_source
         assert isinstance(source, FaceAnalyzer)
