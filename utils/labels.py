@@ -1,5 +1,6 @@
 """What a face is in this project: its embedding, its age and gender classes, its fold."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,15 @@ GENDERS = ("m", "f")
 
 NUM_GENDERS = len(GENDERS)
 
-ADIENCE_CENTRES = (1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 80.0)
-"""Years that stand for the classes 0-2, 4-6, 8-12, 15-20, 25-32, 38-43, 48-53 and 60-100."""
+AgeClasses = int | Sequence[Sequence[int]]
+"""The classes of an age model: 8 for Adience's, 101 for whole years from 0 to 100, or the first and
+the last year of each class, as [[0, 2], [3, 9]]."""
+
+ADIENCE_GROUPS = ((0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
+"""First and last year of Adience's classes."""
+
+ADIENCE_CENTRES = tuple((first + last) / 2 for first, last in ADIENCE_GROUPS)
+"""Years that stand for Adience's classes."""
 
 AGE_CLASS_COUNTS = (8, 101)
 
@@ -37,20 +45,37 @@ def is_unit_length(length: Any) -> Any:
     return (length >= NORM_BOUNDS[0]) & (length <= NORM_BOUNDS[1])
 
 
-def class_years(num_classes: int) -> NDArray[np.float32]:
-    """Return the years that each class stands for, (C,) float32.
+def class_bounds(classes: AgeClasses) -> NDArray[np.float32]:
+    """Return the first and the last whole year of each class, both included, (C, 2) float32.
 
     Raises:
-        ValueError: `num_classes` is neither 8 nor 101.
+        ValueError: `classes` is a number, and neither 8 nor 101.
+
+    >>> class_bounds(8)[:3].tolist()
+    [[0.0, 2.0], [4.0, 6.0], [8.0, 12.0]]
+    >>> class_bounds([[0, 2], [3, 9]]).tolist()
+    [[0.0, 2.0], [3.0, 9.0]]
+    """
+    if not isinstance(classes, int):
+        return np.array(classes, np.float32)
+    if classes == len(ADIENCE_GROUPS):
+        return np.array(ADIENCE_GROUPS, np.float32)
+    if classes in AGE_CLASS_COUNTS:
+        return np.arange(classes, dtype=np.float32)[:, None].repeat(2, axis=1)
+    raise ValueError(f"{classes} age classes, expected 8 or 101")
+
+
+def class_years(classes: AgeClasses) -> NDArray[np.float32]:
+    """Return the years that each class stands for, its centre, (C,) float32.
+
+    Raises:
+        ValueError: `classes` is a number, and neither 8 nor 101.
 
     >>> class_years(8).tolist()
     [1.0, 5.0, 10.0, 17.5, 28.5, 40.5, 50.5, 80.0]
     """
-    if num_classes == len(ADIENCE_CENTRES):
-        return np.array(ADIENCE_CENTRES, np.float32)
-    if num_classes in AGE_CLASS_COUNTS:
-        return np.arange(num_classes, dtype=np.float32)
-    raise ValueError(f"{num_classes} age classes, expected 8 or 101")
+    years: NDArray[np.float32] = class_bounds(classes).mean(axis=1)
+    return years
 
 
 def ages_to_classes(ages_years: ArrayLike, num_classes: int) -> NDArray[np.int64]:

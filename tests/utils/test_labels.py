@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from conftest import ADIENCE_YEARS
 
-from utils.labels import ages_to_classes, class_years, genders_to_classes
+from utils.labels import AgeClasses, ages_to_classes, class_bounds, class_years, genders_to_classes
 
 TO_8 = [
     (0, 0), (1, 0), (2, 0), (2.9, 0), (3.1, 1), (5, 1), (7, 1), (7.4, 1), (7.6, 2), (10, 2),
@@ -71,3 +71,12 @@ def test_male_is_class_0_and_female_class_1() -> None:
 def test_another_gender_is_refused_by_name(letter: str) -> None:
     with pytest.raises(ValueError, match=f"gender '{letter}', expected 'm' or 'f'"):
         genders_to_classes(["m", letter])
+
+
+@pytest.mark.parametrize("classes", [8, 101, [[0, 2], [3, 9], [10, 10], [70, 99]]])
+def test_the_years_of_a_class_are_the_middle_of_its_bounds(classes: AgeClasses) -> None:
+    bounds = class_bounds(classes)
+    assert bounds.dtype == class_years(classes).dtype == np.float32
+    assert bounds.shape == (len(class_years(classes)), 2)
+    assert class_years(classes).tolist() == [(first + last) / 2 for first, last in bounds.tolist()]
+    assert (bounds[1:, 0] > bounds[:-1, 1]).all()
