@@ -18,6 +18,7 @@ from scipy.io.matlab import MatReadError
 from extraction.image_labels import MAX_NAME_LENGTH, ImageLabels, checked_path, unique_images
 from extraction.mat_guard import check_mat
 from utils.errors import DataError
+from utils.text import in_one_line
 
 NAMES = ("imdb", "wiki")
 NUMBERS = ("dob", "photo_taken", "gender")
@@ -29,7 +30,7 @@ MATLAB_DAY_OF_YEAR_1 = 366
 
 _DAMAGED = (
     *(MatReadError, NotImplementedError, ValueError, TypeError, KeyError, IndexError),
-    *(EOFError, OSError, OverflowError, MemoryError, struct.error, zlib.error),
+    *(EOFError, OSError, ArithmeticError, MemoryError, struct.error, zlib.error),
 )
 
 
@@ -153,4 +154,6 @@ def _load(path: Path, name: str) -> dict[str, Any]:
         check_mat(path)
         return dict(loadmat(path, variable_names=[name]))
     except _DAMAGED as error:
-        raise DataError(f"{path} is damaged or is not a MATLAB 5 file: {error}") from None
+        raise DataError(
+            f"{path} is damaged or is not a MATLAB 5 file: {in_one_line(error)}"
+        ) from None

@@ -1,12 +1,14 @@
 """A look through a MATLAB 5 file before scipy reads it, which trusts what the file promises.
 
-Nesting without end overflows scipy's stack, and a megabyte can inflate to gigabytes. The walk takes
-the same steps as scipy: it counts children by the sizes of cells and structs, not by bytes.
+Nesting without end overflows scipy's stack, a megabyte can inflate to gigabytes, sizes need no
+bytes behind them, and data of an unknown type end the process. The walk takes the same steps as
+scipy: it counts children by the sizes of cells and structs, not by bytes. Matrices of classes that
+imdb.mat does not have (sparse ones, functions, objects) are refused.
 """
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from math import prod
 from pathlib import Path
 from typing import IO
@@ -15,13 +17,20 @@ MAX_DEPTH = 8
 """Levels of matrices within matrices; imdb.mat has 3."""
 
 MAX_BYTES = 512 << 20
-"""Bytes of all variables, inflated; imdb.mat has about 150 MB."""
+"""Bytes of all variables, inflated and with room for texts and cells; imdb.mat needs 350 MiB."""
 
 HEADER_BYTES, CHUNK_BYTES = 128, 1 << 16
 BYTE_ORDERS = {b"\0\1IM": "<", b"\1\0MI": ">"}
 MATRIX, COMPRESSED = 14, 15
-CELL, STRUCT, OBJECT, CHARS, SPARSE, FUNCTION = 1, 2, 3, 4, 5, 16
+CELL, STRUCT, CHARS = 1, 2, 4
+IS_COMPLEX = 0x800
 NUMBERS = range(6, 16)
+NUMBER_TYPES = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 12, 13})
+"""Of the data of a matrix of numbers, whatever its class: MATLAB stores them as small as it can."""
+
+TEXT_TYPES = frozenset({1, 2, 4, 16, 17, 18})
+BYTES_PER_CELL = 8
+"""Of what scipy makes before it reads what is inside: an address, or a letter."""
 
 
 def check_mat(path: Path) -> None:
@@ -96,31 +105,31 @@ class _Walk:
         if length == 0:
             return 0
         flags, _ = self._tag.unpack(self._take(16)[8:])
-        class_, is_complex = flags & 0xFF, bool(flags & 0x800)
+        class_, num_parts = flags & 0xFF, 1 + bool(flags & IS_COMPLEX)
         num_cells = prod(self._integers())
-        self._skip_elements(1)  # the name
-        if class_ == CELL:
-            return num_cells
-        if class_ in (STRUCT, OBJECT):
-            self._skip_elements(class_ == OBJECT)  # the name of the class
-            return num_cells * self._num_fields()
-        if class_ == FUNCTION:
-            return 1
-        if class_ not in (CHARS, SPARSE, *NUMBERS):
-            raise ValueError(f"it holds a matrix of the unknown class {class_}")
-        self._skip_elements(1 + (class_ != CHARS and is_complex) + 2 * (class_ == SPARSE))
-        return 0
+        self._skip_element(TEXT_TYPES)  # the name
+        if class_ in NUMBERS:
+            for _ in range(num_parts):
+                self._skip_element(NUMBER_TYPES)
+            return 0
+        if class_ not in (CELL, STRUCT, CHARS):
+            raise ValueError(f"it holds a matrix of the class {class_}, which is not read")
+        self._count(BYTES_PER_CELL * num_cells)
+        if class_ == CHARS:
+            self._skip_element(TEXT_TYPES)
+            return 0
+        return num_cells if class_ == CELL else num_cells * self._num_fields()
 
     def _num_fields(self) -> int:
         (name_length,) = self._integers()
-        size, padded = self._size()
+        _, size, padded = self._element()
         self._skip(padded)
         if name_length < 1:
             raise ValueError("it holds a struct whose fields have no names")
         return size // name_length
 
     def _integers(self) -> tuple[int, ...]:
-        size, padded = self._size()
+        _, size, padded = self._element()
         if size > 128:
             raise ValueError("it holds a matrix of too many dimensions")
         numbers = struct.unpack(f"{self._order}{size // 4}i", self._take(padded)[: size // 4 * 4])
@@ -128,21 +137,23 @@ class _Walk:
             raise ValueError("it holds a matrix of a negative size")
         return numbers
 
-    def _skip_elements(self, num_elements: int) -> None:
-        for _ in range(num_elements):
-            self._skip(self._size()[1])
+    def _skip_element(self, types: Container[int]) -> None:
+        type_, _, padded = self._element()
+        if type_ not in types:
+            raise ValueError(f"it holds data of the type {type_} where that cannot be")
+        self._skip(padded)
 
-    def _size(self) -> tuple[int, int]:
-        """Read the tag of an element: its size, and what it takes up from where the walk is.
+    def _element(self) -> tuple[int, int, int]:
+        """Read the tag of an element: type, size, and what it takes up from where the walk is.
 
         A small element has its size in the upper half of the first word, its data in the second.
         """
         first, size = self._tag.unpack(self._take(8))
         if not first >> 16:
-            return size, size + -size % 8
+            return first, size, size + -size % 8
         self._at -= 4
         self._num_bytes -= 4
-        return min(first >> 16, 4), 4
+        return first & 0xFFFF, min(first >> 16, 4), 4
 
     def _take(self, size: int) -> bytes:
         while len(self._buffer) - self._at < size:

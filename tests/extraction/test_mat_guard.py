@@ -1,10 +1,14 @@
 import struct
+import subprocess
+import sys
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io.matlab
+import scipy.sparse
 from scipy.io import loadmat, savemat
 from stored import cells
 
@@ -14,7 +18,11 @@ from extraction.mat_guard import check_mat
 from utils.errors import DataError
 
 HEADER = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
-NUMBER_CLASS, CELL_CLASS = 6, 1
+NUMBER_CLASS, CELL_CLASS, STRUCT_CLASS, TEXT_CLASS = 6, 1, 2, 4
+MUTANTS = Path(__file__).with_name("mat_mutants.py")
+
+
+FUZZ_SEED, NUM_MUTANTS = 5, 1500
 
 
 def element(kind: int, data: bytes) -> bytes:
@@ -76,6 +84,8 @@ def test_the_files_that_scipy_is_tested_with_pass() -> None:
     folder = Path(scipy.io.matlab.__file__).parent / "tests/data"
     num_checked = 0
     for path in sorted(folder.glob("test*_[67]*.mat")):
+        if path.name.startswith(("testfunc", "testobject", "testsparse")):
+            continue  # their classes are not read
         try:
             with warnings.catch_warnings(action="ignore"):
                 loadmat(path)
@@ -85,3 +95,71 @@ def test_the_files_that_scipy_is_tested_with_pass() -> None:
         num_checked += 1
     if num_checked == 0:
         pytest.skip("scipy was installed without its tests")
+
+
+def variable(class_: int, dims: tuple[int, ...], *elements: tuple[int, bytes]) -> bytes:
+    inner = b"".join(element(kind, data) for kind, data in elements)
+    return HEADER + element(14, start_of(class_, *dims) + inner)
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+@pytest.mark.parametrize(
+    ("class_", "types"),
+    [(NUMBER_CLASS, {*range(1, 8), 9, 12, 13}), (TEXT_CLASS, {1, 2, 4, 16, 17, 18})],
+)
+def test_only_types_of_data_that_fit_the_class_are_passed_on(
+    class_: int, types: set[int], is_compressed: bool, tmp_path: Path
+) -> None:
+    for kind in (*range(40), 0x80, 0xFFFF):
+        whole = variable(class_, (1, 4), (kind, bytes(8)))
+        if is_compressed:
+            inner = zlib.compress(whole[len(HEADER) :])
+            whole = HEADER + struct.pack("<II", 15, len(inner)) + inner
+        (tmp_path / "wiki.mat").write_bytes(whole)
+        if kind in types:
+            check_mat(tmp_path / "wiki.mat")
+            continue
+        with pytest.raises(DataError, match=f"data of the type {kind} where that cannot be"):
+            read_labels(tmp_path, "wiki")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        variable(TEXT_CLASS, (1, 1 << 30), (16, b"")),
+        variable(STRUCT_CLASS, (1 << 10, 1 << 20), (5, struct.pack("<i", 8)), (1, b"")),
+    ],
+    ids=["letters", "structs without fields"],
+)
+def test_sizes_without_bytes_behind_them_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "wiki.mat").write_bytes(content)
+    with pytest.raises(DataError, match="inflates to more than 512 MiB"):
+        read_labels(tmp_path, "wiki")
+
+
+def test_classes_of_matrices_that_no_label_needs_are_refused(tmp_path: Path) -> None:
+    savemat(tmp_path / "wiki.mat", {"wiki": scipy.sparse.eye_array(3)})
+    with pytest.raises(DataError, match="class 5, which is not read"):
+        read_labels(tmp_path, "wiki")
+
+
+@pytest.mark.parametrize("form", ["plain", "compressed", "compressed after the change"])
+def test_no_changed_bytes_end_the_process_that_reads_the_labels(form: str, tmp_path: Path) -> None:
+    fields = {
+        "dob": np.full(4, 720_000.0),
+        "photo_taken": np.full(4, 2005, np.uint16),
+        "full_path": cells("00/a.jpg", "00/b.jpg", "01/\xe9.jpg", "02/d.jpg"),
+        "gender": np.array([0, 1, np.nan, 1]),
+        "name": cells("A", "", "Bo", "Carlo Carlo"),
+        "face_score": np.ones(4) * 1j,
+    }
+    savemat(tmp_path / "wiki.mat", {"wiki": fields}, do_compression=form == "compressed")
+    command = [sys.executable, MUTANTS, form, str(FUZZ_SEED), str(NUM_MUTANTS)]
+    outcome = subprocess.run(  # noqa: S603 - our own script
+        [*map(str, command), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    print(f"seed {FUZZ_SEED}: {outcome.stdout}")
+    assert outcome.returncode == 0, outcome.stdout[-500:] + outcome.stderr[-2000:]
+    read, refused = map(int, outcome.stdout.splitlines()[-1].split())
+    assert read + refused == NUM_MUTANTS
+    assert refused > NUM_MUTANTS / 5
