@@ -10,6 +10,7 @@ from helpers import ROOT
 
 BELOW = {
     "utils": {"utils"},
+    "confidence": {"utils", "confidence"},
     "http_client": {"utils", "http_client"},
     "faces": {"utils", "http_client", "faces"},
     "base": {"utils", "faces", "base"},
