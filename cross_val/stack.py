@@ -22,7 +22,7 @@ from base.epoch_files import Log
 from base.interrupt import StopRequest
 from cross_val.member import StackMember
 from cross_val.stacked_steps import StackedSteps, step_alone
-from model.metric import Scored
+from model.metric import values_of
 from model.model import ResMLP
 from model.stacked import StackedResMLP
 from trainer.evaluate import means
@@ -149,8 +149,7 @@ class Stack:
         with self._setup.precision.backward():
             gradients = torch.autograd.grad(torch.stack(scaled).sum(), run.leaves)
         with torch.no_grad():
-            scored = Scored(output, target)
-            values = [metric.values(scored).view(rows.shape) for metric in self._setup.metrics]
+            values = [x.view(rows.shape) for x in values_of(self._setup.metrics, output, target)]
             sums = torch.stack([x.sum(1, dtype=torch.float64) for x in (losses, *values)], dim=1)
         return sums, gradients
 

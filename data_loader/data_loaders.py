@@ -1,4 +1,4 @@
-"""The loaders that configs name: gender, and age in 8 or 101 classes."""
+"""The loaders that configs name: gender, and age in 8 or 101 classes or in groups of years."""
 
 from typing import Annotated, Literal
 
@@ -10,8 +10,16 @@ from base.base_data_loader import BaseDataLoader, Split
 from data_loader.dataset import FaceDataset, number_subjects
 from data_loader.faces import Faces, LoadedFaces, Selection, read_source
 from utils.errors import DataError
-from utils.labels import AGE_CLASS_COUNTS, GENDERS, NUM_FOLDS, ages_to_classes, genders_to_classes
-from utils.schema import PathText
+from utils.labels import (
+    AGE_CLASS_COUNTS,
+    NUM_FOLDS,
+    NUM_GENDERS,
+    AgeClasses,
+    ages_to_classes,
+    genders_to_classes,
+    read_age_groups,
+)
+from utils.schema import AgeGroupList, PathText
 
 
 class FaceDataLoader(BaseDataLoader):
@@ -26,12 +34,13 @@ class FaceDataLoader(BaseDataLoader):
         validation_split: fraction in [0, 1) or number of rows set aside; see `split_validation`.
         num_workers: processes that fetch batches; 0 fetches in this process.
         dataset: Adience, imdb, wiki, imdb_wiki or imdb_wiki_adience, in any case.
-        num_classes: 2 for gender; 8 or 101 for age.
+        num_classes: 2 for gender; 8 or 101 for age, or the number of groups in `classes`.
         training: True for the rows to train on; False for the held-out fold, which is not split.
         test_cross_val: fold of Adience held out, 0 to 4; None holds none out.
         limit_data: take this many rows at random; None for all.
         validation_by: "image", or "subject": then no subject is on both sides. Adience's subjects
             are albums: a person with two of them can be.
+        classes: groups of ages, [[first year, last year], ...], in place of 8 or 101 classes.
         seed: of the split, of the order, and of `limit_data`.
         source: the data set as read before, to share it; None reads it from `data_dir`.
 
@@ -56,6 +65,7 @@ class FaceDataLoader(BaseDataLoader):
         test_cross_val: Annotated[int, Field(ge=0, le=NUM_FOLDS - 1)] | None = None,
         limit_data: Annotated[int, Field(ge=1)] | None = None,
         validation_by: Literal["image", "subject"] = "image",
+        classes: AgeGroupList | None = None,
         seed: int = 42,
         source: LoadedFaces | None = None,
     ):
@@ -67,7 +77,7 @@ class FaceDataLoader(BaseDataLoader):
         if validation_by == "subject":
             subjects = number_subjects(faces.subject if part is None else faces.subject[part])
         super().__init__(
-            FaceDataset(faces.embedding, self.labels(faces, num_classes), subjects, part),
+            FaceDataset(faces.embedding, self.labels(faces, num_classes, classes), subjects, part),
             batch_size,
             shuffle,
             Split(validation_split if training else 0, validation_by, seed),
@@ -75,7 +85,7 @@ class FaceDataLoader(BaseDataLoader):
         )
 
     @staticmethod
-    def labels(faces: Faces, num_classes: int) -> NDArray[np.int64]:
+    def labels(faces: Faces, num_classes: int, groups: AgeGroupList | None) -> NDArray[np.int64]:
         """Map the faces to class numbers (N,)."""
         raise NotImplementedError
 
@@ -84,30 +94,37 @@ class GenderDataLoader(FaceDataLoader):
     """Gender: male is class 0, female is class 1. Arguments as in `FaceDataLoader`."""
 
     @staticmethod
-    def labels(faces: Faces, num_classes: int) -> NDArray[np.int64]:
+    def labels(faces: Faces, num_classes: int, groups: AgeGroupList | None) -> NDArray[np.int64]:
         """Map genders to 0 and 1.
 
         Raises:
-            DataError: `num_classes` is not 2.
+            DataError: `num_classes` is not 2, or there are groups of ages.
         """
-        if num_classes != len(GENDERS):
-            raise DataError(f"GenderDataLoader has 2 classes, num_classes is {num_classes}")
+        if num_classes != NUM_GENDERS or groups is not None:
+            classes = f"num_classes is {num_classes}" if groups is None else "classes are ages"
+            raise DataError(f"GenderDataLoader has 2 classes, {classes}")
         return genders_to_classes(faces.gender)
 
 
 class AgeDataLoader(FaceDataLoader):
-    """Age, in the 8 classes of Adience or in 101 whole years. Arguments as in `FaceDataLoader`."""
+    """Age, in the 8 classes of Adience, in 101 whole years, or in groups of years.
+
+    Arguments as in `FaceDataLoader`.
+    """
 
     @staticmethod
-    def labels(faces: Faces, num_classes: int) -> NDArray[np.int64]:
+    def labels(faces: Faces, num_classes: int, groups: AgeGroupList | None) -> NDArray[np.int64]:
         """Map ages to the nearest class, ties downward.
 
         Raises:
-            DataError: `num_classes` is neither 8 nor 101.
+            DataError: `num_classes` is neither 8 nor 101 nor the number of groups.
         """
-        if num_classes not in AGE_CLASS_COUNTS:
-            raise DataError(f"AgeDataLoader has 8 or 101 classes, num_classes is {num_classes}")
-        return ages_to_classes(faces.age, num_classes)
+        counts = AGE_CLASS_COUNTS if groups is None else (len(groups),)
+        if num_classes not in counts:
+            expected = " or ".join(map(str, counts))
+            raise DataError(f"AgeDataLoader has {expected} classes, num_classes is {num_classes}")
+        classes: AgeClasses = num_classes if groups is None else read_age_groups(groups)
+        return ages_to_classes(faces.age, classes)
 
 
 def folds_to_read(dataset: str, training: bool, test_cross_val: int | None) -> list[int] | None:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from utils.labels import class_years
+from utils.labels import AgeClasses, class_years
 
 
 def cse(
@@ -17,6 +17,7 @@ def cse(
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     soft_ordinal_years: Annotated[float, Field(ge=0)] = 0.0,
     reduction: str = "mean",
+    classes: AgeClasses | None = None,
 ) -> Tensor:
     """Cross entropy, with hard or soft targets.
 
@@ -27,6 +28,7 @@ def cse(
         soft_ordinal_years: standard deviation in years of a Gaussian over the age classes that
             replaces the single true class, so that a near miss costs less; 0 for hard targets.
         reduction: "mean", or "none" for the loss of each sample.
+        classes: of ages; None for 8 or 101, as many as there are logits.
 
     Returns:
         The mean over the samples, (), or the losses (N,).
@@ -37,7 +39,7 @@ def cse(
         return functional.cross_entropy(
             output, target, label_smoothing=label_smoothing, reduction=reduction
         )
-    table = _soft_targets(output.shape[1], soft_ordinal_years, str(output.device))
+    table = _soft_targets(classes or output.shape[1], soft_ordinal_years, str(output.device))
     return functional.cross_entropy(
         output,
         table.index_select(0, target),
@@ -47,8 +49,8 @@ def cse(
 
 
 @lru_cache(maxsize=8)
-def _soft_targets(num_classes: int, std_years: float, device: str) -> Tensor:
+def _soft_targets(classes: AgeClasses, std_years: float, device: str) -> Tensor:
     """Return the target distribution of each true class, (C, C) float32, rows summing to one."""
-    years = torch.from_numpy(class_years(num_classes))
+    years = torch.from_numpy(class_years(classes))
     distance = (years[:, None] - years[None, :]) / std_years
     return torch.softmax(-0.5 * distance.square(), dim=1).to(device)

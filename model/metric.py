@@ -12,14 +12,14 @@ array([1., 0.])
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from utils.labels import ages_to_classes, class_years
+from utils.labels import AgeClasses, ages_to_classes, class_years
 
 RELAXED_BOUNDS_YEARS = (3.0, 7.0, 13.5, 22.5, 35.0, 45.5, 56.5)
 """Lower bounds of the original's groups from the second on."""
@@ -35,6 +35,7 @@ class Scored:
     Args:
         output: logits (N, C), of any precision.
         target: class numbers (N,).
+        classes: of ages; None for 8 or 101, as many as there are logits.
 
     Attributes:
         dtype: of the values.
@@ -42,10 +43,10 @@ class Scored:
 
     dtype = torch.float32
 
-    def __init__(self, output: Tensor, target: Tensor):
+    def __init__(self, output: Tensor, target: Tensor, classes: AgeClasses | None = None):
         self.output = output.to(self.dtype)
         self.target = target
-        self.num_classes = output.shape[1]
+        self.classes = classes or output.shape[1]
 
     @functools.cached_property
     def predicted(self) -> Tensor:
@@ -59,7 +60,7 @@ class Scored:
     @functools.cached_property
     def excess_years(self) -> Tensor:
         """The expected age minus the true class's years, (N,)."""
-        years = _years(self.num_classes, str(self.output.device)).to(self.dtype)
+        years = _years(self.classes, str(self.output.device)).to(self.dtype)
         return self.expected_years(years) - years[self.target]
 
 
@@ -80,12 +81,22 @@ class ScoredProbabilities(Scored):
 
 
 class Metric:
-    """A mean over samples of a function of a scored batch."""
+    """A mean over samples of a function of a scored batch.
 
-    def __init__(self, values: Callable[[Scored], Tensor]):
+    Args:
+        values: of each sample of a batch (N,).
+        classes: of ages; None for 8 or 101, as many as there are logits.
+    """
+
+    def __init__(self, values: Callable[[Scored], Tensor], classes: AgeClasses | None = None):
         functools.update_wrapper(self, values)
         self.name: str = values.__name__
+        self.classes = classes
         self._values = values
+
+    def of_classes(self, classes: AgeClasses | None) -> "Metric":
+        """Return the same for other age classes."""
+        return Metric(self._values, classes)
 
     def values(self, scored: Scored) -> Tensor:
         """Return the value of each sample, (N,) of the batch's dtype."""
@@ -93,7 +104,7 @@ class Metric:
 
     def per_sample(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the value of each sample, (N,) float32."""
-        return self.values(Scored(output, target))
+        return self.values(Scored(output, target, self.classes))
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the mean over the samples, () float32."""
@@ -121,8 +132,8 @@ def accuracy_relaxed(scored: Scored) -> Tensor:
     >>> accuracy_relaxed(logits, torch.tensor([23, 23]))
     tensor(0.5000)
     """
-    if scored.num_classes != len(class_years(101)):
-        raise ValueError(f"accuracy_relaxed needs 101 classes, got {scored.num_classes}")
+    if scored.classes != len(class_years(101)):
+        raise ValueError(f"accuracy_relaxed needs 101 classes, got {scored.classes}")
     bounds = torch.tensor(RELAXED_BOUNDS_YEARS, device=scored.output.device)
     predicted, true = scored.predicted.float(), scored.target.float()
     return torch.bucketize(predicted, bounds, right=True) == torch.bucketize(
@@ -137,20 +148,20 @@ def top_k_acc(scored: Scored) -> Tensor:
     >>> top_k_acc(torch.tensor([[4.0, 3.0, 2.0, 1.0]]), torch.tensor([2]))
     tensor(1.)
     """
-    best = scored.output.topk(min(3, scored.num_classes), dim=1).indices
+    best = scored.output.topk(min(3, scored.output.shape[1]), dim=1).indices
     return (best == scored.target[:, None]).any(1)
 
 
 @Metric
 def one_off_accuracy(scored: Scored) -> Tensor:
-    """Share of samples put into the true one of the eight age groups or into a neighbour of it.
+    """Share of samples put into the true age group or into a neighbour of it.
 
-    101 classes are mapped to the eight by the nearest centre, ties downward.
+    101 classes are mapped to the eight groups by the nearest centre, ties downward.
 
     >>> one_off_accuracy(torch.eye(8)[[1, 2]], torch.tensor([0, 0]))
     tensor(0.5000)
     """
-    groups = _groups(scored.num_classes, str(scored.output.device))
+    groups = _groups(scored.classes, str(scored.output.device))
     return (groups[scored.predicted] - groups[scored.target]).abs() <= 1
 
 
@@ -174,11 +185,20 @@ def cs5(scored: Scored) -> Tensor:
     return scored.excess_years.abs() <= NEAR_YEARS
 
 
-@functools.lru_cache(maxsize=8)
-def _years(num_classes: int, device: str) -> Tensor:
-    return torch.from_numpy(class_years(num_classes)).to(device)
+def values_of(metrics: Sequence[Metric], output: Tensor, target: Tensor) -> list[Tensor]:
+    """Return the values (N,) of each metric; what several need is computed once."""
+    batches = {classes: Scored(output, target, classes) for classes in {m.classes for m in metrics}}
+    return [metric.values(batches[metric.classes]) for metric in metrics]
 
 
 @functools.lru_cache(maxsize=8)
-def _groups(num_classes: int, device: str) -> Tensor:
-    return torch.from_numpy(ages_to_classes(class_years(num_classes), 8)).to(device)
+def _years(classes: AgeClasses, device: str) -> Tensor:
+    return torch.from_numpy(class_years(classes)).to(device)
+
+
+@functools.lru_cache(maxsize=8)
+def _groups(classes: AgeClasses, device: str) -> Tensor:
+    """Return the age group of each class, (C,): one of eight for 8 or 101 classes, else its own."""
+    years = class_years(classes)
+    groups = ages_to_classes(years, 8) if isinstance(classes, int) else np.arange(len(years))
+    return torch.from_numpy(groups).to(device)

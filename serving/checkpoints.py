@@ -13,7 +13,13 @@ from serving.registry import extractor_of
 from utils.checkpoint import Checkpoint, load_members
 from utils.errors import CheckpointError
 from utils.files import read_json, sha256_of
-from utils.labels import AGE_CLASS_COUNTS, EMBEDDING_SIZE, NUM_GENDERS
+from utils.labels import (
+    AGE_CLASS_COUNTS,
+    EMBEDDING_SIZE,
+    NUM_GENDERS,
+    AgeClasses,
+    age_classes_of,
+)
 from utils.legacy.configs import from_original
 from utils.weights import check_fit
 
@@ -43,14 +49,17 @@ def served_arguments(kind: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """
     arguments = network_arguments(checkpoint)
     path, width = checkpoint.path, arguments["num_initial_features"]
-    num_classes = arguments["num_classes"]
     if width != EMBEDDING_SIZE:
         raise CheckpointError(f"{path}: takes {width} numbers a face, expected {EMBEDDING_SIZE}")
-    if num_classes not in NUM_CLASSES[kind]:
+    classes = age_classes_in(checkpoint)
+    has_groups = isinstance(classes, tuple)
+    is_fit = {"age": has_groups or classes in AGE_CLASS_COUNTS, "gender": classes is None}[kind]
+    if not is_fit:
+        of_ages = " of ages" if has_groups else ""
         expected = " or ".join(map(str, NUM_CLASSES[kind]))
         raise CheckpointError(
-            f"{path}: {num_classes} classes, a model for {kind} has {expected}; are the "
-            "two files mixed up?"
+            f"{path}: {arguments['num_classes']} classes{of_ages}, a model for {kind} has "
+            f"{expected}; are the two files mixed up?"
         )
     return arguments
 
@@ -80,6 +89,19 @@ def network_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
         raise CheckpointError(f"{checkpoint.path}: arch.args of its config: {error}") from None
     check_fit(checkpoint, expected)
     return arguments
+
+
+def age_classes_in(checkpoint: Checkpoint) -> AgeClasses | None:
+    """Return the age classes of a model whose network was checked; None for genders.
+
+    Raises:
+        CheckpointError: its config names groups of ages that are unfit.
+        ConfigError: the config beside weights alone is damaged.
+    """
+    try:
+        return age_classes_of(config_of(checkpoint))
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: its config has unfit classes: {error}") from None
 
 
 def detector_of(checkpoint: Checkpoint) -> OutOfDistributionDetector | None:

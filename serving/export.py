@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.checkpoints import config_of, detector_of, load_known_members, network_arguments
+from serving.checkpoints import (
+    age_classes_in,
+    config_of,
+    detector_of,
+    load_known_members,
+    network_arguments,
+)
 from serving.network_check import networks_of
 from serving.onnx_model import onnx_bytes, source_of
 from utils.checkpoint import (
@@ -20,8 +26,10 @@ from utils.checkpoint import (
 )
 from utils.errors import CheckpointError, PathError
 from utils.files import atomic_write, read_json, refuse_unwritable_file
+from utils.labels import NUM_GENDERS
 from utils.locks import remove_leftovers
 from utils.optional_packages import EXPORT_REQUIREMENTS, optional_package
+from utils.text import shown
 
 TRAINING_ONLY = ("optimizer", "resume")
 """What going on with a training needs, and using the network does not."""
@@ -145,7 +153,7 @@ def _check_alike(members: Sequence[Checkpoint]) -> None:
         network_arguments(member)
         detector_of(member)
         for name, one, other in (
-            ("classes", _num_classes(first), _num_classes(member)),
+            ("classes", _classes(first), _classes(member)),
             ("networks behind their embeddings", _networks(first), _networks(member)),
         ):
             if one != other and one and other:
@@ -155,8 +163,8 @@ def _check_alike(members: Sequence[Checkpoint]) -> None:
                 )
 
 
-def _num_classes(member: Checkpoint) -> Any:
-    return config_of(member)["arch"]["args"]["num_classes"]
+def _classes(member: Checkpoint) -> str:
+    return shown(age_classes_in(member) or NUM_GENDERS)
 
 
 def _networks(member: Checkpoint) -> list[str]:

@@ -12,11 +12,17 @@ from base.device import choose_device, choose_precision
 from faces.out_of_distribution import OutOfDistributionDetector
 from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
-from serving.checkpoints import detector_of, load_known_members, load_net, served_arguments
+from serving.checkpoints import (
+    age_classes_in,
+    detector_of,
+    load_known_members,
+    load_net,
+    served_arguments,
+)
 from serving.network_check import networks_of
 from utils.errors import CheckpointError, ConfigError
 from utils.files import sha256_of
-from utils.labels import class_years
+from utils.labels import AgeClasses, class_bounds, class_years
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class ServedModel:
             mode.
         sampled: the same with dropout on.
         num_classes: C.
+        classes: the age classes; None for genders.
         detector: recognises embeddings of another network; None for models without statistics.
         extractor: what made the embeddings it was trained on, by data set, where that is known.
     """
@@ -39,6 +46,7 @@ class ServedModel:
     nets: tuple[FoldedNet, ...]
     sampled: tuple[SampledNet, ...]
     num_classes: int
+    classes: AgeClasses | None
     detector: OutOfDistributionDetector | None
     extractor: dict[str, Any]
 
@@ -49,14 +57,22 @@ class ServedModel:
             "version": self.version,
             "num_members": len(self.nets),
             "num_classes": self.num_classes,
+            "age_groups": self._age_groups(),
             "network_check": None if self.detector is None else self.detector.describe(),
             "extractor": self.extractor,
         }
 
+    def _age_groups(self) -> list[list[int]] | None:
+        """Return first and last year of each class; None for single years and for genders."""
+        if self.classes in (None, 101):
+            return None
+        groups: list[list[int]] = class_bounds(self.classes).astype(np.int64).tolist()
+        return groups
+
 
 @dataclass(frozen=True)
 class ModelPair:
-    """An age model of 8 or 101 classes, and a gender model of 2.
+    """An age model, and a gender model.
 
     Attributes:
         years: (C,) float32, what the age classes stand for.
@@ -131,7 +147,7 @@ def load_pair(
     """
     age = load_model("age", Path(age_path), device, mc_dtype)
     gender = load_model("gender", Path(gender_path), device, mc_dtype)
-    years = class_years(age.num_classes)
+    years = class_years(age.classes or age.num_classes)
     detectors = [model.detector for model in (age, gender) if model.detector is not None]
     if len({detector.directions.tobytes() for detector in detectors}) == 1:
         detectors = detectors[:1]
@@ -154,16 +170,17 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
         )
     members = load_known_members(path)
     arguments = [served_arguments(kind, member) for member in members]
-    counts = {one["num_classes"] for one in arguments}
-    if len(counts) > 1:
-        raise CheckpointError(f"{path}: its models have different numbers of classes: {counts}")
+    first, *others = [age_classes_in(member) for member in members]
+    if any(classes != first for classes in others):
+        raise CheckpointError(f"{path}: its models have different classes")
     nets = [load_net(*pair, device) for pair in zip(members, arguments, strict=True)]
     return ServedModel(
         path=path,
         version=sha256_of(path)[:12],
         nets=tuple(FoldedNet(net) for net in nets),
         sampled=tuple(SampledNet(net, mc_dtype) for net in nets),
-        num_classes=counts.pop(),
+        num_classes=arguments[0]["num_classes"],
+        classes=first,
         detector=detector_of(members[0]),
         extractor=members[0].content.get("extractor") or {},
     )

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from faces.out_of_distribution import OutOfDistributionDetector
 from model.inference import FoldedNet
 from model.model import ResMLP
-from serving.checkpoints import NUM_CLASSES, load_net, network_arguments, served_arguments
+from serving.checkpoints import age_classes_in, load_net, served_arguments
 from serving.onnx_graph import AGE, INPUT, PROBABILITIES, SCORE, OnnxGraph
 from serving.openapi import VERSION
 from utils.checkpoint import Checkpoint
 from utils.errors import CheckpointError, UserError
-from utils.labels import EMBEDDING_SIZE, GENDERS, class_years
+from utils.labels import EMBEDDING_SIZE, GENDERS, AgeClasses, class_bounds, class_years
 from utils.log import get_logger
 from utils.optional_packages import EXPORT_REQUIREMENTS, optional_package
 
@@ -42,7 +42,7 @@ class OnnxSource:
         path: of the file to write.
         arguments: of each network.
         nets: the networks, of an ensemble several, in eval mode.
-        years: (C,) what the age classes stand for; None for genders.
+        classes: of ages; None for genders.
         detector: recognises embeddings of another network; None for models without statistics.
         extractor: what made the embeddings trained on, by data set.
     """
@@ -50,9 +50,14 @@ class OnnxSource:
     path: Path
     arguments: list[dict[str, Any]]
     nets: list[ResMLP]
-    years: NDArray[np.float32] | None
+    classes: AgeClasses | None
     detector: OutOfDistributionDetector | None
     extractor: dict[str, Any]
+
+    @property
+    def years(self) -> NDArray[np.float32] | None:
+        """What the age classes stand for, (C,); None for genders."""
+        return None if self.classes is None else class_years(self.classes)
 
     @torch.no_grad()
     def answers(self, embeddings: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -75,6 +80,8 @@ class OnnxSource:
             "arch": self.arguments,
             "extractor": self.extractor,
         }
+        if self.classes is not None:
+            content["class_bounds"] = class_bounds(self.classes).tolist()
         if self.detector is not None:
             content["out_of_distribution"] = self.detector.describe()
         return {name: json.dumps(value) for name, value in content.items()}
@@ -97,15 +104,15 @@ def source_of(members: Sequence[Checkpoint], shared: dict[str, Any], path: Path)
             f"{path}: the weights are {num_bytes:,} bytes, an ONNX file holds at most "
             f"{MAX_BYTES:,}; write .safetensors, or fewer models"
         )
-    num_classes = network_arguments(members[0])["num_classes"]
-    kind = "gender" if num_classes in NUM_CLASSES["gender"] else "age"
+    classes = age_classes_in(members[0])
+    kind = "gender" if classes is None else "age"
     arguments = [served_arguments(kind, member) for member in members]
     cpu = torch.device("cpu")
     return OnnxSource(
         path=path,
         arguments=arguments,
         nets=[load_net(*pair, cpu) for pair in zip(members, arguments, strict=True)],
-        years=class_years(num_classes) if kind == "age" else None,
+        classes=classes,
         detector=OutOfDistributionDetector.from_checkpoint(shared),
         extractor=shared.get("extractor") or {},
     )

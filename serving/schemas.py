@@ -171,6 +171,8 @@ class ModelAnswer(_Described):
     num_members: Annotated[int, Field(ge=1)]
     """more than one for an ensemble"""
     num_classes: Annotated[int, Field(ge=2)]
+    age_groups: list[list[int]] | None
+    """first and last year of each class; null for whole years, and for genders"""
     network_check: NetworkCheckAnswer | None
     extractor: dict[str, Any]
     """what made the embeddings it was trained on, by data set"""

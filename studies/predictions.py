@@ -16,9 +16,8 @@ from base.epoch_files import Log
 from cross_val.results import SPLITS
 from data_loader.data_files import count_faces
 from data_loader.faces import LoadedFaces, read_source
-from model import loss
 from model import model as arch
-from trainer.components import metrics_of
+from trainer.components import criterion_of, metrics_of
 from trainer.data import SharedInputs, held_out_loader, training_loader
 from trainer.evaluate import evaluate
 from utils.checkpoint import load_checkpoint
@@ -235,7 +234,7 @@ def predict(
     precision = precision_of(config, device)
     model = config.init_obj("arch", arch).to(device)
     load_weights(model, load_checkpoint(checkpoint_path))
-    criterion, metrics = config.init_ftn("loss", loss), metrics_of(config)
+    criterion, metrics = criterion_of(config), metrics_of(config)
     logs, probabilities = {}, {}
     for split, rows in splits.items():
         logits: list[torch.Tensor] = []

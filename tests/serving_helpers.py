@@ -57,6 +57,12 @@ def config_of(num_classes: int = 101, **arguments: Any) -> dict[str, Any]:
     return {"arch": {"type": "ResMLP", "args": given}}
 
 
+def save_groups_model(path: Path, groups: list[list[int]], seed: int = 0, **others: Any) -> Path:
+    """Write a checkpoint of age in groups of years."""
+    config = {**config_of(len(groups)), "data_loader": {"args": {"classes": groups}}}
+    return save_model(path, len(groups), seed, config=config, **others)
+
+
 def save_model(path: Path, num_classes: int, seed: int = 0, **others: Any) -> Path:
     """Write a checkpoint as training does; `others` are further entries."""
     content = {

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,14 +12,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from data_loader.data_files import DATASETS
 from model.model import ResMLP
 from trainer.components import COMPONENTS, build_lr_scheduler, build_optimizer
-from utils.labels import EMBEDDING_SIZE
+from utils.labels import AGE_CLASS_COUNTS, EMBEDDING_SIZE, NUM_GENDERS
 from utils.options import Config
 from utils.problems import UNKNOWN_KEY
 from utils.schema import find_problems
 from utils.text import shown
 
 AGE_METRIC_NAMES = ("one_off_accuracy", "mae", "cs5")
-CLASSES = {"GenderDataLoader": (2,), "AgeDataLoader": (8, 101)}
+CLASSES = {"GenderDataLoader": (NUM_GENDERS,), "AgeDataLoader": AGE_CLASS_COUNTS}
 
 
 def check(config: Config) -> list[str]:
@@ -41,10 +42,8 @@ def check(config: Config) -> list[str]:
 
 def _data_set(config: Config) -> Iterator[str]:
     loader, arguments = config["data_loader"]["type"], config["data_loader"]["args"]
-    classes, dataset = arguments["num_classes"], arguments["dataset"]
-    if classes not in CLASSES[loader]:
-        expected = " or ".join(map(str, CLASSES[loader]))
-        yield f"data_loader.args.num_classes: {classes}, {loader} has {expected}"
+    dataset = arguments["dataset"]
+    yield from _classes(loader, arguments["num_classes"], arguments.get("classes"))
     if dataset.lower() not in DATASETS:
         known = ", ".join(DATASETS)
         yield f"data_loader.args.dataset: unknown dataset {shown(dataset)}, known are {known}"
@@ -55,6 +54,17 @@ def _data_set(config: Config) -> Iterator[str]:
     if isinstance(split, float) and split >= 1:
         path = "data_loader.args.validation_split"
         yield f"{path}: {split}, expected a fraction in [0, 1) or a count"
+
+
+def _classes(loader: str, num_classes: int, groups: list[Any] | None) -> Iterator[str]:
+    if loader == "GenderDataLoader" and groups is not None:
+        yield "data_loader.args.classes: ages, but GenderDataLoader gives genders; leave them out"
+    elif groups is None and num_classes not in CLASSES[loader]:
+        expected = " or ".join(map(str, CLASSES[loader]))
+        yield f"data_loader.args.num_classes: {num_classes}, {loader} has {expected}"
+    elif groups is not None and num_classes != len(groups):
+        path = "data_loader.args.num_classes"
+        yield f"{path}: {num_classes}, but classes has {len(groups)}; leave it out"
 
 
 def _network_and_data(config: Config) -> Iterator[str]:
@@ -70,7 +80,9 @@ def _network_and_data(config: Config) -> Iterator[str]:
 
 
 def _metrics(config: Config) -> Iterator[str]:
-    classes = config["data_loader"]["args"]["num_classes"]
+    arguments = config["data_loader"]["args"]
+    has_groups = arguments.get("classes") is not None
+    classes = "groups" if has_groups else arguments["num_classes"]
     for name in config["metrics"]:
         if name in AGE_METRIC_NAMES and config["data_loader"]["type"] != "AgeDataLoader":
             yield f"metrics: {name} is for ages, the loader gives genders"

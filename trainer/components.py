@@ -2,10 +2,11 @@
 
 import inspect
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 
 from base.base_trainer import PER_BATCH_SCHEDULERS
@@ -13,6 +14,8 @@ from data_loader.data_loaders import AgeDataLoader, GenderDataLoader
 from model import loss, metric
 from model import model as arch
 from model.metric import Metric
+from utils.config import ConfigParser
+from utils.labels import age_classes_of
 from utils.schema import Component, Components
 
 NEED_FUNCTIONS = {"LambdaLR", "MultiplicativeLR", "ChainedScheduler", "SequentialLR"}
@@ -24,10 +27,15 @@ def known_metrics() -> dict[str, Metric]:
     return {name: value for name, value in vars(metric).items() if isinstance(value, Metric)}
 
 
-def metrics_of(config: Any) -> list[Metric]:
-    """Return the metrics that a config names."""
-    known = known_metrics()
-    return [known[name] for name in config["metrics"]]
+def metrics_of(config: ConfigParser) -> list[Metric]:
+    """Return the metrics that a config names, of its classes."""
+    known, classes = known_metrics(), age_classes_of(config.config)
+    return [known[name].of_classes(classes) for name in config["metrics"]]
+
+
+def criterion_of(config: ConfigParser) -> Callable[..., Tensor]:
+    """Return the loss that a config names, of its classes."""
+    return config.init_ftn("loss", loss, classes=age_classes_of(config.config))
 
 
 def _optimizers() -> Components:
@@ -66,7 +74,9 @@ COMPONENTS: dict[str, Components] = {
     },
     "optimizer": _optimizers(),
     "lr_scheduler": _schedulers(),
-    "loss": {"cse": Component(loss.cse, given=frozenset({"output", "target", "reduction"}))},
+    "loss": {
+        "cse": Component(loss.cse, given=frozenset({"output", "target", "reduction", "classes"}))
+    },
     "metrics": {name: Component(value) for name, value in known_metrics().items()},
 }
 

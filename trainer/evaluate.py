@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from base.base_data_loader import BaseDataLoader
 from base.device import Precision
-from model.metric import Metric, Scored
+from model.metric import Metric, values_of
 from utils.errors import DivergedError
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -15,9 +15,9 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 def score(output: Tensor, target: Tensor, loss: Tensor, metrics: Sequence[Metric]) -> Tensor:
     """Sum loss and metrics over a batch: (1 + M,) float64 on the batch's device."""
-    scored = Scored(output.detach(), target)
     sums = [loss.detach().double() * len(target)]
-    sums += [metric.values(scored).sum(dtype=torch.float64) for metric in metrics]
+    values = values_of(metrics, output.detach(), target)
+    sums += [of_metric.sum(dtype=torch.float64) for of_metric in values]
     return torch.stack(sums)
 
 

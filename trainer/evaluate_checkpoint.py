@@ -8,17 +8,17 @@ from base.base_data_loader import BaseDataLoader
 from base.device import choose_device, environment, precision_of
 from data_loader.extractors import dataset_title, extractors_by_dataset
 from faces.out_of_distribution import OutOfDistributionDetector
-from model import loss
 from model import model as arch
 from model.arguments import expected_weights
 from trainer.check import check
-from trainer.components import metrics_of
+from trainer.components import criterion_of, metrics_of
 from trainer.data import draw_embeddings, held_out_loader, training_loader
 from trainer.evaluate import evaluate
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.files import refuse_unwritable
+from utils.labels import age_classes_of
 from utils.locks import remove_leftovers
 from utils.log import get_logger
 from utils.run_folders import write_claimed_json
@@ -63,6 +63,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     refuse_unwritable(save_dir)
     checkpoint = load_checkpoint(config.resume)
     check_fit(checkpoint, expected_weights(config["arch"]["args"]))
+    _refuse_other_classes(checkpoint, config)
     config = ConfigParser(_without_foreign_fold(config.config), config.resume)
     arguments = config["data_loader"]["args"]
     split = split or _default_split(arguments, checkpoint.config["data_loader"]["args"]["dataset"])
@@ -73,7 +74,7 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     load_weights(model, checkpoint)
     loader = _loader(config, split)
     foreign_share = _foreign_share(checkpoint, loader, config["seed"])
-    log = evaluate(model, loader, config.init_ftn("loss", loss), metrics_of(config), precision)
+    log = evaluate(model, loader, criterion_of(config), metrics_of(config), precision)
     extractors = extractors_by_dataset(arguments["data_dir"], arguments["dataset"])
     results: dict[str, Any] = {
         "checkpoint": str(config.resume),
@@ -96,6 +97,15 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     logger.info(f"Written: {path}")
     _warn_of_foreign(foreign_share, checkpoint)
     return results
+
+
+def _refuse_other_classes(checkpoint: Checkpoint, config: ConfigParser) -> None:
+    """Refuse classes that are as many as a checkpoint's, and others."""
+    if age_classes_of(config.config) != checkpoint.age_classes:
+        raise ConfigError(
+            f"the classes of the config are not those that {checkpoint.path} was trained for; "
+            "leave -o data_loader.args.classes and --task out"
+        )
 
 
 def _warn_of_foreign(share: float | None, checkpoint: Checkpoint) -> None:

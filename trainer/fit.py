@@ -14,10 +14,9 @@ from base.device import choose_device, precision_of, seed_everything
 from base.epoch_files import BEST_NAME, Log
 from base.resume import resume
 from faces.out_of_distribution import MIN_ROWS, OutOfDistributionDetector
-from model import loss
 from model import model as arch
 from model.arguments import expected_weights
-from trainer.components import build_lr_scheduler, build_optimizer, metrics_of
+from trainer.components import build_lr_scheduler, build_optimizer, criterion_of, metrics_of
 from trainer.data import (
     NO_INPUTS,
     SharedInputs,
@@ -30,6 +29,7 @@ from trainer.trainer import Trainer
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
+from utils.labels import age_classes_of
 from utils.log import RunLog, run_log
 from utils.weights import check_fit, load_pretrained
 
@@ -109,7 +109,7 @@ def prepare(config: ConfigParser, inputs: SharedInputs = NO_INPUTS) -> Setup:
     optimizer = build_optimizer(config, list(model.parameters()))
     return Setup(
         model=model,
-        criterion=config.init_ftn("loss", loss),
+        criterion=criterion_of(config),
         metrics=metrics_of(config),
         optimizer=optimizer,
         lr_scheduler=_build_schedule(config, optimizer, len(train_loader)),
@@ -146,7 +146,9 @@ def _build_model(config: ConfigParser, pretrained: Checkpoint | None) -> BaseMod
     logger.info(f"{config['arch']['type']}: {model.num_parameters():,} trainable parameters")
     logger.debug(f"Layers:\n{model.blocks}")
     if pretrained is not None:
-        load_pretrained(model, pretrained)
+        has_config = "config" in pretrained.content
+        classes = age_classes_of(config.config)
+        load_pretrained(model, pretrained, not has_config or pretrained.age_classes == classes)
         logger.info(f"Weights from {pretrained.path}")
     return model
 

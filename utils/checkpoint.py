@@ -21,6 +21,7 @@ from torch import Tensor
 
 from utils.errors import CheckpointError
 from utils.files import atomic_write
+from utils.labels import AgeClasses, age_classes_of
 from utils.legacy.configs import from_original
 from utils.legacy.torch_zip import read_torch_zip
 from utils.problems import JsonObject, problems_in
@@ -101,6 +102,18 @@ class Checkpoint:
         if not isinstance(config, dict):
             raise CheckpointError(f"{self.path}: no config inside, and none beside it")
         return from_original(config)
+
+    @property
+    def age_classes(self) -> AgeClasses | None:
+        """The age classes it was trained for; None for genders.
+
+        Raises:
+            CheckpointError: it has no config, or one without classes, or with unfit ones.
+        """
+        try:
+            return age_classes_of(self.config)
+        except ValueError as error:
+            raise CheckpointError(f"{self.path}: its config has unfit classes: {error}") from None
 
     @property
     def state_dict(self) -> dict[str, Tensor]:

@@ -94,14 +94,13 @@ class ConfigParser:
             command_line.read_config(args.config, args.resume, args.default_config)
         )
         if args.task is not None:
-            for path, value in command_line.task_settings(args.task).items():
-                set_by_path(config, path, value)
+            command_line.set_task(config, args.task)
         for option in (*command_line.OPTIONS, *options):
             value = getattr(args, option.attribute)
             if value is not None:
                 set_by_path(config, option.target, value)
         for text in args.option:
-            set_by_path(config, *command_line.parse_assignment(text))
+            command_line.set_option(config, text)
         return cls(config, args.resume, check=check)
 
     @property

@@ -16,6 +16,10 @@ from utils.text import cut, nearest
 TASKS_PATH = Path(__file__).parent.parent / "configs" / "tasks.json"
 Config = dict[str, Any]
 
+AGE_GROUPS = "data_loader.args.classes"
+CLASS_COUNTS = ("data_loader.args.num_classes", "arch.args.num_classes")
+"""Keys of a config: groups of ages, and what follows from them."""
+
 
 class CustomArg(NamedTuple):
     """An option of its own for one key of the config."""
@@ -163,6 +167,40 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return path, value
     except RefusedJsonError as error:
         raise ConfigError(f"-o {cut(text)}: the value {error}") from None
+
+
+def set_task(config: Config, name: str) -> None:
+    """Set what `--task` says; groups of ages that the task does not name are gone.
+
+    Raises:
+        ConfigError: unknown task, or the config has no sections.
+    """
+    settings = task_settings(name)
+    if AGE_GROUPS not in settings:
+        _remove(config, AGE_GROUPS)
+    for path, value in settings.items():
+        set_by_path(config, path, value)
+
+
+def set_option(config: Config, text: str) -> None:
+    """Set what "path.to.key=value" says; the number of classes follows from groups of ages.
+
+    Raises:
+        ConfigError: as of `parse_assignment` and `set_by_path`.
+    """
+    path, value = parse_assignment(text)
+    set_by_path(config, path, value)
+    if path == AGE_GROUPS and isinstance(value, list) and value:
+        for count in CLASS_COUNTS:
+            _remove(config, count)
+
+
+def _remove(config: Config, path: str) -> None:
+    """Remove the key at the end of "section.args.key", where it is."""
+    section, _, key = path.split(".")
+    match config.get(section):
+        case {"args": dict(arguments)}:
+            arguments.pop(key, None)
 
 
 def show_only(device: str) -> None:

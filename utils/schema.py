@@ -12,9 +12,9 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, Field, Strict, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, create_model
 
-from utils.labels import NUM_FOLDS
+from utils.labels import NUM_FOLDS, AgeGroups, read_age_groups
 from utils.paths import path_problem
 from utils.problems import MOST, JsonObject, Problem, problems_in
 from utils.text import shown
@@ -60,6 +60,9 @@ def _file_path(text: str) -> str:
 
 PathText = Annotated[str, AfterValidator(_file_path)]
 """A path in a JSON object."""
+
+AgeGroupList = Annotated[AgeGroups, BeforeValidator(read_age_groups)]
+"""Groups of ages in a JSON object."""
 
 EACH_ONCE = AfterValidator(_each_once)
 WholeNumber = Annotated[int, Field(ge=-MOST, le=MOST)]
@@ -204,11 +207,26 @@ def _names(known: Components) -> str:
 
 
 def with_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config with the keys that it leaves out, in the order of the schema's defaults."""
+    """Return a config with the keys that it leaves out, in the order of the schema's defaults.
+
+    Numbers of classes that are left out are those of the groups of ages.
+    """
     fields = TrainingConfig.model_fields
     filled = {**{key: fields[key].default for key in FILLED_IN}, **config}
+    match config:
+        case {"data_loader": {"args": {"classes": list(groups)}}}:
+            for section in ("data_loader", "arch"):
+                filled[section] = _with_argument(config.get(section), "num_classes", len(groups))
     if isinstance(config.get("trainer"), dict):
         fields = TrainerConfig.model_fields
         defaults = {key: field.default for key, field in fields.items() if key != "epochs"}
         filled["trainer"] = {**defaults, **config["trainer"]}
     return filled
+
+
+def _with_argument(section: Any, name: str, value: Any) -> Any:
+    """Return a section with an argument, unless it has that or no arguments."""
+    match section:
+        case {"args": dict(arguments)}:
+            return {**section, "args": {name: value, **arguments}}
+    return section

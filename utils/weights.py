@@ -29,8 +29,15 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     model.load_state_dict(checkpoint.state_dict)
 
 
-def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
+def load_pretrained(
+    model: nn.Module, checkpoint: Checkpoint, has_same_classes: bool = True
+) -> None:
     """Start from the weights of another training; a last layer of other classes stays new.
+
+    Args:
+        model: to train.
+        checkpoint: of the other training.
+        has_same_classes: False where its classes are as many, and others.
 
     Raises:
         CheckpointError: other weights than those of the last layer do not fit.
@@ -38,8 +45,9 @@ def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
     own, loaded = model.state_dict(), checkpoint.state_dict
     last_layer = list(own)[-2:]
     weight, _ = last_layer
-    is_whole = all(name in loaded for name in last_layer)
-    if not is_whole or all(loaded[name].shape == own[name].shape for name in last_layer):
+    has_last = all(name in loaded for name in last_layer)
+    is_alike = has_last and all(loaded[name].shape == own[name].shape for name in last_layer)
+    if not has_last or (is_alike and has_same_classes):
         load_weights(model, checkpoint)
         return
     kept = {name: value for name, value in loaded.items() if name not in last_layer}
@@ -49,8 +57,8 @@ def load_pretrained(model: nn.Module, checkpoint: Checkpoint) -> None:
     _refuse_values(checkpoint, kept)
     model.load_state_dict(kept, strict=False)
     get_logger("checkpoint").info(
-        f"{checkpoint.path} has {len(loaded[weight])} classes, this network {len(own[weight])}: "
-        "all weights but the last layer's are taken"
+        f"{checkpoint.path} has {len(loaded[weight])} classes, this network "
+        f"{'others' if is_alike else len(own[weight])}: all weights but the last layer's are taken"
     )
 
 

@@ -8,7 +8,7 @@ from simulated_people import BOUNDS, fitted_age, is_covered, share_of_people, si
 from confidence.age import AgeConfidence, GroupRadii
 from confidence.conformal import radii_of
 from confidence.rows import JudgedRows
-from utils.labels import class_bounds
+from utils.labels import AgeClasses, class_bounds
 
 THRESHOLDS = np.arange(1, 101)
 
@@ -62,8 +62,8 @@ def test_intervals_grow_with_the_level_and_hold_the_median() -> None:
         before = intervals
 
 
-@pytest.mark.parametrize("classes", [8, 101, [[0, 9], [10, 17], [18, 29], [30, 99]]])
-def test_intervals_are_whole_years_within_the_classes(classes: int | list[list[int]]) -> None:
+@pytest.mark.parametrize("classes", [8, 101, ((0, 9), (10, 17), (18, 29), (30, 99))])
+def test_intervals_are_whole_years_within_the_classes(classes: AgeClasses) -> None:
     bounds = class_bounds(classes)
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.full(len(bounds), 0.3), 400)

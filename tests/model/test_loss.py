@@ -103,3 +103,12 @@ def test_soft_targets_of_other_classes_than_ages_are_refused() -> None:
     logits, labels = make_batch(2)
     with pytest.raises(ValueError, match="2 age classes, expected 8 or 101"):
         cse(logits, labels, 0.0, 3.0)
+
+
+def test_groups_of_ages_have_the_bells_of_their_own_centres() -> None:
+    groups, centres = ((0, 17), (18, 64), (65, 100)), np.array([8.5, 41, 82.5])
+    logits, labels = make_batch(3)
+    bells = np.exp(-((centres - centres[labels, None]) ** 2) / (2 * 15.0**2))
+    expected = -(bells / bells.sum(1, keepdims=True) * log_softmax(logits.numpy(), 1)).sum(1)
+    loss = cse(logits, labels, soft_ordinal_years=15.0, classes=groups)
+    assert loss.item() == pytest.approx(expected.mean(), rel=1e-5)

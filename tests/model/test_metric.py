@@ -233,3 +233,40 @@ def test_stored_probabilities_are_scored_in_float64_and_to_the_bit_as_numpy_woul
     assert values.dtype is torch.float64
     assert np.array_equal(values.numpy(), expected)
     assert np.array_equal(scored.excess_years.numpy(), excess)
+
+
+# --- groups of ages -------------------------------------------------------------------------------
+
+GROUPS = ((0, 17), (18, 64), (65, 100), (101, 120))
+CENTRES = [8.5, 41, 82.5, 110.5]
+
+
+def test_the_error_of_groups_is_against_the_centre_of_the_true_group() -> None:
+    logits, labels = make_batch(4)
+    shares = softmax(logits.double().numpy(), 1)
+    expected = np.abs(shares @ CENTRES - np.array(CENTRES)[labels.numpy()])
+    in_groups = [one.of_classes(GROUPS) for one in (metric.mae, metric.cs5)]
+    errors, near = metric.values_of(in_groups, logits, labels)
+    np.testing.assert_allclose(errors.numpy(), expected, atol=1e-4)
+    assert near.tolist() == (expected <= 5).tolist()
+
+
+@pytest.mark.parametrize(("predicted", "true", "expected"), [(0, 1, 1), (3, 2, 1), (0, 2, 0)])
+def test_groups_have_neighbours_of_their_own(predicted: int, true: int, expected: int) -> None:
+    one_off = metric.one_off_accuracy.of_classes(GROUPS)
+    assert one_off(certain([predicted], 4), torch.tensor([true])).item() == expected
+
+
+def test_101_groups_are_not_the_101_years_that_the_relaxed_accuracy_needs() -> None:
+    groups = tuple((year, year) for year in range(101))
+    with pytest.raises(ValueError, match="needs 101 classes"):
+        metric.accuracy_relaxed.of_classes(groups)(*make_batch(101))
+
+
+def test_metrics_of_different_classes_are_not_mixed_up() -> None:
+    eight = tuple((10 * decade, 10 * decade + 9) for decade in range(8))
+    logits, labels = make_batch(8)
+    found = metric.values_of([metric.mae, metric.mae.of_classes(eight)], logits, labels)
+    assert torch.equal(found[0], metric.mae.per_sample(logits, labels))
+    assert torch.equal(found[1], metric.mae.of_classes(eight).per_sample(logits, labels))
+    assert not torch.equal(*found)

@@ -194,7 +194,7 @@ BAD: dict[str, tuple[str, Arguments, str]] = {
         lambda b: ["-c", b.config, *set_options("trainer.epoch=3")],
         "epochs",
     ),
-    "unknown task": ("train.py", lambda b: ["-c", b.config, "--task", "age"], "age8"),
+    "unknown task": ("train.py", lambda b: ["-c", b.config, "--task", "age"], "age9"),
     "assignment without a value": (
         "train.py",
         lambda b: ["-c", b.config, "-o", "amp"],

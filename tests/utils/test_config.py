@@ -15,9 +15,9 @@ from conftest import MakeConfig
 from helpers import ROOT
 
 from data_loader import data_loaders
-from model import loss, model
+from model import model
 from trainer.check import check
-from trainer.components import build_lr_scheduler, build_optimizer, known_metrics
+from trainer.components import build_lr_scheduler, build_optimizer, criterion_of, metrics_of
 from utils import options as options_module
 from utils import run_folders
 from utils.config import ConfigParser
@@ -106,10 +106,10 @@ def test_every_shipped_config_with_every_task_passes_the_check_and_instantiates(
     embeddings, labels = next(iter(loader))
     logits = network(embeddings)
     assert logits.shape == (len(labels), get(config, "data_loader.args.num_classes"))
-    assert torch.isfinite(config.init_ftn("loss", loss)(logits, labels))
+    assert torch.isfinite(criterion_of(config)(logits, labels))
     assert int(labels.max()) < logits.shape[1]
-    for metric in config["metrics"]:
-        assert torch.isfinite(known_metrics()[metric](logits, labels))
+    for metric in metrics_of(config):
+        assert torch.isfinite(metric(logits, labels))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,7 @@ def test_every_shipped_config_with_every_task_passes_the_check_and_instantiates(
     [
         ("gender", "GenderDataLoader", 2),
         ("age8", "AgeDataLoader", 8),
+        ("age9", "AgeDataLoader", 9),
         ("age101", "AgeDataLoader", 101),
     ],
 )
@@ -349,6 +350,10 @@ BAD_CONFIGS: list[tuple[Config, str]] = [
     ({"data_loader.args.limit_data": -5}, "limit_data: -5, expected 1 or more"),
     ({"arch.args.num_classes": 8}, "arch.args.num_classes: 8, but data_loader.args.num_classes is"),
     ({"data_loader.type": "GenderDataLoader", "metrics": []}, "101, GenderDataLoader has 2"),
+    ({"data_loader.args.classes": [[0, 2], [2, 9]]}, "classes: [2, 9] does not begin after [0, 2]"),
+    ({"data_loader.args.classes": [[0, 2]]}, "classes: [[0, 2]], expected two or more groups"),
+    ({"data_loader.args.classes": 9}, "data_loader.args.classes: 9, expected two or more groups"),
+    ({"data_loader.args.classes": [[0, 2], [3, 9]]}, "101, but classes has 2; leave it out"),
     ({"loss": "mse"}, "loss: mse does not fit: squared error"),
     ({"loss": {"type": "nll_loss"}}, "nll_loss does not fit: it expects log-probabilities"),
     ({"loss": {"type": ["cse"]}}, "loss.type: unknown type ['cse'], known are cse"),
@@ -419,6 +424,7 @@ def test_a_bad_config_is_one_line_that_says_what_is_wrong(
         ({"metrics": ["one_off_accuracy"]}, "one_off_accuracy is for ages"),
         ({"metrics": ["accuracy_relaxed"]}, "accuracy_relaxed needs 101 classes, not 2"),
         ({"loss": {"type": "cse", "args": {"soft_ordinal_years": 2}}}, "genders have no order"),
+        ({"data_loader.args.classes": [[0, 17], [18, 99]]}, "GenderDataLoader gives genders"),
     ],
 )
 def test_what_is_for_ages_is_refused_for_genders(
@@ -483,7 +489,7 @@ def test_all_problems_are_in_one_message(small_config: MakeConfig) -> None:
         (["--task", "x" * 5000], r"--task xxx.*\.\.\.: unknown task"),
         (["-o", "name=5"], "name: 5, expected a string"),
         (["--task", "age100"], r"--task age100: unknown task, did you mean age101\?"),
-        (["--task", "x"], "unknown task, known are age101, age8, gender"),
+        (["--task", "x"], "unknown task, known are age101, age8, age9, gender"),
         (["-c", "absent.json"], r"absent\.json: no such file"),
         (["-d", "gpu"], "-d gpu: expected cpu, or indices of GPUs"),
         (["-d", ""], "expected cpu, or indices of GPUs"),

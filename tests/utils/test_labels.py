@@ -1,8 +1,22 @@
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 from conftest import ADIENCE_YEARS
 
-from utils.labels import AgeClasses, ages_to_classes, class_bounds, class_years, genders_to_classes
+from utils.labels import (
+    ADIENCE_GROUPS,
+    MAX_AGE_YEARS,
+    AgeClasses,
+    AgeGroups,
+    age_classes_of,
+    ages_to_classes,
+    class_bounds,
+    class_years,
+    genders_to_classes,
+    read_age_groups,
+)
 
 TO_8 = [
     (0, 0), (1, 0), (2, 0), (2.9, 0), (3.1, 1), (5, 1), (7, 1), (7.4, 1), (7.6, 2), (10, 2),
@@ -73,10 +87,102 @@ def test_another_gender_is_refused_by_name(letter: str) -> None:
         genders_to_classes(["m", letter])
 
 
-@pytest.mark.parametrize("classes", [8, 101, [[0, 2], [3, 9], [10, 10], [70, 99]]])
+@pytest.mark.parametrize("classes", [8, 101, ((0, 2), (3, 9), (10, 10), (70, 99))])
 def test_the_years_of_a_class_are_the_middle_of_its_bounds(classes: AgeClasses) -> None:
     bounds = class_bounds(classes)
     assert bounds.dtype == class_years(classes).dtype == np.float32
     assert bounds.shape == (len(class_years(classes)), 2)
     assert class_years(classes).tolist() == [(first + last) / 2 for first, last in bounds.tolist()]
     assert (bounds[1:, 0] > bounds[:-1, 1]).all()
+
+
+FAIRFACE = (
+    *((0, 2), (3, 9), (10, 19), (20, 29), (30, 39), (40, 49), (50, 59), (60, 69), (70, 90)),
+)
+
+
+@pytest.mark.parametrize(
+    "groups", [FAIRFACE, ADIENCE_GROUPS, ((0, 17), (18, 120)), ((5, 5), (7, 7))]
+)
+def test_an_age_is_in_the_group_that_holds_it_or_in_the_nearest(groups: AgeGroups) -> None:
+    ages = np.arange(-1, 1301) / 10
+    distance = [[max(first - age, age - last, 0) for first, last in groups] for age in ages]
+    assert ages_to_classes(ages, groups).tolist() == np.argmin(distance, 1).tolist()
+    for number, (first, last) in enumerate(groups):
+        assert set(ages_to_classes(range(first, last + 1), groups)) == {number}
+
+
+def test_whole_years_are_the_same_classes_as_groups_of_one_year() -> None:
+    groups = tuple((year, year) for year in range(101))
+    ages = np.arange(0, 1100) / 10
+    assert ages_to_classes(ages, groups).tolist() == ages_to_classes(ages, 101).tolist()
+    assert np.array_equal(class_bounds(groups), class_bounds(101))
+
+
+def test_the_classes_of_adience_keep_the_nearest_centre_where_groups_keep_their_years() -> None:
+    assert np.array_equal(class_bounds(8), class_bounds(ADIENCE_GROUPS))
+    ages = np.arange(101)
+    differ = ages_to_classes(ages, 8) != ages_to_classes(ages, ADIENCE_GROUPS)
+    assert np.flatnonzero(differ).tolist() == [23, 35, *range(57, 66)]
+
+
+BAD_GROUPS: list[tuple[Any, str]] = [
+    ([], "[], expected two or more groups"),
+    ([[0, 120]], "expected two or more groups, as [[0, 2], [3, 9]]"),
+    ("0-2,3-9", "'0-2,3-9', expected two or more groups"),
+    ({"0": 2}, "expected two or more groups"),
+    (9, "9, expected two or more groups"),
+    ([[0, 2], [2, 9]], "[2, 9] does not begin after [0, 2] ends"),
+    ([[3, 9], [0, 2]], "[0, 2] does not begin after [3, 9] ends"),
+    ([[0, 2], [0, 2]], "groups ascend and do not overlap"),
+    ([[0, 2], [9, 3]], "[9, 3] is no group"),
+    ([[0, 2], [3]], "[3] is no group"),
+    ([[0, 2], [3, 4, 5]], "[3, 4, 5] is no group"),
+    ([0, 2, 3], "0 is no group"),
+    ([[0, 2], []], "[] is no group"),
+    ([[0, 2], None], "None is no group"),
+    ([[0, 2], "39"], "'39' is no group"),
+    ([[0, 2], [3.0, 9]], "[3.0, 9] is no group"),
+    ([[0, float("nan")], [3, 9]], "[0, nan] is no group"),
+    ([[False, True], [3, 9]], "[False, True] is no group"),
+    ([[-1, 2], [3, 9]], "[-1, 2] is no group"),
+    ([[0, 2], [3, MAX_AGE_YEARS + 1]], "from 0 to 120"),
+    ([[0, 2], [3, 10**5000]], "is no group"),
+    ([[0, 2]] * 10**5, "does not begin after"),
+]
+
+
+@pytest.mark.parametrize(("value", "words"), BAD_GROUPS)
+def test_bad_groups_of_ages_are_explained_in_one_line(value: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)) as refusal:
+        read_age_groups(value)
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 200
+
+
+def config_of(num_classes: Any, groups: Any = None) -> dict[str, Any]:
+    return {
+        "arch": {"args": {"num_classes": num_classes}},
+        "data_loader": {"args": {"classes": groups}},
+    }
+
+
+@pytest.mark.parametrize("num_classes", [2, 8, 101])
+def test_a_config_without_groups_has_the_classes_that_its_network_has(num_classes: int) -> None:
+    expected = None if num_classes == 2 else num_classes
+    assert age_classes_of(config_of(num_classes)) == expected
+    assert age_classes_of({"arch": {"args": {"num_classes": num_classes}}}) == expected
+
+
+@pytest.mark.parametrize("groups", [FAIRFACE, ADIENCE_GROUPS, ((0, 17), (18, 120))])
+def test_a_config_with_groups_has_those_whatever_their_number(groups: AgeGroups) -> None:
+    as_json = [list(group) for group in groups]
+    assert age_classes_of(config_of(len(groups), as_json)) == groups
+
+
+@pytest.mark.parametrize(
+    "config", [config_of(3, [[0, 2], [3, 9]]), config_of("2"), {"arch": []}, {}, config_of(2, "x")]
+)
+def test_a_config_of_unfit_classes_is_a_value_error(config: Any) -> None:
+    with pytest.raises(ValueError, match=r"classes|groups"):
+        age_classes_of(config)
