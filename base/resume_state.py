@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from base.monitor import Count, Monitor
-from utils.checkpoint import MAX_EPOCH, Checkpoint
+from utils.checkpoint import Checkpoint
 from utils.errors import CheckpointError
 from utils.problems import JsonObject, Problem, problems_in
+from utils.schema import MAX_EPOCH
 from utils.text import shown
 
 SavedState = TypeVar("SavedState", bound=JsonObject)

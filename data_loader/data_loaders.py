@@ -21,6 +21,9 @@ from utils.labels import (
 )
 from utils.schema import AgeGroupList, PathText
 
+MAX_WORKERS = 1024
+"""Processes that fetch batches: each takes memory, and a place among the processes there may be."""
+
 
 class FaceDataLoader(BaseDataLoader):
     """Reads a data set, maps its labels, and splits it.
@@ -58,7 +61,7 @@ class FaceDataLoader(BaseDataLoader):
         batch_size: Annotated[int, Field(ge=1)],
         shuffle: bool,
         validation_split: Annotated[float, Field(ge=0)],
-        num_workers: Annotated[int, Field(ge=0)],
+        num_workers: Annotated[int, Field(ge=0, le=MAX_WORKERS)],
         dataset: str,
         num_classes: int,
         training: bool,

@@ -10,12 +10,15 @@ from torch.nn import functional
 
 from utils.labels import AgeClasses, class_years
 
+MAX_STD_YEARS = 100
+"""Of soft targets; wider ones hardly tell the classes apart."""
+
 
 def cse(
     output: Tensor,
     target: Tensor,
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-    soft_ordinal_years: Annotated[float, Field(ge=0)] = 0.0,
+    soft_ordinal_years: Annotated[float, Field(ge=0, le=MAX_STD_YEARS)] = 0.0,
     reduction: str = "mean",
     classes: AgeClasses | None = None,
 ) -> Tensor:

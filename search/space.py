@@ -33,6 +33,9 @@ PARAMETERS = {**CHOICES, **BOUNDS}
 """What is searched: its key in a search, and its path in the config of a training."""
 
 PATH_KEYS = ("data_dir", "save_dir")
+MAX_CHOICES = 100
+"""Values of a parameter; each is checked within a config of its own."""
+
 HELD_OUT_FOLD = 0
 """Of Adience: no search sees it."""
 
@@ -63,7 +66,7 @@ def _not_zero(split: float) -> float:
     return split
 
 
-Choices = Annotated[list[Any], Field(min_length=1), EACH_ONCE]
+Choices = Annotated[list[Any], Field(min_length=1, max_length=MAX_CHOICES), EACH_ONCE]
 Bounds = Annotated[list[float], Field(min_length=1), AfterValidator(_bounds)]
 
 

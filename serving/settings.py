@@ -7,6 +7,7 @@ key "max_faces".
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,6 +17,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
@@ -46,14 +48,15 @@ def _checked_by(check: Callable[[str], object]) -> AfterValidator:
 ModelPath = Annotated[str, BeforeValidator(_path)]
 Address = Annotated[str, _checked_by(server_url)]
 Origins = Annotated[str, _checked_by(read_origins)]
-Limit = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(ge=0.1)]
+Limit = Annotated[int, Field(ge=1, le=2**40)]
+NumThreads = Annotated[int, Field(ge=1, le=4096)]
+Seconds = Annotated[float, Field(ge=0.1, le=86_400)]
 
 
 class ServerSettings(JsonObject):
     """How the server runs; numbers may be written as text."""
 
-    model_config = ConfigDict(strict=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     age_model: ModelPath = "models/age.pth"
     """file of the age model"""
@@ -71,7 +74,7 @@ class ServerSettings(JsonObject):
     """auto, cpu, cuda: where the networks run"""
     mc_precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto, float32, bfloat16: of passes with dropout; auto is bfloat16 where it is fast"""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=4096)] = 0
     """threads of the models; 0: all cores, or OMP_NUM_THREADS; with a face pack, those left"""
     max_body_bytes: Limit = 16 * 2**20
     """largest body of a request, in bytes"""
@@ -81,9 +84,9 @@ class ServerSettings(JsonObject):
     """most passes with dropout"""
     max_mc_passes: Limit = 2**18
     """most faces x passes in a request"""
-    max_queue: Limit = 32
+    max_queue: NumThreads = 32
     """most requests worked on at once; one more is told to wait"""
-    max_images: Limit = 4
+    max_images: NumThreads = 4
     """most pictures worked on at once"""
     max_connections: Limit = 128
     """most connections open at once"""
@@ -107,8 +110,12 @@ class ServerSettings(JsonObject):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_true_and_false(cls, value: Any) -> Any:
-        return None if isinstance(value, bool) else value  # pydantic takes them for 1 and 0
+    def _read_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Read what is written as text; what is no such number stays text, and is refused."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        with suppress(ValueError):
+            return kind(value) if isinstance(value, str) and kind in (int, float) else value
+        return value
 
 
 def read_settings(

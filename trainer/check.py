@@ -134,6 +134,8 @@ def _built_optimizer(config: Config) -> Iterator[str]:
     except (ValueError, TypeError, RuntimeError) as error:
         yield f"optimizer.args: {error}"
         return
+    if not optimizer.param_groups[0]["lr"] > 0:
+        yield "optimizer.args.lr: 0, expected more than 0: nothing would be learned"
     try:
         schedule = build_lr_scheduler(config, optimizer, num_batches=2)
         if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):

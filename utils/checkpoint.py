@@ -26,6 +26,7 @@ from utils.legacy.configs import from_original
 from utils.legacy.torch_zip import read_torch_zip
 from utils.problems import JsonObject, problems_in
 from utils.safetensors_file import is_safetensors, read_safetensors, safetensors_bytes
+from utils.schema import MAX_EPOCH
 
 MEMBERS = "members"
 """Key of an ensemble's models."""
@@ -36,9 +37,6 @@ MAX_MEMBERS = 1000
 
 ONNX_START = b"\x08"
 """The tag of the version, which is an ONNX file's first field."""
-
-MAX_EPOCH = 10**6
-"""More have passed in no training."""
 
 MAX_EXTRACTOR_LETTERS = 1 << 18
 """The server shows it."""

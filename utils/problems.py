@@ -16,8 +16,7 @@ Write the keys, their types, ranges and defaults as a `JsonObject`:
 `problems_in(SearchConfig, content)` returns the same problems as a list, to add others to, for
 `refuse`. A validator that raises ValueError("is empty, expected a path") gives the line
 "save_dir: is empty, expected a path". Dataclasses of pydantic can be checked in the same way:
-catch the ValidationError, and take `problems_of(error, Settings, values)`. A subclass that reads
-text, such as environment variables, sets `model_config = ConfigDict(strict=False)`.
+catch the ValidationError, and take `problems_of(error, Settings, values)`.
 """
 
 import types
@@ -36,6 +35,9 @@ MOST = 2**63 - 1
 
 UNKNOWN_KEY = "unknown key"
 """What the text of a problem begins with where only the key is wrong."""
+
+MAX_PROBLEMS = 20
+"""Lines of an error; a file of another kind can have millions."""
 
 TYPE_NAMES: dict[Any, str] = {
     str: "a string",
@@ -133,7 +135,10 @@ def refusal(name: str, problems: Iterable[object]) -> ConfigError:
     first, *others = lines = [str(problem) for problem in problems]
     if not others:
         return ConfigError(f"{name}: {first}")
-    return ConfigError("\n  ".join([f"{name}: {len(lines)} problems", *lines]))
+    num_more = len(lines) - MAX_PROBLEMS
+    more = [f"and {num_more:,} more"] if num_more > 0 else []
+    shown_lines = [f"{name}: {len(lines):,} problems", *lines[:MAX_PROBLEMS], *more]
+    return ConfigError("\n  ".join(shown_lines))
 
 
 def problems_of(error: ValidationError, model: Any, content: Any) -> list[Problem]:

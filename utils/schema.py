@@ -6,6 +6,7 @@ this module knows neither torch nor the networks.
 """
 
 import inspect
+import math
 import os
 import types
 import typing
@@ -18,6 +19,12 @@ from utils.labels import NUM_FOLDS, AgeGroups, read_age_groups
 from utils.paths import path_problem
 from utils.problems import MOST, JsonObject, Problem, problems_in
 from utils.text import shown
+
+MAX_EPOCH = 10**6
+"""More pass in no training."""
+
+MAX_REAL = 10**12
+"""Of an argument with a fraction: with more, rates and weights leave the range of float32."""
 
 MAX_NAME_BYTES = 255
 """Of the name of a folder, on all usual file systems."""
@@ -33,7 +40,7 @@ REFUSED_LOSSES = {
 
 def _folder_name(name: str) -> str:
     problem = path_problem(f"./{name}") if name.strip() else "is empty"
-    is_plain = not set(name) & set("/\\") and name not in (".", "..")
+    is_plain = name.isprintable() and not set(name) & set("/\\") and name not in (".", "..")
     if problem or not is_plain or len(os.fsencode(name)) > MAX_NAME_BYTES:
         reason = f"; it {problem}" if problem else ""
         raise ValueError(f"{shown(name)} names folders, so it must be a plain name{reason}")
@@ -50,6 +57,16 @@ def _folds(number: int) -> int:
     if number > NUM_FOLDS:
         raise ValueError(f"{number}, Adience has {NUM_FOLDS} folds")
     return number
+
+
+def _in_range(value: Any) -> Any:
+    """Refuse numbers, in lists too, that would leave the range of what computes with them."""
+    for number in value if isinstance(value, list) else [value]:
+        most = MAX_REAL if isinstance(number, float) else MOST
+        if isinstance(number, int | float) and most < abs(number) < math.inf:
+            bound = f"{most} or less" if number > 0 else f"-{most} or more"
+            raise ValueError(f"{shown(number)}, expected {bound}")
+    return value
 
 
 def _file_path(text: str) -> str:
@@ -74,7 +91,7 @@ Seeds = Annotated[list[NaturalNumber], Field(min_length=1), EACH_ONCE]
 class TrainerConfig(JsonObject):
     """The section "trainer"."""
 
-    epochs: PositiveNumber
+    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCH)]
     save_dir: PathText = "saved/"
     save_period: NaturalNumber = 1
     verbosity: Annotated[int, Field(ge=0, le=2)] = 2
@@ -132,7 +149,8 @@ class Component(NamedTuple):
         for name, parameter in inspect.signature(self.make).parameters.items():
             if name not in self.given and parameter.kind is not parameter.VAR_KEYWORD:
                 is_needed = parameter.default is parameter.empty and name not in self.filled
-                fields[name] = (_of_json(hints.get(name, Any)), ... if is_needed else None)
+                value: Any = Annotated[_of_json(hints.get(name, Any)), BeforeValidator(_in_range)]
+                fields[name] = (value, ... if is_needed else None)
         model: type[JsonObject] = create_model("Arguments", __base__=JsonObject, **fields)  # type: ignore[call-overload]
         return model
 
@@ -161,7 +179,7 @@ def _of_json(annotation: Any) -> Any:
         return Annotated[(_of_json(inner[0]), *inner[1:])]
     if origin is tuple:
         return Annotated[tuple[tuple(map(_of_json, inner))], Strict(False)]  # type: ignore[misc]
-    return WholeNumber if annotation is int else annotation
+    return annotation
 
 
 def find_problems(config: Any, components: Mapping[str, Components]) -> list[Problem]:

@@ -22,7 +22,8 @@ from utils.config import ConfigParser
 def diverging_run_config(config: ConfigParser, seed: int, fold: int) -> ConfigParser:
     """Return seed 0, fold 1 a rate far too high."""
     own = run_config(config, seed, fold)
-    rate = {"optimizer.args.lr": 1e38} if (seed, fold) == (0, 1) else {}
+    args = {"lr": 1e12, "weight_decay": 1e12}
+    rate = {"optimizer.args": args} if (seed, fold) == (0, 1) else {}
     return ConfigParser(own.config, modification=rate, check=check, folder=own.folder)
 
 

@@ -105,7 +105,7 @@ def test_ctrl_c_stops_everything_with_one_line(
 def test_a_run_that_diverges_is_one_line_that_names_it(
     cross_val_config: Config, tmp_path: Path
 ) -> None:
-    cross_val_config["optimizer"]["args"]["lr"] = 1e30
+    cross_val_config["optimizer"]["args"] |= {"lr": 1e12, "weight_decay": 1e12}
     outcome = run("cross-val.py", "-c", save_config(cross_val_config, tmp_path), *ENGINE)
     assert outcome.code == 2
     assert len(outcome.err.splitlines()) == 1

@@ -75,7 +75,7 @@ def test_the_checkpoint_of_a_trial_goes_on_as_if_it_had_never_stopped(
 def test_trials_fail_or_are_stopped_early_and_the_search_goes_on(
     flat: Config, tmp_path: Path
 ) -> None:
-    flat |= {"scheduler": "asha", "lr": [1e-6, 1e25], "num_samples": 10}
+    flat |= {"scheduler": "asha", "lr": [1e-6, 1e12], "weight_decay": 1.0, "num_samples": 10}
     outcome = run("hp-tuning.py", "-c", save(flat, tmp_path), "--task", "gender")
     assert (outcome.code, outcome.err) == (0, "")
     trials = trials_of(flat)
@@ -90,7 +90,7 @@ def test_trials_fail_or_are_stopped_early_and_the_search_goes_on(
 
 
 def test_a_search_of_which_no_trial_finishes_is_an_error(flat: Config, tmp_path: Path) -> None:
-    flat |= {"lr": 1e30, "num_samples": 1}
+    flat |= {"lr": 1e12, "weight_decay": 1e12, "num_samples": 1}
     outcome = run("hp-tuning.py", "-c", save(flat, tmp_path))
     assert outcome.code == 2
     assert len(outcome.err.splitlines()) == 1

@@ -142,6 +142,9 @@ def test_the_config_given_is_not_changed() -> None:
         ({"limit_data": 0}, "limit_data: 0, expected 1 or more"),
         ({"validation_split": 0}, "validation_split: 0"),
         ({"name": "a/b"}, "a plain name"),
+        ({"dropout": [n / 1000 for n in range(101)]}, "dropout: .*expected at most 100"),
+        ({"lr": 1e30}, "lr: 1e[+]30, expected 1000000000000 or less"),
+        ({"lr": 0}, "lr: 0, expected more than 0"),
         ({"dropot": [1]}, "dropot: unknown key, did you mean dropout"),
     ],
 )

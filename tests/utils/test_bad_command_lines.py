@@ -208,7 +208,10 @@ BAD: dict[str, tuple[str, Arguments, str]] = {
     "a rate that is no rate": ("train.py", lambda b: ["-c", b.config, "--lr", "-1"], "-1"),
     "a rate far too high": (
         "train.py",
-        lambda b: ["-c", b.config, "--lr", "1e30"],
+        lambda b: [
+            *("-c", b.config, "--lr", "1e12"),
+            *set_options("optimizer.args.weight_decay=1e12"),
+        ],
         "epoch 1, batch",
     ),
     "a GPU by name": ("train.py", lambda b: ["-c", b.config, "-d", "first"], "-d first"),

@@ -401,6 +401,24 @@ BAD_CONFIGS: list[tuple[Config, str]] = [
     ({"trainer.epochs": 10**400}, "trainer.epochs: 1000"),
     ({"seeds": [2**64]}, "seeds.0: 18446744073709551616, expected 9223372036854775807 or less"),
     ({"name": "a\0b"}, "names folders"),
+    ({"name": "a\udcff"}, "names folders"),
+    ({"name": "a\nb"}, "names folders"),
+    ({"optimizer.args.lr": 0}, "optimizer.args.lr: 0, expected more than 0"),
+    ({"optimizer.args.lr": 1e30}, "optimizer.args.lr: 1e+30, expected 1000000000000 or less"),
+    ({"optimizer.args.lr": 10**30}, "expected 9223372036854775807 or less"),
+    ({"optimizer.args.weight_decay": -1e30}, "-1e+30, expected -1000000000000 or more"),
+    ({"optimizer.args.betas": [1e30, 0.9]}, "1e+30, expected 1000000000000 or less"),
+    ({"loss": {"type": "cse", "args": {"soft_ordinal_years": 101}}}, "101, expected 100 or less"),
+    (
+        {"lr_scheduler": {"type": "MultiStepLR", "args": {"milestones": [1, 1e30]}}},
+        "milestones: 1e+30, expected 1000000000000 or less",
+    ),
+    ({"data_loader.args.batch_size": 1e30}, "batch_size: 1e+30, expected"),
+    ({"data_loader.args.num_workers": 1025}, "num_workers: 1025, expected 1024 or less"),
+    ({"data_loader.args.validation_split": 10**30}, "expected 9223372036854775807 or less"),
+    ({"trainer.epochs": 1e30}, "trainer.epochs: 1e+30, expected a whole number"),
+    ({"trainer.epochs": 10**6 + 1}, "trainer.epochs: 1000001, expected 1000000 or less"),
+    ({"n_gpu": 1e30}, "n_gpu: 1e+30, expected a whole number"),
 ]
 
 

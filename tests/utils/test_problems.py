@@ -96,6 +96,14 @@ def test_one_mistake_is_one_line_with_its_path(content: dict[str, Any], line: st
     assert str(refusal.value) == f"the config: {line}"
 
 
+def test_of_thousands_of_mistakes_the_first_are_said() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read_object(Outer, {f"key{n}": n for n in range(10_000)}, "the config")
+    first, *lines = str(refusal.value).splitlines()
+    assert first.endswith("problems")
+    assert (len(lines), lines[-1][:7]) == (21, "  and 9")
+
+
 def test_all_mistakes_are_said_at_once() -> None:
     with pytest.raises(ConfigError) as refusal:
         read_object(Outer, {"rate": "x", "inner": {"depth": 0}, "amp": 1}, "the config")
