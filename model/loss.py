@@ -13,6 +13,9 @@ from utils.labels import AgeClasses, class_years
 MAX_STD_YEARS = 100
 """Of soft targets; wider ones hardly tell the classes apart."""
 
+MAX_STD_YEARS = 100
+"""Of soft targets; wider ones hardly tell the classes apart."""
+
 
 def cse(
     output: Tensor,
