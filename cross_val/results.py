@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, ConfigDict, Field
 
 from cross_val.runs import RunKey, RunResult
 from data_loader.data_files import data_path
@@ -17,11 +18,40 @@ from utils.errors import ConfigError
 from utils.files import file_stamps, read_json_or_none
 from utils.locks import hold
 from utils.log import get_logger
+from utils.problems import JsonObject, problems_in
 from utils.run_folders import lock_path, write_claimed_json
 
 SPLITS = ("train", "val", "test")
 SUFFIX = "_cross-val-results.json"
 Results = dict[str, Any]
+
+Value = Annotated[float, Field(ge=-1e100, le=1e100)]
+"""A loss or a metric, whose square is a number as well."""
+
+Split = Literal["train", "val", "test"]
+Number = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,18})$")]
+"""A seed or a fold, as a key of JSON."""
+
+
+def _seeds_or_summary(stats: dict[str, Any]) -> dict[str, Any]:
+    if any(isinstance(value, dict) is not key.isdecimal() for key, value in stats.items()):
+        raise ValueError("holds something else than values by seed and their summary")
+    return stats
+
+
+class ResultsFile(JsonObject):
+    """What a file holds to which the runs that it lacks can be added."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    config: dict[str, Any]
+    stats: Annotated[
+        dict[str, dict[Split, dict[Number, dict[str, Value]]] | float],
+        AfterValidator(_seeds_or_summary),
+    ]
+    checkpoints: dict[Number, dict[Number, str]]
+    environment: dict[str, Any]
+    other_environments: dict[Number, dict[Number, dict[str, Any]]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,12 +66,18 @@ class Plan:
         return list(itertools.product(self.seeds, self.folds))
 
     def missing(self, results: Results) -> list[RunKey]:
-        """List the runs that the results lack."""
-        return [
-            (seed, fold)
-            for seed, fold in self.runs()
-            if str(fold) not in results["stats"].get(str(seed), {}).get("test", {})
-        ]
+        """List the runs that the results lack, or of which they lack a split or a value."""
+        stats = {seed: of for seed, of in results["stats"].items() if isinstance(of, dict)}
+        splits = {"train", "test"}.union(*stats.values())
+        names = {"loss", *results["config"]["metrics"]}
+
+        def is_whole(seed: str, fold: str) -> bool:
+            of_seed = stats.get(seed, {})
+            logs = (of_seed.get(split, {}).get(fold, {}) for split in splits)
+            has_checkpoint = fold in results["checkpoints"].get(seed, {})
+            return has_checkpoint and all(log.keys() == names for log in logs)
+
+        return [run for run in self.runs() if not is_whole(*map(str, run))]
 
 
 def open_results(config: ConfigParser, plan: Plan, anew: bool) -> tuple[Path, Results]:
@@ -87,11 +123,13 @@ def alone(path: Path) -> Iterator[None]:
 
 def read_results(path: Path) -> Results:
     """Read a results file; a foreign one, or one that a kill left empty, holds nothing."""
-    results = read_json_or_none(path)
-    is_whole = isinstance(results, dict) and all(
-        isinstance(results.get(key), dict) for key in ("stats", "checkpoints", "environment")
-    )
-    return results if is_whole else {}
+    results: Results | None = read_json_or_none(path)
+    if results is None:
+        return {}
+    if problems := problems_in(ResultsFile, results):
+        get_logger("files").warning(f"{path}: {problems[0]}: passed over")
+        return {}
+    return results
 
 
 def add(results: Results, finished: RunResult) -> None:
@@ -127,7 +165,7 @@ def summarise(stats: Results, plan: Plan) -> dict[str, float]:
 
 def table(results: Results, plan: Plan) -> str:
     """Lay out mean +- std of every value as text."""
-    summary = results["stats"]
+    summary = summarise(results["stats"], plan)
     metrics = [
         key.removeprefix("test_").removesuffix("_mean")
         for key in summary
