@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path)
     data_dir = parser.parse_args().data_dir
     for task in TASKS:
-        shipped, original = recipes.shipped(task), recipes.original(task)
+        shipped, original = recipes.shipped(task, dataset="wiki"), recipes.original(task)
         original["trainer"]["epochs"] = ORIGINAL_EPOCHS
         print_means(task, "shipped", [train(data_dir, shipped, seed) for seed in SEEDS])
         print_means(task, "original", [train(data_dir, original, seed) for seed in SEEDS])

@@ -16,10 +16,10 @@ Recipe = dict[str, Any]
 """A whole config."""
 
 
-def shipped(task: str, file_name: str = "train.json") -> Recipe:
-    """Read a shipped config, set to a task as `--task` sets it."""
-    config = ConfigParser(read_json(ROOT / file_name), modification=task_settings(task))
-    return config.config
+def shipped(task: str, file_name: str = "train.json", dataset: str = "imdb_wiki") -> Recipe:
+    """Read a shipped config, set to a task as `--task` sets it for a data set."""
+    changes = {**task_settings(task, dataset), "data_loader.args.dataset": dataset}
+    return ConfigParser(read_json(ROOT / file_name), modification=changes).config
 
 
 def original(task: str) -> Recipe:

@@ -153,7 +153,7 @@ class StudyConfig:
         own = self._cross_validation if part.is_cross_validated else {}
         config = copy.deepcopy(own | self._shared)
         for changes in (
-            task_settings(part.task),
+            task_settings(part.task, self._dataset_of_network(part)),
             self._protocols[part.protocol],
             self._changes,
             {"data_loader.args.validation_by": "image"} if part.variant == BY_IMAGE else {},
@@ -162,6 +162,11 @@ class StudyConfig:
                 set_by_path(config, path, copy.deepcopy(value))
         expand_paths(config)
         return config
+
+    def _dataset_of_network(self, part: StudyPart) -> str:
+        """Return the data set whose size decides on the network: c has that of a."""
+        protocol = "a" if part.protocol == "c" else part.protocol
+        return str((self._protocols[protocol] | self._changes).get("data_loader.args.dataset"))
 
     def _change_protocol(self, path: str, value: Any) -> None:
         """Change the configs of one protocol by protocols.<one>.<key>."""

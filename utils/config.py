@@ -94,13 +94,11 @@ class ConfigParser:
             command_line.read_config(args.config, args.resume, args.default_config)
         )
         if args.task is not None:
-            command_line.set_task(config, args.task)
-        for option in (*command_line.OPTIONS, *options):
-            value = getattr(args, option.attribute)
-            if value is not None:
-                set_by_path(config, option.target, value)
-        for text in args.option:
-            command_line.set_option(config, text)
+            chosen = copy.deepcopy(config)
+            _set_options(chosen, args, options)
+            chosen["checkpoint"] = args.resume or chosen.get("checkpoint")
+            command_line.set_task(config, args.task, chosen)
+        _set_options(config, args, options)
         return cls(config, args.resume, check=check)
 
     @property
@@ -217,3 +215,13 @@ class ConfigParser:
     @property
     def _logs_dir(self) -> Path:
         return self._root / "log" / self._name
+
+
+def _set_options(config: Config, args: argparse.Namespace, options: Sequence[CustomArg]) -> None:
+    """Set what the named options say, then -o."""
+    for option in (*command_line.OPTIONS, *options):
+        value = getattr(args, option.attribute)
+        if value is not None:
+            set_by_path(config, option.target, value)
+    for text in args.option:
+        command_line.set_option(config, text)

@@ -14,6 +14,9 @@ from utils.paths import user_path
 from utils.text import cut, nearest
 
 TASKS_PATH = Path(__file__).parent.parent / "configs" / "tasks.json"
+BLOCK_KEYS = ("num_residuals_per_block", "num_blocks", "add_residual", "add_IC")
+"""Arguments of a network that decide on its weights, but those of the last layer."""
+
 Config = dict[str, Any]
 
 AGE_GROUPS = "data_loader.args.classes"
@@ -88,8 +91,12 @@ def task_names() -> list[str]:
     return list(read_json(TASKS_PATH)["tasks"])
 
 
-def task_settings(name: str) -> dict[str, Any]:
+def task_settings(name: str, dataset: str = "") -> dict[str, Any]:
     """Return what `--task` sets, {"path.to.key": value}: the recipe, and the task's own keys.
+
+    Args:
+        name: of the task.
+        dataset: what is trained on, in any case; large ones have a network of their own.
 
     Raises:
         ConfigError: unknown task.
@@ -98,7 +105,18 @@ def task_settings(name: str) -> dict[str, Any]:
     if name not in content["tasks"]:
         raise ConfigError(f"--task {cut(name)}: unknown task, {nearest(name, content['tasks'])}")
     settings: dict[str, Any] = {**content["recipe"], **content["tasks"][name]}
-    return settings
+    large = content["large"]
+    return settings | (large["recipe"] if dataset.lower() in large["datasets"] else {})
+
+
+def _network_of(checkpoint_path: Path) -> dict[str, Any]:
+    """Return what the blocks of a checkpoint's network are made of, where that is recorded."""
+    from utils.checkpoint import load_checkpoint
+
+    match load_checkpoint(checkpoint_path).content:
+        case {"config": {"arch": {"args": dict(arguments)}}}:
+            return {f"arch.args.{key}": arguments[key] for key in BLOCK_KEYS if key in arguments}
+    return {}
 
 
 def read_config(config_path: str | None, resume: str | None, default: str | None) -> Config:
@@ -169,17 +187,30 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise ConfigError(f"-o {cut(text)}: the value {error}") from None
 
 
-def set_task(config: Config, name: str) -> None:
+def set_task(config: Config, name: str, chosen: Config) -> None:
     """Set what `--task` says; groups of ages that the task does not name are gone.
+
+    Args:
+        config: to change.
+        name: of the task.
+        chosen: the config with the options on top: they may name the data set, and the checkpoint
+            to start from, whose blocks are taken.
 
     Raises:
         ConfigError: unknown task, or the config has no sections.
+        UserError: the checkpoint cannot be read.
     """
-    settings = task_settings(name)
+    match chosen:
+        case {"data_loader": {"args": {"dataset": str(dataset)}}}:
+            settings = task_settings(name, dataset)
+        case _:
+            settings = task_settings(name)
+    if isinstance(path := chosen.get("checkpoint"), str):
+        settings |= _network_of(user_path(path, "checkpoint"))
     if AGE_GROUPS not in settings:
         _remove(config, AGE_GROUPS)
-    for path, value in settings.items():
-        set_by_path(config, path, value)
+    for key, value in settings.items():
+        set_by_path(config, key, value)
 
 
 def set_option(config: Config, text: str) -> None:

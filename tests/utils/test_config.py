@@ -70,7 +70,9 @@ def tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
         "data_loader.args.batch_size": 7,
         "trainer.epochs": 9,
     }
-    path = write({"recipe": {}, "tasks": {"quick": task}}, tmp_path / "tasks.json")
+    large = {"datasets": ["imdb_wiki"], "recipe": {"data_loader.args.batch_size": 9}}
+    content = {"recipe": {}, "large": large, "tasks": {"quick": task}}
+    path = write(content, tmp_path / "tasks.json")
     monkeypatch.setattr(options_module, "TASKS_PATH", path)
     return task
 
@@ -156,6 +158,33 @@ def test_options_win_over_named_options_over_the_task_over_the_file(
     assert get(config, "name") == read_json(config_path)["name"]  # the file
     assert get(parse("--task", "quick"), "optimizer.args.lr") == 0.5
     assert get(parse(*named), "optimizer.args.lr") == 0.75
+
+
+@pytest.mark.parametrize(
+    ("dataset", "num_residuals"),
+    [("wiki", 0), ("Adience", 0), ("imdb", 1), ("IMDB_wiki", 1), ("imdb_wiki_adience", 1)],
+)
+def test_a_task_has_a_residual_network_for_large_data_sets_only(
+    dataset: str, num_residuals: int
+) -> None:
+    for name in SHIPPED:
+        options = ["--task", "age101", "-o", f"data_loader.args.dataset={dataset}"]
+        arguments = script_parser(None, str(ROOT / name)).parse_args(options)
+        config = ConfigParser.from_args(arguments, check=check)
+        assert get(config, "arch.args.num_residuals_per_block") == num_residuals
+
+
+def test_a_task_that_starts_from_a_checkpoint_has_the_network_of_it_unless_an_option_says_other(
+    tmp_path: Path,
+) -> None:
+    shape = {"num_residuals_per_block": 3, "num_blocks": 4, "add_residual": False, "add_IC": False}
+    arch = {"type": "ResMLP", "args": {**shape, "dropout": 0.125, "num_classes": 101}}
+    path = save_checkpoint(tmp_path / "trained", {"arch": arch}, beside=False)
+    options = ["--task", "age8", "-o", f"checkpoint={path}", "-o", "arch.args.num_blocks=3"]
+    arguments = script_parser(None, str(ROOT / "cross-val.json")).parse_args(options)
+    config = ConfigParser.from_args(arguments)
+    network = {**shape, "num_blocks": 3, "dropout": 0.5, "num_classes": 8}
+    assert get(config, "arch.args") == {**network, "num_initial_features": 512}
 
 
 @pytest.mark.parametrize(
@@ -725,5 +754,5 @@ def test_the_verbosity_of_the_config_filters_the_log(
 @pytest.mark.parametrize(("name", "task"), [("train.json", "age101"), ("cross-val.json", "age8")])
 def test_a_shipped_config_holds_the_recipe_of_its_task(name: str, task: str) -> None:
     config = read_json(ROOT / name)
-    for path, value in task_settings(task).items():
+    for path, value in task_settings(task, get(config, "data_loader.args.dataset")).items():
         assert get(config, path) == value
