@@ -31,7 +31,7 @@ from base.device import Precision
 from benchmarks import measuring, recipes
 from cross_val.runs import RunResult
 from cross_val.stacked_engine import stacked_engine
-from data_loader.data_loaders import number_subjects
+from data_loader.dataset import number_subjects
 from data_loader.faces import Faces, read_source
 from model import loss
 from model import model as arch
@@ -138,7 +138,8 @@ def held_out_errors(
         own = ConfigParser(config.config, modification={"trainer.save_dir": folder})
         for result in stacked_engine()(own, runs, bar, training):
             errors[result.fold].append(error_of(own, result, clean))
-    return np.array(errors).mean(1)
+    means: NDArray[np.float64] = np.array(errors).mean(1)
+    return means
 
 
 def error_of(config: ConfigParser, result: RunResult, clean: SharedInputs) -> float:
