@@ -33,13 +33,15 @@ class Split:
 
     Attributes:
         validation: a fraction in [0, 1) or a number of rows.
-        by: "image", or "subject": then no subject is on both sides.
+        by: "image", or "subject": then no subject is on both sides; "table" with `marked`.
         seed: of the choice.
+        marked: (N,) the rows that the data set sets aside itself; None draws them.
     """
 
     validation: float | int
     by: str
     seed: int = 42
+    marked: NDArray[np.bool_] | None = None
 
     def rows(
         self, num_rows: int, subjects: NDArray[np.int64] | None
@@ -51,6 +53,8 @@ class Split:
         """
         wanted = self.validation
         num_wanted = wanted if isinstance(wanted, int) else int(num_rows * wanted)
+        if self.marked is not None:
+            return self._of_marked(self.marked)
         if wanted == 0:
             return np.arange(num_rows), np.empty(0, np.int64)
         is_validation = np.zeros(num_rows, bool)
@@ -66,6 +70,12 @@ class Split:
                 "validate on; both must be at least 1"
             )
         return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
+
+    @staticmethod
+    def _of_marked(marked: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if marked.all():
+            raise DataError("all rows are of the split 'val', and none is left to train on")
+        return np.flatnonzero(~marked), np.flatnonzero(marked)
 
     @staticmethod
     def _of_chosen_subjects(

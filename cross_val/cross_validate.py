@@ -1,4 +1,4 @@
-"""Seeds x folds on Adience: every run seeds itself, and what is done is not done again.
+"""Seeds x folds of a data set: every run seeds itself, and what is done is not done again.
 
 The results file is written after every run. A call with the same config and the same input files
 finds the newest such results and adds the runs that they lack. Any one run reproduces alone, since
@@ -26,12 +26,13 @@ from cross_val.results import (
     table,
 )
 from cross_val.runs import Engine, sequential_engine
-from trainer.data import SharedInputs, read_inputs
+from trainer.data import SharedInputs, folds_to_hold_out, read_inputs
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.errors import ConfigError
 from utils.files import write_json
 from utils.log import get_logger
+from utils.text import shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +52,7 @@ def cross_validate(
     """Run what is missing of seeds x folds; print and write the results.
 
     Args:
-        config: checked, with num_cross_val and seeds, of Adience.
+        config: checked, with num_cross_val and seeds.
         seed: run this one only.
         fold: hold out this one only.
         anew: run again what was run before, into a new file; a single run always is.
@@ -59,15 +60,17 @@ def cross_validate(
 
     Raises:
         ConfigError: the config is not one of a cross-validation, or another process runs it.
+        DataError: the data set is unfit.
         PathError: its save_dir cannot be written.
         DivergedError: a run diverged; names seed and fold. What was done stays.
         Interrupted: Ctrl-C or SIGTERM came. What was done stays.
     """
     logger = get_logger("cross-val")
-    plan = _plan(config, seed, fold)
+    _refuse_unfit(config, seed)
     config.refuse_unwritable()
     is_part = seed is not None or fold is not None
     inputs = read_inputs(config, whole=True)  # what is wrong with it shows before files are made
+    plan = _plan(config, _folds(config, inputs), seed, fold)
     config.remove_killed_runs()
     path, results = open_results(config, plan, anew or is_part)
     num_missing, num_runs = len(plan.missing(results)), len(plan.runs())
@@ -120,25 +123,38 @@ def _run_missing(
                 raise Interrupted("interrupted; the same call again goes on", stop.exit_code)
 
 
-def _plan(config: ConfigParser, seed: int | None, fold: int | None) -> Plan:
+def _refuse_unfit(config: ConfigParser, seed: int | None) -> None:
     if config.resume is not None:
         raise ConfigError(
             "cross-val.py goes on by itself when it is called again; to start every run from "
             "weights, use -o checkpoint=PATH"
         )
-    content = config.config
-    missing = [key for key in ("num_cross_val", "seeds") if key not in content]
+    missing = [key for key in ("num_cross_val", "seeds") if key not in config.config]
     if missing:
         raise ConfigError(f"cross-validation needs {' and '.join(missing)} in its config")
-    if content["data_loader"]["args"]["dataset"].lower() != "adience":
-        raise ConfigError(
-            "cross-validation needs the folds of Adience: set data_loader.args.dataset"
-        )
-    folds = range(content["num_cross_val"])
-    if fold is not None and fold not in folds:
-        raise ConfigError(f"--fold {fold}: expected one of {', '.join(map(str, folds))}")
     if seed is not None and seed < 0:
         raise ConfigError(f"--seed {seed}: expected 0 or more")
-    return Plan(
-        content["seeds"] if seed is None else [seed], list(folds) if fold is None else [fold]
-    )
+
+
+def _folds(config: ConfigParser, inputs: SharedInputs) -> list[int]:
+    """Return the numbers of the folds to hold out, the lowest of those that there are."""
+    logger, dataset = get_logger("cross-val"), config["data_loader"]["args"]["dataset"]
+    folds, remarks = folds_to_hold_out(config, inputs)
+    for remark in remarks:
+        logger.info(remark)
+    wanted, name = config["num_cross_val"], shown(dataset)[1:-1]
+    if wanted > len(folds) or len(folds) < 2:
+        numbers = ", ".join(map(str, folds)) or "none"
+        raise ConfigError(
+            f"num_cross_val: {wanted}, but {name} has {len(folds)} folds to hold out ({numbers}); "
+            + (f"set -o num_cross_val={len(folds)}" if len(folds) > 1 else "two are the least")
+        )
+    if wanted < len(folds):
+        logger.info(f"{wanted} of the {len(folds)} folds of {name} are held out: num_cross_val")
+    return folds[:wanted]
+
+
+def _plan(config: ConfigParser, folds: list[int], seed: int | None, fold: int | None) -> Plan:
+    if fold is not None and fold not in folds:
+        raise ConfigError(f"--fold {fold}: expected one of {', '.join(map(str, folds))}")
+    return Plan(config["seeds"] if seed is None else [seed], folds if fold is None else [fold])

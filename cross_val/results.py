@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field
 
 from cross_val.runs import RunKey, RunResult
-from data_loader.data_files import data_path
+from data_loader.data_sets import parts_of
 from utils.config import ConfigParser
 from utils.errors import ConfigError
 from utils.files import file_stamps, read_json_or_none
@@ -103,8 +103,8 @@ def open_results(config: ConfigParser, plan: Plan, anew: bool) -> tuple[Path, Re
 def _inputs(config: ConfigParser) -> dict[str, list[int]]:
     """Return size and time of change of the input files, which tell them from later ones."""
     arguments = config["data_loader"]["args"]
-    paths = [data_path(arguments["data_dir"], "Adience"), Path(config["checkpoint"] or "")]
-    return file_stamps(paths)
+    parts = parts_of(arguments["data_dir"], arguments["dataset"])
+    return file_stamps([*(part.path for part in parts), Path(config["checkpoint"] or "")])
 
 
 @contextmanager

@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_loader.data_sets import DataPart, no_such_file
 from data_loader.original_data import OriginalFace, read_original_faces
 from utils.errors import DataError
-from utils.labels import EMBEDDING_SIZE, NO_FOLD, NORM_BOUNDS, NUM_FOLDS, is_unit_length
+from utils.labels import (
+    EMBEDDING_SIZE,
+    GENDERS,
+    MAX_FOLD,
+    NO_FOLD,
+    NORM_BOUNDS,
+    NUM_FOLDS,
+    is_unit_length,
+)
 from utils.npy import read_npy_header
 
 MAX_AGE_YEARS = 9999
@@ -17,75 +26,34 @@ MAX_AGE_YEARS = 9999
 
 MAX_LETTER = 0x10FFFF
 
-CLEAN_COMMANDS = {
-    "Adience": "get_Adience_clean('aligned', resize=640, det_score=0.9)",
-    "imdb": "get_imdb_wiki_clean('imdb', resize=640, det_score=0.9)",
-    "wiki": "get_imdb_wiki_clean('wiki', resize=640, det_score=0.9)",
-}
-DATASETS = {
-    "adience": ("Adience",),
-    "imdb": ("imdb",),
-    "wiki": ("wiki",),
-    "imdb_wiki": ("imdb", "wiki"),
-    "imdb_wiki_adience": ("imdb", "wiki", "Adience"),
-}
+SPLIT, SPLITS = "split", ("train", "val", "test")
+NO_AGE, NO_GENDER = "no age of 0 years or more", "a gender other than 'm' or 'f'"
+
 KINDS = {"embedding": "f", "age": "f", "gender": "U", "subject": "U", "fold": "i"}
-"""The columns that are read, and the kind of each one's dtype."""
+"""The columns that must be there, and the kind of each one's dtype; `split` may be there too."""
 
 Columns = dict[str, NDArray[Any]]
 
 
-def data_path(data_dir: Path | str, source: str) -> Path:
-    """Return the path of the data file of 'Adience', 'imdb' or 'wiki'."""
-    if source == "Adience":
-        return Path(data_dir) / "Adience" / "data-aligned.npy"
-    return Path(data_dir) / f"{source}_crop" / "data.npy"
-
-
-def with_data_dir(command: str, data_dir: Path | str) -> str:
-    """Add the data folder to a suggested command, if it is not the default.
-
-    >>> with_data_dir("get_imdb_wiki_clean('wiki')", "/mnt/faces")
-    "get_imdb_wiki_clean('wiki', data_dir='/mnt/faces')"
-    """
-    is_default = Path(data_dir) == Path("data")
-    return command if is_default else f"{command[:-1]}, data_dir={str(data_dir)!r})"
-
-
-def count_faces(data_dir: Path | str, dataset: str) -> dict[str, int]:
-    """Count the rows of each part of a data set, in the order in which they are joined.
-
-    Raises:
-        DataError: a part is missing, damaged or foreign.
-    """
-    return {
-        source: len(open_columns(data_dir, source)[1]["fold"])
-        for source in DATASETS[dataset.lower()]
-    }
-
-
-def open_columns(data_dir: Path | str, source: str) -> tuple[Path, Columns]:
-    """Open the data file of 'Adience', 'imdb' or 'wiki', and check all but the embeddings.
+def open_columns(data_dir: Path | str, part: DataPart) -> Columns:
+    """Open the data file of a part of a data set, and check all but the embeddings.
 
     Returns:
-        its path, and its columns of N rows, which are memory-mapped if the file is of our format.
+        its columns of N rows, which are memory-mapped if the file is of our format.
 
     Raises:
         DataError: it is missing, damaged or foreign.
     """
-    path = data_path(data_dir, source)
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such data file. Make it with: python3 -c "
-            f'"from utils.scripts import *; {with_data_dir(CLEAN_COMMANDS[source], data_dir)}", or '
-            "take a sample with make_sample_data('data/sample') and --data_dir data/sample"
-        )
-    is_adience = source == "Adience"
+    path = part.path
+    if not part.exists:
+        raise no_such_file(data_dir, part)
     if holds_objects(path):
-        return path, open_original(path, is_adience)[1]
+        return open_original(path, part.is_adience)[1]
     columns = _mapped_columns(path)
-    _check_columns(path, columns, is_adience)
-    return path, columns
+    _check_columns(path, columns)
+    if part.is_known:
+        _check_known(path, columns, part.is_adience)
+    return columns
 
 
 def open_original(path: Path, is_adience: bool) -> tuple[list[OriginalFace], Columns]:
@@ -100,11 +68,13 @@ def open_original(path: Path, is_adience: bool) -> tuple[list[OriginalFace], Col
         "gender": np.array([face.gender for face in faces], np.str_),
         "subject": np.array([face.subject for face in faces], np.str_),
         "fold": np.array([face.fold for face in faces], np.int8),
+        "split": _no_splits(len(faces)),
         "embedding": np.empty((len(faces), EMBEDDING_SIZE), np.float32),
     }
     for row, face in enumerate(faces):
         columns["embedding"][row] = face.embedding
-    _check_columns(path, columns, is_adience)
+    _check_columns(path, columns)
+    _check_known(path, columns, is_adience)
     return faces, columns
 
 
@@ -140,22 +110,37 @@ def _mapped_columns(path: Path) -> Columns:
             f"{path} is not a data file of faces: expected a 1-d structured array with the fields "
             f"{', '.join(sorted(KINDS))}, got {array.dtype} of shape {array.shape}"
         )
-    return {name: array[name] for name in KINDS}
+    columns = {name: array[name] for name in KINDS}
+    has_splits = SPLIT in array.dtype.names
+    return columns | {SPLIT: array[SPLIT] if has_splits else _no_splits(len(array))}
 
 
-def _check_columns(path: Path, columns: Columns, is_adience: bool) -> None:
+def _no_splits(num_rows: int) -> NDArray[np.str_]:
+    return np.zeros(num_rows, "U1")
+
+
+def _check_columns(path: Path, columns: Columns) -> None:
     width = columns["embedding"].shape[1:]
     if width != (EMBEDDING_SIZE,):
         raise DataError(f"{path}: embeddings of shape {width}, expected ({EMBEDDING_SIZE},)")
-    for name, kind in KINDS.items():
+    for name, kind in {**KINDS, SPLIT: "U"}.items():
         column = columns[name]
         if column.dtype.kind != kind or column.ndim != (2 if name == "embedding" else 1):
             raise DataError(f"{path}: field {name} holds {column.dtype} of shape {column.shape}")
     age, gender, fold = columns["age"], columns["gender"], columns["fold"]
-    _refuse_rows(path, ~np.isfinite(age) | (age < 0), "no age of 0 years or more")
+    _refuse_rows(path, np.isinf(age) | (age < 0), NO_AGE)
     _refuse_rows(path, age > MAX_AGE_YEARS, f"an age above {MAX_AGE_YEARS:,} years")
     _refuse_rows(path, _has_no_text(columns["subject"]), "a subject that is no text")
-    _refuse_rows(path, (gender != "m") & (gender != "f"), "a gender other than 'm' or 'f'")
+    _refuse_rows(path, ~np.isin(gender, (*GENDERS, "")), NO_GENDER)
+    _refuse_rows(path, (fold < NO_FOLD) | (fold > MAX_FOLD), f"a fold above {MAX_FOLD}, or below 0")
+    _refuse_rows(path, ~np.isin(columns[SPLIT], (*SPLITS, "")), "a split of another name")
+
+
+def _check_known(path: Path, columns: Columns, is_adience: bool) -> None:
+    """Check what holds for the known data sets only: every face has an age and a gender."""
+    fold = columns["fold"]
+    _refuse_rows(path, np.isnan(columns["age"]), NO_AGE)
+    _refuse_rows(path, columns["gender"] == "", NO_GENDER)
     if is_adience:
         _refuse_rows(path, (fold < 0) | (fold >= NUM_FOLDS), "a fold other than 0 to 4")
     else:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loader.data_files import DATASETS, data_path
+from data_loader.data_sets import parts_of
 from faces.out_of_distribution import OutOfDistributionDetector, draw_rows
 from utils.errors import DataError
 from utils.files import read_json
+from utils.text import shown
 
 SAMPLE_ROWS = 1000
 """Of each data set, to be judged by the others."""
@@ -28,21 +29,22 @@ def extractors_by_dataset(data_dir: Path | str, dataset: str) -> dict[str, Any]:
     """Read what made the embeddings of each part of a data set, from the counts beside its file.
 
     Returns:
-        {"imdb": record, ...}, without the parts that have none.
+        {"imdb": record, ...} by the names of the parts, without the parts that have none.
     """
     extractors = {}
-    for source in DATASETS[dataset.lower()]:
-        path = data_path(data_dir, source)
+    for part in parts_of(data_dir, dataset):
+        path = part.path
         counts = path.with_name(path.name.replace("data", "meta-data", 1)).with_suffix(".json")
         content = read_json(counts) if counts.is_file() else None
         if isinstance(content, dict) and "extractor" in content:
-            extractors[source] = content["extractor"]
+            extractors[part.name] = content["extractor"]
     return extractors
 
 
 def dataset_title(dataset: str, extractors: dict[str, Any]) -> str:
     """Return the name of a data set in output; a synthetic one is called so wherever it shows."""
-    return f"{dataset} (synthetic)" if is_synthetic(extractors) else dataset
+    name = shown(dataset)[1:-1]
+    return f"{name} (synthetic)" if is_synthetic(extractors) else name
 
 
 def is_synthetic(extractors: dict[str, Any]) -> bool:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loader.data_files import DATASETS, Columns, open_columns, refuse_lengths
+from data_loader.data_files import Columns, open_columns, refuse_lengths
+from data_loader.data_sets import parts_of
 from data_loader.extractors import extractors_by_dataset, refuse_foreign
-from utils.errors import DataError
-from utils.labels import EMBEDDING_SIZE, NUM_FOLDS
-from utils.runtime import generator
+from data_loader.folds import OpenedPart, find_folds
+from data_loader.selection import ALL_ROWS, Selection
+from utils.labels import EMBEDDING_SIZE
 
 CHUNK_ROWS = 8192
 """Rows copied at a time: 16 MiB of embeddings."""
@@ -25,10 +26,11 @@ class Faces:
 
     Attributes:
         embedding: (N, 512) float32.
-        age: (N,) float32, years.
-        gender: (N,) 'm' or 'f'.
+        age: (N,) float32, years; NaN where it is not known.
+        gender: (N,) 'm' or 'f'; '' where it is not known.
         subject: (N,) unicode, the person's (Adience: the album's) id; empty where it is not known.
-        fold: (N,) int8, 0 to 4 in Adience, -1 elsewhere.
+        fold: (N,) int8, -1 where there is none.
+        split: (N,) 'train', 'val' or 'test'; '' where there is none.
     """
 
     embedding: NDArray[np.float32]
@@ -36,41 +38,10 @@ class Faces:
     gender: NDArray[np.str_]
     subject: NDArray[np.str_]
     fold: NDArray[np.int8]
+    split: NDArray[np.str_]
 
     def __len__(self) -> int:
         return len(self.embedding)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which rows of a data set to read.
-
-    Attributes:
-        folds: the folds of Adience to take; None for all.
-        limit: take this many of those rows at random; None for all.
-        seed: of the random choice.
-    """
-
-    folds: Sequence[int] | None = None
-    limit: int | None = None
-    seed: int = 42
-
-    def chooses_like(self, other: "Selection") -> bool:
-        """Return whether both choose the same rows; without a limit the seed does not matter."""
-        is_alike = (self.folds, self.limit) == (other.folds, other.limit)
-        return is_alike and (self.limit is None or self.seed == other.seed)
-
-    def rows(self, fold: NDArray[np.int8]) -> NDArray[np.int64]:
-        """Choose rows, in order, from the folds (N,) that they are of."""
-        folds = range(NUM_FOLDS) if self.folds is None else self.folds
-        rows = np.flatnonzero((fold < 0) | np.isin(fold, list(folds)))
-        if self.limit is not None and self.limit < len(rows):
-            rng = generator(self.seed, "limit_data")
-            rows = np.sort(rng.choice(rows, self.limit, replace=False))
-        return rows
-
-
-ALL_ROWS = Selection()
 
 
 @dataclass(frozen=True)
@@ -78,14 +49,22 @@ class LoadedFaces:
     """Faces read once, which many loaders can draw from, of one process or of several.
 
     Attributes:
+        dataset: its name.
         faces: the rows that `selection` chose; the arrays may be read-only.
+        num_rows: of the file of each part, by its name, in the order in which they are joined.
         extractors: what made the embeddings; see `extractors_by_dataset`.
         selection: of the rows of the data set.
+        num_unlabelled: rows left out for the label that they lack.
+        remarks: what there is to know of the folds, a line each.
     """
 
+    dataset: str
     faces: Faces
+    num_rows: dict[str, int]
     extractors: dict[str, Any]
     selection: Selection = ALL_ROWS
+    num_unlabelled: int = 0
+    remarks: tuple[str, ...] = ()
 
     def num_bytes(self) -> int:
         """Return the size of the arrays."""
@@ -95,76 +74,116 @@ class LoadedFaces:
         """Choose the faces of another selection; None for all of them.
 
         Raises:
+            DataError: there is none, or no such fold.
             ValueError: these are not all rows of the data set, nor the ones asked for.
         """
         if selection.chooses_like(self.selection):
             return None
         if not self.selection.chooses_like(ALL_ROWS):
             raise ValueError(f"{selection} was asked of a source that holds {self.selection}")
-        return selection.rows(self.faces.fold)
+        rows = selection.checked_rows(vars(self.faces), self.dataset)
+        return None if len(rows) == len(self.faces) else rows
+
+    def left_out(self, selection: Selection) -> str:
+        """Return in words how many rows a selection leaves out for the label they lack, or ""."""
+        is_same = selection.chooses_like(self.selection)
+        num = self.num_unlabelled if is_same else selection.num_unlabelled(vars(self.faces))
+        return f"{num:,} rows without {selection.missing} are left out" if num else ""
 
 
-def read_source(data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS) -> LoadedFaces:
-    """Read a data set, or a selection of it; raises what `read_faces` does."""
-    faces = read_faces(data_dir, dataset, selection)
-    return LoadedFaces(faces, extractors_by_dataset(data_dir, dataset), selection)
+def read_source(
+    data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS, holds_out: bool = False
+) -> LoadedFaces:
+    """Read a data set, or a selection of it; raises what `read_faces` does.
+
+    Args:
+        data_dir: see `parts_of`.
+        dataset: see `parts_of`.
+        selection: the rows to read.
+        holds_out: make folds for the parts that have none, which a selection with a fold does too.
+    """
+    parts, columns, remarks = _open(data_dir, dataset, holds_out or selection.fold is not None)
+    rows = selection.checked_rows(columns, f"{dataset} in {data_dir}")
+    faces = Faces(
+        **{name: column[rows] for name, column in columns.items()},
+        embedding=_read_embeddings(parts, rows, selection.seed),
+    )
+    return LoadedFaces(
+        dataset,
+        faces,
+        _num_rows(parts),
+        extractors_by_dataset(data_dir, dataset),
+        selection,
+        selection.num_unlabelled(columns),
+        remarks,
+    )
+
+
+def read_labels(data_dir: Path | str, dataset: str, holds_out: bool) -> LoadedFaces:
+    """Read a whole data set but for its embeddings, which are (N, 0); else as `read_source`."""
+    parts, columns, remarks = _open(data_dir, dataset, holds_out)
+    faces = Faces(**columns, embedding=np.empty((len(columns["fold"]), 0), np.float32))
+    return LoadedFaces(dataset, faces, _num_rows(parts), {}, remarks=remarks)
+
+
+def _num_rows(parts: Sequence[OpenedPart]) -> dict[str, int]:
+    return {part.name: len(columns["fold"]) for part, columns in parts}
 
 
 def read_faces(data_dir: Path | str, dataset: str, selection: Selection = ALL_ROWS) -> Faces:
     """Read the faces of a data set.
 
     Args:
-        data_dir: folder that holds `Adience/`, `imdb_crop/` and `wiki_crop/`.
-        dataset: Adience, imdb, wiki, imdb_wiki or imdb_wiki_adience, in any case.
+        data_dir: see `parts_of`.
+        dataset: see `parts_of`.
         selection: the rows to read.
 
     Raises:
         DataError: unknown data set; a file that is missing, damaged or foreign; NaN, zero or
             wrongly sized embeddings; no row left; parts that come from different networks.
     """
-    if dataset.lower() not in DATASETS:
-        raise DataError(
-            f"unknown dataset {dataset!r}, expected one of {', '.join(DATASETS)} (in any case)"
-        )
-    parts = [open_columns(data_dir, source) for source in DATASETS[dataset.lower()]]
-    rows_of_parts = _rows_of_parts([columns["fold"] for _, columns in parts], selection)
-    num_faces = sum(map(len, rows_of_parts))
-    if num_faces == 0:
-        raise DataError(f"no face of {dataset} in {data_dir} is left to use ({selection})")
-    # The small columns first: reading them touches every page, copying lets go of the pages.
-    others = _gather([columns for _, columns in parts], rows_of_parts)
-    embedding = np.empty((num_faces, EMBEDDING_SIZE), np.float32)
-    joined, start = {}, 0
-    for (path, columns), rows in zip(parts, rows_of_parts, strict=True):
-        joined[path] = embedding[start : start + len(rows)]
-        _copy_embeddings(path, columns["embedding"], rows, joined[path])
-        start += len(rows)
-    if len(joined) > 1:
-        refuse_foreign(joined, selection.seed)
-    return Faces(embedding=embedding, **others)
+    return read_source(data_dir, dataset, selection).faces
 
 
-def _rows_of_parts(folds: list[NDArray[np.int8]], selection: Selection) -> list[NDArray[np.int64]]:
-    """Choose rows of all parts together, and number them within each part."""
-    rows = selection.rows(np.concatenate(folds))
-    ends = np.cumsum([len(fold) for fold in folds])
-    return [
-        rows[(rows >= end - len(fold)) & (rows < end)] - (end - len(fold))
-        for fold, end in zip(folds, ends, strict=True)
-    ]
+def _open(
+    data_dir: Path | str, dataset: str, holds_out: bool
+) -> tuple[list[OpenedPart], Columns, tuple[str, ...]]:
+    """Open the parts of a data set.
 
-
-def _gather(
-    parts: list[Columns], rows_of_parts: list[NDArray[np.int64]]
-) -> dict[str, NDArray[Any]]:
-    """Copy the wanted rows of all columns but the embeddings, and let go of the mapped pages."""
+    Returns:
+        The parts; their columns joined, without the embeddings; what there is to know of the folds.
+    """
+    parts = [(part, _copied(open_columns(data_dir, part))) for part in parts_of(data_dir, dataset)]
     names = [field.name for field in fields(Faces) if field.name != "embedding"]
-    gathered: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
-    for columns, rows in zip(parts, rows_of_parts, strict=True):
-        for name in names:
-            gathered[name].append(columns[name][rows])
-        _release(columns["embedding"])
-    return {name: np.concatenate(columns) for name, columns in gathered.items()}
+    joined = {name: np.concatenate([columns[name] for _, columns in parts]) for name in names}
+    if not holds_out:
+        return parts, joined, ()
+    folds = find_folds(parts)
+    return parts, joined | {"fold": folds.of_rows}, folds.remarks
+
+
+def _copied(columns: Columns) -> Columns:
+    """Copy all columns but the embeddings: reading them touches every page; let go of these."""
+    copied = {name: np.array(column) for name, column in columns.items() if name != "embedding"}
+    _release(columns["embedding"])
+    return copied | {"embedding": columns["embedding"]}
+
+
+def _read_embeddings(
+    parts: Sequence[OpenedPart], rows: NDArray[np.int64], seed: int
+) -> NDArray[np.float32]:
+    """Read the embeddings of rows (N,), numbered over all parts, and compare those of the parts."""
+    embedding = np.empty((len(rows), EMBEDDING_SIZE), np.float32)
+    joined, first, start = {}, 0, 0
+    for part, columns in parts:
+        end = first + len(columns["fold"])
+        of_part = rows[(rows >= first) & (rows < end)] - first
+        joined[part.path] = embedding[start : start + len(of_part)]
+        _copy_embeddings(part.path, columns["embedding"], of_part, joined[part.path])
+        first, start = end, start + len(of_part)
+    if len(joined) > 1:
+        refuse_foreign(joined, seed)
+    return embedding
 
 
 def _copy_embeddings(

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data_loader.data_files import with_data_dir
+from data_loader.data_sets import with_data_dir
 from extraction.cleaning_report import plot_ages, report_unusable, table
 from extraction.cleaning_rules import (
     CleaningCounts,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_loader.data_files import DATASETS
+from data_loader.data_sets import DATASETS, KNOWN_FOLDERS
 from extraction import adience, imdb_wiki
 from extraction.data_file import DataFiles, writing
 from extraction.extraction_report import write_reasons
@@ -26,7 +26,7 @@ TABLE_NAME = "table.json"
 """The file that tells of which table a folder is."""
 
 PROBLEMS_NAME = "table-problems.csv"
-TAKEN_NAMES = frozenset({*DATASETS, "imdb_crop", "wiki_crop"})
+TAKEN_NAMES = frozenset({*DATASETS, *KNOWN_FOLDERS})
 
 _logger = get_logger("table")
 

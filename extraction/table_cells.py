@@ -5,13 +5,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from utils.labels import GENDERS
+from utils.labels import GENDERS, MAX_FOLD
 from utils.text import shown
 
 T = TypeVar("T")
 
 MAX_AGE_YEARS = 120
-MAX_FOLD = 126
 OPEN_RANGE_YEARS = 9
 """An age such as "70+" is taken for a range of ten years, 70 to 79, as long as others are."""
 

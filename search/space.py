@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from cluster.session import TaskResources
+from data_loader.data_sets import PLUS
 from trainer.check import check
 from trainer.components import COMPONENTS
 from utils.config import ConfigParser
@@ -158,7 +159,7 @@ def _base(config: Config) -> Config:
     """Lay a search's settings over train.json."""
     loader = LOADERS[config["gender_or_age"].lower()]
     num_classes = config["num_classes"]
-    is_adience = config["dataset"].lower() == "adience"
+    holds_out = holds_out_adience(config["dataset"])
     task = "gender" if loader == LOADERS["gender"] else f"age{num_classes}"
     metrics = task_settings(task)["metrics"] if task in ("gender", "age8", "age101") else []
     same = ("dataset", "data_dir", "validation_split", "validation_by", "limit_data", "num_classes")
@@ -171,7 +172,7 @@ def _base(config: Config) -> Config:
         "arch.args.num_classes": num_classes,
         "data_loader.type": loader,
         **{f"data_loader.args.{key}": config[key] for key in same},
-        "data_loader.args.test_cross_val": HELD_OUT_FOLD if is_adience else None,
+        "data_loader.args.test_cross_val": HELD_OUT_FOLD if holds_out else None,
         "optimizer": {"type": "AdamW", "args": {}},
         "lr_scheduler": {"type": "ExponentialLR", "args": {}},
         "loss": config["criterion"],
@@ -182,6 +183,15 @@ def _base(config: Config) -> Config:
         "trainer.save_dir": config["save_dir"],
     }
     return ConfigParser(read_json(TRAIN_CONFIG), modification=changes).config
+
+
+def holds_out_adience(dataset: str) -> bool:
+    """Return whether a search holds a fold out: of Adience, alone or in a sum of one's own.
+
+    >>> holds_out_adience("adience+mine"), holds_out_adience("imdb_wiki_adience")
+    (True, False)
+    """
+    return "adience" in dataset.lower().split(PLUS)
 
 
 def _training_problems(search: Search) -> list[str]:

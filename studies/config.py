@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_loader.data_files import DATASETS, data_path
+from data_loader.data_sets import DATASETS, has_known_name, parts_of
 from data_loader.faces import read_faces
 from studies.protocols import BY_IMAGE, PROTOCOLS, StudyPart, select
 from trainer.check import check
@@ -25,7 +25,7 @@ from utils.options import (
 from utils.paths import expand_paths
 from utils.problems import JsonObject, read_object
 from utils.schema import Seeds
-from utils.text import cut
+from utils.text import cut, shown
 
 CROSS_VALIDATION_KEYS = {"seeds", "num_cross_val"}
 
@@ -183,6 +183,12 @@ class StudyConfig:
         except ConfigError as error:
             raise ConfigError(f"{part.name}: {error}") from None
         dataset = config["data_loader"]["args"]["dataset"]
+        if not has_known_name(dataset):
+            raise ConfigError(
+                f"{part.name}: data_loader.args.dataset is {shown(dataset)}, but a study compares "
+                f"with what is published of the known data sets ({', '.join(DATASETS)}); "
+                "cross-validate your own with cross-val.py"
+            )
         if part.is_cross_validated and dataset.lower() != "adience":
             raise ConfigError(
                 f"{part.name}: data_loader.args.dataset is {dataset}, but protocols c and d need "
@@ -194,8 +200,8 @@ class StudyConfig:
 def _data_files(config: Config) -> dict[Path, str]:
     """Return the data files that a config reads, and the data set that each holds."""
     arguments = config["data_loader"]["args"]
-    sources = DATASETS.get(arguments["dataset"].lower(), ())
-    return {data_path(arguments["data_dir"], source): source for source in sources}
+    parts = parts_of(arguments["data_dir"], arguments["dataset"])
+    return {part.path: part.name for part in parts}
 
 
 def _is_own(path: str) -> bool:

@@ -14,7 +14,6 @@ from base.base_data_loader import BaseDataLoader
 from base.device import choose_device, precision_of
 from base.epoch_files import Log
 from cross_val.results import SPLITS
-from data_loader.data_files import count_faces
 from data_loader.faces import LoadedFaces, read_source
 from model import model as arch
 from trainer.components import criterion_of, metrics_of
@@ -172,9 +171,9 @@ class StudyData:
 
 def read_data(data_dir: str, dataset: str) -> StudyData:
     """Read a whole data set; raises what `read_faces` does."""
-    counts = count_faces(data_dir, dataset)
-    names = np.repeat(list(counts), list(counts.values()))
-    return StudyData(read_source(data_dir, dataset), names)
+    source = read_source(data_dir, dataset)
+    names = np.repeat(list(source.num_rows), list(source.num_rows.values()))
+    return StudyData(source, names)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from conftest import make_faces, save_faces
 from numpy.typing import NDArray
 
-from data_loader.data_files import data_path
+from data_loader.data_sets import data_path
 
 Embeddings = NDArray[np.float32]
 DEVIATIONS = np.geomspace(0.2, 0.005, 512)

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from data_loader.data_files import DATASETS
+from data_loader.data_sets import dataset_problem, has_known_name
 from model.model import ResMLP
 from trainer.components import COMPONENTS, build_lr_scheduler, build_optimizer
-from utils.labels import AGE_CLASS_COUNTS, EMBEDDING_SIZE, NUM_GENDERS
+from utils.labels import AGE_CLASS_COUNTS, EMBEDDING_SIZE, NUM_FOLDS, NUM_GENDERS
 from utils.options import Config
 from utils.problems import UNKNOWN_KEY
 from utils.schema import find_problems
@@ -44,12 +44,8 @@ def _data_set(config: Config) -> Iterator[str]:
     loader, arguments = config["data_loader"]["type"], config["data_loader"]["args"]
     dataset = arguments["dataset"]
     yield from _classes(loader, arguments["num_classes"], arguments.get("classes"))
-    if dataset.lower() not in DATASETS:
-        known = ", ".join(DATASETS)
-        yield f"data_loader.args.dataset: unknown dataset {shown(dataset)}, known are {known}"
-    fold = arguments.get("test_cross_val")
-    if fold is not None and dataset.lower() != "adience":
-        yield f"data_loader.args.test_cross_val: {fold}, but {dataset.lower()} has no folds"
+    if problem := dataset_problem(dataset):
+        yield f"data_loader.args.dataset: {shown(dataset)}: {problem}"
     split = arguments["validation_split"]
     if isinstance(split, float) and split >= 1:
         path = "data_loader.args.validation_split"
@@ -65,6 +61,18 @@ def _classes(loader: str, num_classes: int, groups: list[Any] | None) -> Iterato
     elif groups is not None and num_classes != len(groups):
         path = "data_loader.args.num_classes"
         yield f"{path}: {num_classes}, but classes has {len(groups)}; leave it out"
+
+
+def _folds(config: Config) -> Iterator[str]:
+    """Refuse folds that the known data sets do not have; those of others are in their files."""
+    arguments = config["data_loader"]["args"]
+    if not has_known_name(arguments["dataset"]):
+        return
+    fold, num_folds = arguments.get("test_cross_val"), config.get("num_cross_val", 1)
+    if fold is not None and fold >= NUM_FOLDS:
+        yield f"data_loader.args.test_cross_val: {fold}, expected {NUM_FOLDS - 1} or less"
+    if num_folds > NUM_FOLDS:
+        yield f"num_cross_val: {num_folds}, {arguments['dataset']} has {NUM_FOLDS} folds"
 
 
 def _network_and_data(config: Config) -> Iterator[str]:
@@ -147,6 +155,7 @@ def _built_optimizer(config: Config) -> Iterator[str]:
 
 RULES: tuple[tuple[tuple[str, ...], Callable[[Config], Iterator[str]]], ...] = (
     (("data_loader",), _data_set),
+    (("data_loader", "num_cross_val"), _folds),
     (("data_loader", "arch"), _network_and_data),
     (("data_loader", "metrics"), _metrics),
     (("data_loader", "loss"), _loss),

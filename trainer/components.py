@@ -66,11 +66,11 @@ def _schedulers() -> Components:
 
 
 LOADERS = (GenderDataLoader, AgeDataLoader)
+GIVEN_TO_LOADERS = frozenset({"training", "seed", "source", "every_row"})
 COMPONENTS: dict[str, Components] = {
     "arch": {"ResMLP": Component(arch.ResMLP)},
     "data_loader": {
-        loader.__name__: Component(loader, given=frozenset({"training", "seed", "source"}))
-        for loader in LOADERS
+        loader.__name__: Component(loader, given=GIVEN_TO_LOADERS) for loader in LOADERS
     },
     "optimizer": _optimizers(),
     "lr_scheduler": _schedulers(),

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from base.base_data_loader import BaseDataLoader
 from base.device import free_bytes
 from data_loader import data_loaders
-from data_loader.data_loaders import folds_to_read
 from data_loader.dataset import FaceDataset
 from data_loader.extractors import dataset_title
-from data_loader.faces import ALL_ROWS, LoadedFaces, Selection, read_source
+from data_loader.faces import LoadedFaces, read_source
+from data_loader.folds import fold_numbers
+from data_loader.selection import ALL_ROWS, Selection, is_labelled
 from faces.out_of_distribution import draw_rows
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
@@ -43,19 +44,45 @@ def read_inputs(config: ConfigParser, whole: bool) -> SharedInputs:
 
     Args:
         config: checked.
-        whole: read all rows of the data set; False reads those that a training uses.
+        whole: read all rows of the data set, in folds; False reads those that a training uses.
 
     Raises:
         UserError: data or checkpoint are unfit; the message says what to do.
     """
     arguments = config["data_loader"]["args"]
-    dataset, selection = arguments["dataset"], ALL_ROWS
-    if not whole:
-        folds = folds_to_read(dataset, True, arguments.get("test_cross_val"))
-        selection = Selection(folds, arguments.get("limit_data"), config["seed"])
-    source = read_source(arguments["data_dir"], dataset, selection)
+    selection = ALL_ROWS if whole else _training_rows(config)
+    source = read_source(arguments["data_dir"], arguments["dataset"], selection, holds_out=whole)
     path = config["checkpoint"]
     return SharedInputs(source, None if path is None else load_checkpoint(path))
+
+
+def folds_to_hold_out(
+    config: ConfigParser, inputs: SharedInputs
+) -> tuple[list[int], tuple[str, ...]]:
+    """Find the folds of a data set that was read as a whole.
+
+    Returns:
+        their numbers, ascending, of faces that have the label; and what there is to know of them
+        and of the others, line by line.
+    """
+    if inputs.source is None:
+        raise ValueError("the data set was not read")
+    label = getattr(data_loaders, config["data_loader"]["type"]).label
+    faces, left_out = inputs.source.faces, inputs.source.left_out(Selection(label=label))
+    numbers = fold_numbers(faces.fold[is_labelled(vars(faces), label)])
+    return numbers, (*inputs.source.remarks, *([left_out] if left_out else []))
+
+
+def _training_rows(config: ConfigParser) -> Selection:
+    section = config["data_loader"]
+    arguments = section["args"]
+    return Selection(
+        "train",
+        arguments.get("test_cross_val"),
+        getattr(data_loaders, section["type"]).label,
+        arguments.get("limit_data"),
+        config["seed"],
+    )
 
 
 def training_loader(config: ConfigParser, inputs: SharedInputs = NO_INPUTS) -> BaseDataLoader:
@@ -67,13 +94,26 @@ def training_loader(config: ConfigParser, inputs: SharedInputs = NO_INPUTS) -> B
 
 
 def held_out_loader(config: ConfigParser, inputs: SharedInputs = NO_INPUTS) -> BaseDataLoader:
-    """Read the held-out fold.
+    """Read the rows to test on: the held-out fold, else those of the split "test".
 
     Raises:
-        DataError: the config holds none out.
+        DataError: there is neither.
     """
     loader: BaseDataLoader = config.init_obj(
         "data_loader", data_loaders, training=False, seed=config["seed"], source=inputs.source
+    )
+    return loader
+
+
+def every_row_loader(config: ConfigParser, inputs: SharedInputs = NO_INPUTS) -> BaseDataLoader:
+    """Read all rows of the data set, whatever is set aside in training."""
+    loader: BaseDataLoader = config.init_obj(
+        "data_loader",
+        data_loaders,
+        training=False,
+        seed=config["seed"],
+        source=inputs.source,
+        every_row=True,
     )
     return loader
 
@@ -88,7 +128,9 @@ def describe(config: ConfigParser, train: BaseDataLoader, valid: BaseDataLoader 
         line += f" (split by {train.split.by})"
     if arguments.get("test_cross_val") is not None:
         line += f", fold {arguments['test_cross_val']} held out"
-    return line
+        line += "".join(f"; {remark}" for remark in getattr(train, "remarks", ()))
+    left_out = getattr(train, "left_out", "")
+    return f"{line}; {left_out}" if left_out else line
 
 
 def draw_embeddings(loader: BaseDataLoader, seed: int) -> NDArray[np.float32]:

@@ -1,19 +1,33 @@
-"""Evaluate a checkpoint on any rows of any data set."""
+"""Evaluate a checkpoint on any rows of any data sets."""
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from base.base_data_loader import BaseDataLoader
-from base.device import choose_device, environment, precision_of
-from data_loader.extractors import dataset_title, extractors_by_dataset
+from base.device import Precision, choose_device, environment, precision_of
+from data_loader.data_sets import no_such_file, parts_of, same_data_set
+from data_loader.extractors import dataset_title
+from data_loader.faces import LoadedFaces, read_source
 from faces.out_of_distribution import OutOfDistributionDetector
 from model import model as arch
 from model.arguments import expected_weights
 from trainer.check import check
 from trainer.components import criterion_of, metrics_of
-from trainer.data import draw_embeddings, held_out_loader, training_loader
+from trainer.data import (
+    SharedInputs,
+    draw_embeddings,
+    every_row_loader,
+    held_out_loader,
+    training_loader,
+)
 from trainer.evaluate import evaluate
+from trainer.result_table import result_table
+from trainer.seen_rows import count_seen, rows_of_source
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
@@ -33,24 +47,56 @@ FEW_FOREIGN = 0.05
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that test.py alone has."""
     parser.add_argument(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="data set to test on, by name, folder or sum; again for another one (default: that of "
+        "the config)",
+    )
+    parser.add_argument(
         "--split",
         choices=SPLITS,
-        help="rows to evaluate on: train or val as in training, test (the held-out fold) or all "
-        "(default: test where a fold is held out, else val of the data set it was trained on, "
-        "else all)",
+        help="rows to evaluate on: train or val as in training, test (the held-out fold, or the "
+        "split of the table) or all (default: test where there is one, else val of the data set it "
+        "was trained on, else all)",
     )
+
+
+@dataclass(frozen=True)
+class TestedModel:
+    """A checkpoint, ready to be evaluated."""
+
+    checkpoint: Checkpoint
+    model: Any
+    precision: Precision
 
 
 def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[str, Any]:
     """Evaluate the checkpoint of `-r`; print, write and return loss and metrics.
 
+    Raises what `evaluate_on` does.
+
     Args:
         config: the checkpoint's, as changed on the command line.
+        split: one of SPLITS; None chooses.
+    """
+    return evaluate_on(config, [], split)[0]
+
+
+def evaluate_on(
+    config: ConfigParser, datasets: Sequence[str], split: str | None = None
+) -> list[dict[str, Any]]:
+    """Evaluate the checkpoint of `-r` on data sets; print, write and return loss and metrics.
+
+    Args:
+        config: the checkpoint's, as changed on the command line.
+        datasets: names; none for that of the config.
         split: one of SPLITS; None chooses.
 
     Raises:
         ConfigError: no checkpoint was named.
-        DataError: the split is empty.
+        DataError: a data set is unfit, or the split is empty.
         CheckpointError: the checkpoint is unfit.
         PathError: save_dir cannot be written.
     """
@@ -64,38 +110,25 @@ def evaluate_checkpoint(config: ConfigParser, split: str | None = None) -> dict[
     checkpoint = load_checkpoint(config.resume)
     check_fit(checkpoint, expected_weights(config["arch"]["args"]))
     _refuse_other_classes(checkpoint, config)
-    config = ConfigParser(_without_foreign_fold(config.config), config.resume)
-    arguments = config["data_loader"]["args"]
-    split = split or _default_split(arguments, checkpoint.config["data_loader"]["args"]["dataset"])
+    names = datasets or [config["data_loader"]["args"]["dataset"]]
+    configs = [_config_of(config, checkpoint, name) for name in names]
+    for one in configs:
+        _refuse_missing(one)
     device, line = choose_device(config["n_gpu"])
     precision = precision_of(config, device)
     logger.info(f"{line}, {precision}")
     model = config.init_obj("arch", arch).to(device)
     load_weights(model, checkpoint)
-    loader = _loader(config, split)
-    foreign_share = _foreign_share(checkpoint, loader, config["seed"])
-    log = evaluate(model, loader, criterion_of(config), metrics_of(config), precision)
-    extractors = extractors_by_dataset(arguments["data_dir"], arguments["dataset"])
-    results: dict[str, Any] = {
-        "checkpoint": str(config.resume),
-        "dataset": arguments["dataset"],
-        "extractor": extractors,
-        "test_cross_val": arguments.get("test_cross_val"),
-        "split": split,
-        "num_samples": loader.n_samples,
-        "foreign_share": foreign_share,
-        **log,
-        "environment": environment(precision),
-        "config": config.config,
-    }
     remove_leftovers(save_dir)
-    path = write_claimed_json(results, save_dir, SUFFIX)
-    title = dataset_title(arguments["dataset"], extractors)
-    logger.info(f"{title}, {split}: {loader.n_samples:,} samples")
-    for name, value in log.items():
-        logger.info(f"    {name:16} {value:.4f}")
-    logger.info(f"Written: {path}")
-    _warn_of_foreign(foreign_share, checkpoint)
+    tested = TestedModel(checkpoint, model, precision)
+    results = []
+    for one in configs:
+        result = _evaluate(one, tested, split)
+        path = write_claimed_json(result, save_dir, SUFFIX)
+        results.append(result)
+        logger.info(f"Written: {path}")
+    for table_line in result_table(results, ["loss", *config["metrics"]]):
+        logger.info(table_line)
     return results
 
 
@@ -108,10 +141,71 @@ def _refuse_other_classes(checkpoint: Checkpoint, config: ConfigParser) -> None:
         )
 
 
-def _warn_of_foreign(share: float | None, checkpoint: Checkpoint) -> None:
+def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> dict[str, Any]:
+    """Evaluate on one data set, and warn of what makes the numbers mean less."""
+    arguments = config["data_loader"]["args"]
+    fold = arguments.get("test_cross_val")
+    data_dir, dataset = arguments["data_dir"], arguments["dataset"]
+    source = read_source(data_dir, dataset, holds_out=fold is not None)
+    split = split or _default_split(arguments, tested.checkpoint, source)
+    loader = _loader(config, split, source)
+    criterion, metrics = criterion_of(config), metrics_of(config)
+    foreign_share = _foreign_share(tested.checkpoint, loader, config["seed"])
+    log = evaluate(tested.model, loader, criterion, metrics, tested.precision)
+    rows = rows_of_source(loader, loader.rows)
+    subjects = source.faces.subject[rows]
+    seen = count_seen(tested.checkpoint, data_dir, source, rows)
+    title = dataset_title(dataset, source.extractors)
+    _log_remarks(title, loader, source)
+    _warn_of_foreign(title, foreign_share, tested.checkpoint)
+    for line in seen.warnings(split, loader.n_samples):
+        get_logger("test").warning(f"{title}: {line}")
+    return {
+        "checkpoint": str(config.resume),
+        "dataset": dataset,
+        "extractor": source.extractors,
+        "test_cross_val": fold,
+        "split": split,
+        "num_samples": loader.n_samples,
+        "num_people": len(np.unique(subjects[subjects != ""])),
+        "seen": asdict(seen),
+        "foreign_share": foreign_share,
+        **log,
+        "environment": environment(tested.precision),
+        "config": config.config,
+    }
+
+
+def _config_of(config: ConfigParser, checkpoint: Checkpoint, dataset: str) -> ConfigParser:
+    """Return the config for a data set; a fold of another one is not held out."""
+    content = config.config
+    arguments = content["data_loader"]["args"]
+    arguments["dataset"] = dataset
+    trained = checkpoint.config["data_loader"]["args"]
+    is_same = same_data_set(dataset, trained["dataset"])
+    if not is_same and arguments.get("test_cross_val") == trained.get("test_cross_val"):
+        arguments["test_cross_val"] = None
+    return ConfigParser(content, config.resume)
+
+
+def _refuse_missing(config: ConfigParser) -> None:
+    """Look for the data files before any work; raises as reading them does."""
+    arguments = config["data_loader"]["args"]
+    for part in parts_of(arguments["data_dir"], arguments["dataset"]):
+        if not part.exists:
+            raise no_such_file(arguments["data_dir"], part)
+
+
+def _log_remarks(title: str, loader: BaseDataLoader, source: LoadedFaces) -> None:
+    left_out = getattr(loader, "left_out", "")
+    for remark in (*source.remarks, *([f"{title}: {left_out}"] if left_out else [])):
+        get_logger("test").info(remark)
+
+
+def _warn_of_foreign(title: str, share: float | None, checkpoint: Checkpoint) -> None:
     if share is not None and share > FEW_FOREIGN:
         get_logger("test").warning(
-            f"{share:.1%} of these embeddings come from another network than those that "
+            f"{title}: {share:.1%} of these embeddings come from another network than those that "
             f"{checkpoint.path} was trained on: what it says of them means nothing. Extract them "
             "with the face server of its training data"
         )
@@ -126,41 +220,34 @@ def _foreign_share(checkpoint: Checkpoint, loader: BaseDataLoader, seed: int) ->
 
 
 def check_test(config: dict[str, Any]) -> list[str]:
-    """List every problem of a config; a fold that only Adience has does not matter elsewhere."""
-    return check(_without_foreign_fold(config))
-
-
-def _without_foreign_fold(config: dict[str, Any]) -> dict[str, Any]:
+    """List every problem of a config; which folds other sets than Adience have is seen later."""
     arguments = (config.get("data_loader") or {}).get("args")
     if isinstance(arguments, dict) and str(arguments.get("dataset")).lower() != "adience":
         arguments["test_cross_val"] = None
-    return config
+    return check(config)
 
 
-def _default_split(arguments: dict[str, Any], trained_on: str) -> str:
-    if arguments.get("test_cross_val") is not None:
+def _default_split(arguments: dict[str, Any], checkpoint: Checkpoint, source: LoadedFaces) -> str:
+    splits = source.faces.split
+    if arguments.get("test_cross_val") is not None or (splits == "test").any():
         return "test"
-    is_same = arguments["dataset"].lower() == trained_on.lower()
-    return "val" if is_same and arguments["validation_split"] else "all"
+    trained_on = checkpoint.config["data_loader"]["args"]["dataset"]
+    has_validation = bool(arguments["validation_split"]) or bool((splits == "val").any())
+    return "val" if same_data_set(source.dataset, trained_on) and has_validation else "all"
 
 
-def _loader(config: ConfigParser, split: str) -> BaseDataLoader:
+def _loader(config: ConfigParser, split: str, source: LoadedFaces) -> BaseDataLoader:
+    inputs = SharedInputs(source)
     if split == "test":
-        held_out = held_out_loader(config)
+        held_out = held_out_loader(config, inputs)
         return held_out.unshuffled(held_out.rows)
     if split == "all":
-        config = _without_split(config)
-    loader = training_loader(config)
-    if split in ("train", "all"):
+        every = every_row_loader(config, inputs)
+        return every.unshuffled(every.rows)
+    loader = training_loader(config, inputs)
+    if split == "train":
         return loader.unshuffled(loader.rows)
     valid = loader.split_validation()
     if valid is None:
         raise DataError("no validation rows: validation_split is 0; choose another --split")
     return valid
-
-
-def _without_split(config: ConfigParser) -> ConfigParser:
-    """Take every row of the data set, whatever was set aside in training."""
-    content = config.config
-    content["data_loader"]["args"] |= {"test_cross_val": None, "validation_split": 0}
-    return ConfigParser(content)

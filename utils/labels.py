@@ -18,7 +18,10 @@ NUM_FOLDS = 5
 """Folds of Adience: 0 to 4."""
 
 NO_FOLD = -1
-"""The fold of a face of another data set."""
+"""The fold of a face that is in none."""
+
+MAX_FOLD = 126
+"""Of a data set of one's own."""
 
 GENDERS = ("m", "f")
 """Class 0 is male, class 1 is female."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, create_model
 
-from utils.labels import NUM_FOLDS, AgeGroups, read_age_groups
+from utils.labels import MAX_FOLD, NUM_FOLDS, AgeGroups, read_age_groups
 from utils.paths import path_problem
 from utils.problems import MOST, JsonObject, Problem, problems_in
 from utils.text import shown
@@ -51,12 +51,6 @@ def _each_once(values: list[Any]) -> list[Any]:
     if len(set(map(str, values))) < len(values):
         raise ValueError(f"{shown(values)}, one of them occurs twice")
     return values
-
-
-def _folds(number: int) -> int:
-    if number > NUM_FOLDS:
-        raise ValueError(f"{number}, Adience has {NUM_FOLDS} folds")
-    return number
 
 
 def _in_range(value: Any) -> Any:
@@ -115,7 +109,7 @@ class TrainingConfig(JsonObject):
     metrics: Annotated[list[Any], EACH_ONCE]
     lr_scheduler: dict[str, Any] | None = None
     trainer: TrainerConfig
-    num_cross_val: Annotated[PositiveNumber, AfterValidator(_folds)] = NUM_FOLDS
+    num_cross_val: Annotated[PositiveNumber, Field(le=MAX_FOLD + 1)] = NUM_FOLDS
     seeds: Seeds = Field([0])
 
 

@@ -24,7 +24,8 @@ from cross_val.ray_engine import ray_engine
 from cross_val.ray_runs import TaskSettings, run_remotely
 from cross_val.runs import Engine, sequential_engine
 from data_loader.data_loaders import AgeDataLoader
-from data_loader.faces import LoadedFaces, Selection, read_source
+from data_loader.faces import LoadedFaces, read_source
+from data_loader.selection import Selection
 from trainer.data import NO_INPUTS, read_inputs
 from utils.config import ConfigParser
 from utils.errors import ClusterError, ConfigError
@@ -88,7 +89,7 @@ def test_data_read_for_one_selection_serve_it_without_a_copy_and_no_other(data_d
 def test_a_selection_of_all_rows_does_not_depend_on_the_seed() -> None:
     assert Selection(seed=1).chooses_like(Selection(seed=2))
     assert not Selection(limit=1, seed=1).chooses_like(Selection(limit=1, seed=2))
-    assert not Selection(folds=[0]).chooses_like(Selection())
+    assert not Selection("train", 0).chooses_like(Selection())
 
 
 # --- what a training takes -----------------------------------------------------------------------

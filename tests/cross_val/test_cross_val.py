@@ -296,11 +296,6 @@ def test_a_run_in_another_environment_than_the_first_is_told(
 @pytest.mark.parametrize(
     ("changes", "options", "complaint"),
     [
-        (
-            {"data_loader.args.dataset": "wiki", "data_loader.args.validation_by": "image"},
-            {},
-            "Adience",
-        ),
         ({}, {"fold": 2}, "--fold 2"),
         ({}, {"fold": -1}, "--fold -1"),
         ({}, {"seed": -1}, "--seed -1"),

@@ -9,7 +9,7 @@ from conftest import MakeConfig
 from helpers import TINY, Config, read, train
 from networks import embed, write_faces
 
-from data_loader.data_files import data_path
+from data_loader.data_sets import data_path
 from data_loader.extractors import refuse_foreign
 from data_loader.faces import read_faces
 from faces.out_of_distribution import OutOfDistributionDetector

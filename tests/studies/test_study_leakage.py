@@ -15,7 +15,7 @@ from study_folders import (
     read_columns,
 )
 
-from data_loader.data_files import data_path
+from data_loader.data_sets import data_path
 from studies.leakage import (
     NUM_NAMED,
     DuplicateCheck,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from study_folders import make_study, read_columns
 
-from data_loader.data_files import data_path
+from data_loader.data_sets import data_path
 from studies.report import model_card, report, write_report
 from studies.summary import summarise
 

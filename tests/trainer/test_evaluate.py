@@ -221,7 +221,7 @@ def test_test_py_prints_and_writes_loss_and_metrics(
     assert (results["dataset"], results["split"], results["num_samples"]) == ("wiki", "all", 100)
     assert results["config"]["data_loader"]["args"]["dataset"] == "wiki"
     for name in ("loss", *config["metrics"]):
-        assert f"{name} " in outcome.out
+        assert name in outcome.out.split()
         assert f"{results[name]:.4f}" in outcome.out
 
 

@@ -138,10 +138,10 @@ BAD: dict[str, tuple[str, Arguments, str]] = {
         ],
         "test_cross_val: 5, expected 4 or less",
     ),
-    "fold of a set without folds": (
+    "sum of a data set and nothing": (
         "train.py",
-        lambda b: ["-c", b.config, *set_options(f"{LOADER}.test_cross_val=1")],
-        "folds",
+        lambda b: ["-c", b.config, *set_options(f"{LOADER}.dataset=wiki+")],
+        "no name of a data set",
     ),
     "classes that do not fit the network": (
         "train.py",
@@ -298,13 +298,10 @@ BAD: dict[str, tuple[str, Arguments, str]] = {
         lambda b: ["-c", b.config],
         "num_cross_val and seeds",
     ),
-    "study of another set": (
+    "study of more folds than there are": (
         "cross-val.py",
-        lambda b: [
-            *("-c", b.study),
-            *set_options(f"{LOADER}.dataset=wiki", f"{LOADER}.validation_by=image"),
-        ],
-        "Adience",
+        lambda b: ["-c", b.study, *set_options("num_cross_val=6")],
+        "Adience has 5 folds",
     ),
     "study of an unknown fold": (
         "cross-val.py",

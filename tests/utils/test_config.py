@@ -360,8 +360,10 @@ BAD_CONFIGS: list[tuple[Config, str]] = [
     ({"arch.args.dropout": 1}, "arch.args: dropout: 1, expected less than 1"),
     ({"arch.args.num_blocks": 10}, "512 features can be halved at most 9 times"),
     ({"data_loader.type": "FaceDataLoader"}, "known are AgeDataLoader, GenderDataLoader"),
-    ({"data_loader.args.dataset": "lfw"}, "unknown dataset 'lfw', known are adience, imdb, wiki"),
-    ({"data_loader.args.test_cross_val": 0}, "test_cross_val: 0, but imdb_wiki has no folds"),
+    ({"data_loader.args.dataset": "lfw+"}, "dataset: 'lfw+': '' is no name of a data set"),
+    ({"data_loader.args.dataset": "wiki+imdb_wiki"}, "'wiki' occurs twice"),
+    ({"data_loader.args.dataset": "a\0b"}, "holds a NUL character"),
+    ({"data_loader.args.test_cross_val": 5}, "test_cross_val: 5, expected 4 or less"),
     (
         {"data_loader.args.dataset": "Adience", "data_loader.args.test_cross_val": 5},
         "test_cross_val: 5, expected 4 or less",
@@ -413,7 +415,8 @@ BAD_CONFIGS: list[tuple[Config, str]] = [
     ({"seeds": [0, 0]}, "seeds: [0, 0], one of them occurs twice"),
     ({"seeds": ["a"]}, "seeds.0: 'a', expected a whole number"),
     ({"seeds": []}, "seeds: [], expected at least 1"),
-    ({"num_cross_val": 6}, "num_cross_val: 6, Adience has 5 folds"),
+    ({"num_cross_val": 6}, "num_cross_val: 6, imdb_wiki has 5 folds"),
+    ({"num_cross_val": 128}, "num_cross_val: 128, expected 127 or less"),
     ({"arch.args.add_ic": True}, "arch.args.add_ic: unknown key, did you mean add_IC?"),
     ({"optimizer.args.lrr": 1}, "optimizer.args.lrr: unknown key, did you mean lr?"),
     (
