@@ -11,15 +11,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, Field
+
 from extraction.same_network import OtherNetworkError
 from utils.errors import DataError
 from utils.files import read_json, write_json
+from utils.problems import JsonObject, problems_in
 
 EXTRACTOR_NAME = "extractor.json"
 OTHERS, ALSO = "others", "also"
 
 Extractor = dict[str, Any]
 """What made the embeddings of one kind: server, model if known, resize, jpeg_quality, date."""
+
+
+class _Record(JsonObject):
+    """What is read of the entry of one kind."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    server: str = ""
+    model: str = ""
+    resize: int | None = None
+    jpeg_quality: int | None = None
+    also: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class _File(_Record):
+    others: list[_Record] = Field(default_factory=list)
 
 
 def new_extractor(
@@ -48,9 +67,9 @@ def read_extractors(dataset_dir: Path) -> list[Extractor]:
     if not path.is_file():
         return []
     content = read_json(path)
-    others = content.pop(OTHERS, []) if isinstance(content, dict) else None
-    if not isinstance(others, list) or not all(isinstance(other, dict) for other in others):
-        raise DataError(f"{path} is no record of an extraction; move it away")
+    if problems := problems_in(_File, content):
+        raise DataError(f"{path} is no record of an extraction ({problems[0]}); move it away")
+    others = content.pop(OTHERS, [])
     return [content, *others]
 
 

@@ -1,6 +1,5 @@
 """The client of our own server: sends embeddings, reads ages and genders, waits when it is busy."""
 
-import json
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from photo_client.answers import Estimates, Health
 from photo_client.errors import AGE_GENDER_SERVER, PhotoError
 from utils.addresses import server_url
 from utils.errors import UserError
+from utils.files import parse_json
 from utils.problems import JsonObject, problems_of
 
 RETRY = RetryPolicy((1.0, 1.0, 1.0, 1.0))
@@ -121,8 +121,8 @@ class AgeGenderServer:
         except _BusyError as error:
             reply = error.reply
         try:
-            content = json.loads(reply.content)
-        except (ValueError, RecursionError):
+            content = parse_json(reply.content)
+        except ValueError:
             content = None
         if reply.status != HTTPStatus.OK:
             raise self._refusal(reply, content)

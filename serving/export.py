@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, Field
+
 from serving.checkpoints import (
     age_classes_in,
     config_of,
@@ -29,6 +31,8 @@ from utils.files import atomic_write, read_json, refuse_unwritable_file
 from utils.labels import NUM_GENDERS
 from utils.locks import remove_leftovers
 from utils.optional_packages import EXPORT_REQUIREMENTS, optional_package
+from utils.problems import JsonObject, read_object
+from utils.schema import PathText
 from utils.text import shown
 
 TRAINING_ONLY = ("optimizer", "resume")
@@ -40,6 +44,14 @@ PACKAGES = {".pth": None, ".pt": None, ".safetensors": "safetensors", ".onnx": "
 RESULTS_SUFFIX = ".json"
 OF_A_MEMBER = ("arch", "epoch", "state_dict", "config", "temperature")
 SHARED = ("embeddings", "extractor")
+
+
+class _CrossValResults(JsonObject):
+    """What is read of the results of a cross-validation: checkpoints by seed and fold."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    checkpoints: dict[str, dict[str, PathText]] = Field(default_factory=dict)
 
 
 def write_model(source: Path, out_path: Path) -> None:
@@ -135,11 +147,11 @@ def _ensemble_of(members: Sequence[Checkpoint]) -> dict[str, Any]:
 def _checkpoints_of(path: Path) -> list[Path]:
     if path.suffix != RESULTS_SUFFIX:
         return [path]
-    results = read_json(path)
-    by_seed = results.get("checkpoints") if isinstance(results, dict) else None
-    if not isinstance(by_seed, dict) or not by_seed:
+    by_seed = read_object(_CrossValResults, read_json(path), str(path)).checkpoints
+    paths = [Path(one) for of_seed in by_seed.values() for one in of_seed.values()]
+    if not paths:
         raise CheckpointError(f"{path} names no checkpoints; expected results of cross-val.py")
-    return [Path(one) for of_seed in by_seed.values() for one in of_seed.values()]
+    return paths
 
 
 def _num_rows(member: Checkpoint) -> int:

@@ -96,7 +96,13 @@ def test_both_kinds_of_answers_have_an_entry_each(tmp_path: Path) -> None:
     assert read_extractors(tmp_path) == [resized, as_it_is]
 
 
-@pytest.mark.parametrize("text", ["[]", '{"others": 3}', '{"others": [3]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[]", "3", "null", '{"others": 3}', '{"others": [3]}', '{"others": [{"resize": "x"}]}'),
+        *('{"server": 3}', '{"model": []}', '{"resize": 1e30}', '{"also": 3}', '{"also": [[]]}'),
+    ],
+)
 def test_a_file_that_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "extractor.json").write_text(text)
     with pytest.raises(DataError, match="no record of an extraction"):

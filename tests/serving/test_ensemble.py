@@ -20,7 +20,7 @@ from serving_helpers import (
 
 from model.mc_dropout import SampledNet
 from utils.checkpoint import load_checkpoint, load_members
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, ConfigError
 from utils.scripts import make_ensemble
 
 SEEDS = (11, 12, 13)
@@ -123,12 +123,29 @@ def test_models_that_do_not_go_together_are_refused(
     assert not (tmp_path / "all.pth").exists()
 
 
-@pytest.mark.parametrize("content", ["[]", '{"stats": {}}', '{"checkpoints": {}}'])
+@pytest.mark.parametrize("content", ['{"stats": {}}', '{"checkpoints": {}}'])
 def test_a_file_that_names_no_checkpoints_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "results.json"
     path.write_text(content)
     with pytest.raises(CheckpointError, match="names no checkpoints"):
         make_ensemble(path, tmp_path / "all.pth")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[]", "null", '{"checkpoints": 3}', '{"checkpoints": {"0": "a.pth"}}'),
+        *('{"checkpoints": {"0": {"0": 3}}}', '{"checkpoints": {"0": {"0": "a\\u0000"}}}'),
+        "[" * 100_000,
+    ],
+)
+def test_results_of_another_form_are_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        make_ensemble(path, tmp_path / "all.pth")
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("members", [[], [3], "x", [{}]])
