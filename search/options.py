@@ -39,13 +39,16 @@ def what_to_search(arguments: argparse.Namespace) -> tuple[Search, str | None, P
 def _flat_config(arguments: argparse.Namespace) -> dict[str, Any]:
     config: dict[str, Any] = read_json_config(arguments.config, arguments.default_config)
     if arguments.task is not None:
+        config.pop("classes", None)
         config |= task_changes(arguments.task)
     for name, key in FLAT_KEYS.items():
         value = getattr(arguments, name, None)
         if value is not None:
             config[key] = value
-    config.update(parse_assignment(text) for text in arguments.option)
-    return config
+    options = dict(parse_assignment(text) for text in arguments.option)
+    if options.get("classes") is not None:
+        config.pop("num_classes", None)  # it follows from the groups
+    return config | options
 
 
 def _resumed(arguments: argparse.Namespace, folder: Path) -> Search:

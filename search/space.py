@@ -13,10 +13,10 @@ from trainer.check import check
 from trainer.components import COMPONENTS
 from utils.config import ConfigParser
 from utils.files import read_json
-from utils.options import TASKS_PATH, Config, task_settings
+from utils.options import AGE_GROUPS, TASKS_PATH, Config, task_names, task_settings
 from utils.paths import expand_paths
 from utils.problems import JsonObject, read_object, refusal
-from utils.schema import EACH_ONCE, PathText, PositiveNumber, WholeNumber
+from utils.schema import EACH_ONCE, AgeGroupList, PathText, PositiveNumber, WholeNumber
 from utils.text import shown
 
 CHOICES: dict[str, str] = {
@@ -83,6 +83,7 @@ class SearchConfig(JsonObject):
     gamma: Bounds
     gender_or_age: Annotated[Literal["gender", "age"], BeforeValidator(_lower)] = "age"
     num_classes: WholeNumber = 101
+    classes: AgeGroupList | None = None
     criterion: str | dict[str, Any] = "cse"
     dataset: str = "imdb_wiki"
     data_dir: PathText = "data/"
@@ -143,6 +144,10 @@ def read_search(config: Config) -> Search:
     """
     fields = SearchConfig.model_fields
     defaults = {key: field.default for key, field in fields.items() if key not in PARAMETERS}
+    if isinstance(groups := config.get("classes"), list):
+        defaults["num_classes"] = len(groups)
+    else:
+        del defaults["classes"]  # searches of before have no such key, and can be gone on with
     completed = {**defaults, **copy.deepcopy(config)}
     expand_paths(completed, PATH_KEYS)
     for name in PARAMETERS:
@@ -161,7 +166,9 @@ def _base(config: Config) -> Config:
     num_classes = config["num_classes"]
     holds_out = holds_out_adience(config["dataset"])
     task = "gender" if loader == LOADERS["gender"] else f"age{num_classes}"
-    metrics = task_settings(task)["metrics"] if task in ("gender", "age8", "age101") else []
+    if config.get("classes") is not None:
+        task = "age9"  # any groups have the metrics of these
+    metrics = task_settings(task)["metrics"] if task in task_names() else []
     same = ("dataset", "data_dir", "validation_split", "validation_by", "limit_data", "num_classes")
     changes = {
         "name": config["name"],
@@ -172,6 +179,7 @@ def _base(config: Config) -> Config:
         "arch.args.num_classes": num_classes,
         "data_loader.type": loader,
         **{f"data_loader.args.{key}": config[key] for key in same},
+        AGE_GROUPS: config.get("classes"),
         "data_loader.args.test_cross_val": HELD_OUT_FOLD if holds_out else None,
         "optimizer": {"type": "AdamW", "args": {}},
         "lr_scheduler": {"type": "ExponentialLR", "args": {}},
@@ -214,7 +222,9 @@ def task_changes(task: str) -> Config:
     """
     settings = task_settings(task)
     is_gender = settings["data_loader.type"] == LOADERS["gender"]
+    groups = {"classes": settings[AGE_GROUPS]} if AGE_GROUPS in settings else {}
     return {
+        **groups,
         "gender_or_age": "gender" if is_gender else "age",
         "num_classes": settings["data_loader.args.num_classes"],
         "criterion": settings["loss"],

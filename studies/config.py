@@ -178,6 +178,12 @@ class StudyConfig:
         self._protocols[protocol][key] = value
 
     def _refuse_unfit(self, part: StudyPart) -> None:
+        match self._resolved(part):
+            case {"data_loader": {"args": {"classes": groups}}} if groups is not None:
+                raise ConfigError(
+                    f"{part.name}: data_loader.args.classes: a study judges age in 8 and in 101 "
+                    "classes; leave it out"
+                )
         try:
             config = self.of(part)
         except ConfigError as error:

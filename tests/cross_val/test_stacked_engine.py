@@ -13,7 +13,7 @@ from helpers import Config, read, run_dirs, save_config, signal_at
 
 from cross_val import stacked_engine as engine_module
 from cross_val.cross_validate import cross_validate
-from cross_val.runs import RunKey
+from cross_val.runs import RunKey, sequential_engine
 from cross_val.stacked_engine import most_members, stacked_engine
 from trainer.check import check
 from trainer.data import NO_INPUTS, move_to_device, read_inputs, training_loader
@@ -48,6 +48,21 @@ def test_without_dropout_all_numbers_are_those_of_the_sequential_engine(
     assert numbers(stacked["stats"]) == pytest.approx(numbers(sequential["stats"]), abs=1e-3)
     losses = [stats["stats"]["test_loss_mean"] for stats in (stacked, sequential)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_both_engines_score_groups_of_ages_by_their_own_centres(cross_val_config: Config) -> None:
+    cross_val_config["arch"]["args"] |= {"dropout": 0.0, "num_classes": 3}
+    of_groups = {"num_classes": 3, "classes": [[0, 12], [13, 39], [40, 90]]}
+    cross_val_config["data_loader"]["args"] |= of_groups
+    cross_val_config["trainer"]["epochs"] = 1
+    cross_val_config["num_cross_val"] = 1
+    logged: dict[str, list[float]] = {}
+    for name, engine in (("stacked", stacked_engine()), ("sequential", sequential_engine())):
+        config = ConfigParser(cross_val_config, check=check)
+        found = cross_validate(config, engine=engine, anew=True)
+        paths = [Path(found["checkpoints"][seed]["0"]) for seed in ("0", "1")]
+        logged[name] = numbers(found["stats"]) + [read(path)["monitor_best"] for path in paths]
+    assert logged["stacked"] == pytest.approx(logged["sequential"], abs=1e-3)
 
 
 def test_a_run_gives_the_same_numbers_in_any_stack(cross_val_config: Config) -> None:

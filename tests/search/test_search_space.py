@@ -188,6 +188,47 @@ def test_a_task_brings_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert search.config["criterion"] == {"type": "cse", "args": {"soft_ordinal_years": 1.0}}
 
 
+@pytest.mark.parametrize(
+    ("options", "num_classes"),
+    [
+        (("--task", "age9"), 9),
+        (("-o", "classes=[[0,17],[18,64],[65,100]]"), 3),
+        (("--task", "age9", "-o", "classes=[[0,17],[18,100]]"), 2),
+    ],
+)
+def test_groups_of_ages_bring_their_number_and_metrics_without_101_classes(
+    options: tuple[str, ...], num_classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    search, _, _ = what_to_search(parse(*options))
+    trial = search.training_config({name: search.config[name][0] for name in PARAMETERS})
+    assert search.config["num_classes"] == num_classes
+    assert trial["data_loader"]["args"]["classes"] == search.config["classes"]
+    assert trial["data_loader"]["args"]["num_classes"] == num_classes
+    assert trial["arch"]["args"]["num_classes"] == num_classes == len(search.config["classes"])
+    assert trial["metrics"] == ["accuracy", "one_off_accuracy", "mae"]
+
+
+def test_groups_of_ages_of_another_number_than_the_config_says_are_refused() -> None:
+    with pytest.raises(ConfigError, match="101, but classes has 2"):
+        read_search(shipped(classes=[[0, 17], [18, 100]]))
+    with pytest.raises(ConfigError, match=r"classes: \[9, 3\] is no group"):
+        read_search(shipped(classes=[[0, 2], [9, 3]], num_classes=2))
+    with pytest.raises(ConfigError, match="GenderDataLoader gives genders"):
+        read_search(shipped(gender_or_age="gender", classes=[[0, 17], [18, 100]], num_classes=2))
+
+
+def test_a_task_without_groups_forgets_those_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "search.json"
+    path.write_text(json.dumps(shipped(classes=[[0, 17], [18, 100]], num_classes=2)))
+    search, _, _ = what_to_search(parse("-c", str(path), "--task", "age101"))
+    assert "classes" not in search.config
+    assert search.config["num_classes"] == 101
+
+
 @pytest.mark.parametrize("address", ["10.0.0.1:6379", None])
 def test_the_address_comes_from_the_environment_unless_it_is_given(
     address: str | None, monkeypatch: pytest.MonkeyPatch

@@ -87,6 +87,7 @@ def test_options_change_all_parts_or_those_of_one_protocol() -> None:
         (["-o", "protocols.e.trainer.epochs=1"], "expected protocols.<a, b, c or d>"),
         (["-o", "protocols=1"], "expected protocols.<a, b, c or d>"),
         (["-o", "data_loader.args.dataset=wiki"], "need the folds of Adience"),
+        (["-o", "data_loader.args.classes=[[0,9],[10,99]]"], "a study judges age in 8 and in 101"),
         (["-o", "trainer.epochs=0"], "gender-a: config: trainer.epochs: 0, expected 1 or more"),
         (["-o", "seeds=[0,0]"], "seeds: [0, 0], one of them occurs twice"),
         (["--gpus", "1"], "--gpus is for --engine ray"),
