@@ -1,5 +1,6 @@
 """Epochs: train, validate, log, keep the best, stop early, and go on after an interruption."""
 
+import copy
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 from base.base_data_loader import BaseDataLoader
 from base.curves import Curves
 from base.device import Precision, environment
-from base.epoch_files import EpochFiles, Log
+from base.epoch_files import Completion, EpochFiles, Log
 from base.interrupt import StopRequest
 from base.monitor import Monitor
 from base.resume_state import Progress
@@ -33,7 +34,8 @@ class Setup:
     """What a trainer trains, on what, with what.
 
     `detector` recognises embeddings of other networks where the rows suffice for that; it goes into
-    the checkpoints.
+    the checkpoints. `fit_confidence` takes a network, and returns how sure its answers are, which
+    goes into the checkpoint of the best epoch; None where nothing can be said.
     """
 
     model: nn.Module
@@ -46,6 +48,7 @@ class Setup:
     device: torch.device
     precision: Precision
     detector: OutOfDistributionDetector | None = None
+    fit_confidence: Callable[[nn.Module], dict[str, Any]] | None = None
 
 
 class BaseTrainer(ABC):
@@ -111,7 +114,7 @@ class BaseTrainer(ABC):
         with closing(Curves(self.config.log_dir, self.config["trainer"]["tensorboard"])) as curves:
             self.curves = curves
             yield
-        self.files.end()
+        self.files.end(self._completion())
         if self.monitor.should_stop:
             self.logger.info(
                 f"Stopped early: {self.monitor.metric} did not improve for "
@@ -184,6 +187,19 @@ class BaseTrainer(ABC):
     def _leave(self, stop: StopRequest) -> None:
         path = self.files.interrupt(self._state())
         raise Interrupted(f"interrupted; go on with -r {path}", stop.exit_code)
+
+    def _completion(self) -> Completion | None:
+        """Return what adds to the checkpoint of the best epoch how sure its answers are."""
+        fit = self.setup.fit_confidence
+        if fit is None:
+            return None
+
+        def complete(content: dict[str, Any]) -> None:
+            model = copy.deepcopy(self.setup.model)
+            model.load_state_dict(content["state_dict"])
+            content["confidence"] = fit(model)
+
+        return complete
 
     def _monitor(self, text: str, patience: int) -> Monitor:
         monitor = Monitor.from_config(text, patience)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import copy_checkpoint, save_checkpoint
+from utils.checkpoint import copy_checkpoint, load_checkpoint, save_checkpoint
 from utils.config import ConfigParser
 
 BEST_NAME = "model_best.pth"
@@ -15,6 +15,9 @@ EPOCHS_NAME = "epochs.jsonl"
 """One line an epoch: its losses and metrics."""
 
 Log = dict[str, float]
+
+Completion = Callable[[dict[str, Any]], None]
+"""Adds to the content of a checkpoint what is known only when the training ends."""
 
 
 class EpochFiles:
@@ -56,10 +59,19 @@ class EpochFiles:
         elif is_best:
             save_checkpoint(content, folder / BEST_NAME)
 
-    def end(self) -> None:
-        """Write the best epoch that was held in memory."""
-        if self._best is not None:
-            save_checkpoint(self._best, self._config.save_dir / BEST_NAME)
+    def end(self, complete: Completion | None) -> None:
+        """Write the best epoch where it was held in memory, or is not whole yet.
+
+        Args:
+            complete: makes it whole; None where nothing is missing.
+        """
+        path, best = self._config.save_dir / BEST_NAME, self._best
+        if complete is not None and best is None and path.is_file():
+            best = load_checkpoint(path).content
+        if best is not None:
+            if complete is not None:
+                complete(best)
+            save_checkpoint(best, path)
             self._best = None
 
     def interrupt(self, state: dict[str, Any]) -> Path:

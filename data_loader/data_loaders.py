@@ -52,7 +52,8 @@ class FaceDataLoader(BaseDataLoader):
         test_cross_val: fold that is held out; None holds none out.
         limit_data: take this many rows at random; None for all.
         validation_by: "image", or "subject": then no subject is on both sides. Adience's subjects
-            are albums: a person with two of them can be.
+            are albums: a person with two of them can be. "auto" is "subject" where the data set
+            tells subjects, else "image".
         classes: groups of ages, [[first year, last year], ...], in place of 8 or 101 classes.
         seed: of the split, of the order, and of `limit_data`.
         source: the data set as read before, to share it; None reads it from `data_dir`.
@@ -82,7 +83,7 @@ class FaceDataLoader(BaseDataLoader):
         training: bool,
         test_cross_val: Annotated[int, Field(ge=0, le=MAX_FOLD)] | None = None,
         limit_data: Annotated[int, Field(ge=1)] | None = None,
-        validation_by: Literal["image", "subject"] = "image",
+        validation_by: Literal["image", "subject", "auto"] = "image",
         classes: AgeGroupList | None = None,
         seed: int = 42,
         source: LoadedFaces | None = None,
@@ -95,8 +96,10 @@ class FaceDataLoader(BaseDataLoader):
         self.left_out, self.remarks = source.left_out(selection), source.remarks
         self.extractors = source.extractors
         subjects = None
-        if validation_by == "subject":
+        if validation_by != "image":
             subjects = number_subjects(faces.subject if part is None else faces.subject[part])
+        if validation_by == "auto":
+            validation_by = "image" if subjects is None else "subject"
         split = Split(validation_split if role == "train" else 0, validation_by, seed)
         if role == "train" and test_cross_val is None:
             split = _with_marked(split, faces.split if part is None else faces.split[part])

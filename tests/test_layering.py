@@ -20,7 +20,16 @@ BELOW = {
     "sample": {"utils", "faces", "base", "data_loader", "extraction", "sample"},
     "face_networks": {"utils", "http_client", "faces", "face_networks"},
     "face_server": {"utils", "faces", "face_networks", "face_server"},
-    "serving": {"utils", "http_client", "faces", "face_networks", "base", "model", "serving"},
+    "serving": {
+        "utils",
+        "confidence",
+        "http_client",
+        "faces",
+        "face_networks",
+        "base",
+        "model",
+        "serving",
+    },
     "photo_client": {
         "utils",
         "http_client",
@@ -29,7 +38,7 @@ BELOW = {
         "serving",
         "photo_client",
     },
-    "trainer": {"utils", "faces", "base", "data_loader", "model", "trainer"},
+    "trainer": {"utils", "confidence", "faces", "base", "data_loader", "model", "trainer"},
     "cluster": {"utils", "cluster"},
     "cross_val": {
         "utils",

@@ -17,6 +17,7 @@ from faces.out_of_distribution import MIN_ROWS, OutOfDistributionDetector
 from model import model as arch
 from model.arguments import expected_weights
 from trainer.components import build_lr_scheduler, build_optimizer, criterion_of, metrics_of
+from trainer.confidence import confidence_fit
 from trainer.data import (
     NO_INPUTS,
     SharedInputs,
@@ -118,6 +119,7 @@ def prepare(config: ConfigParser, inputs: SharedInputs = NO_INPUTS) -> Setup:
         device=device,
         precision=precision,
         detector=_fit_detector(config, train_loader, valid_loader),
+        fit_confidence=confidence_fit(config, train_loader, valid_loader, pretrained),
     )
 
 

@@ -3,9 +3,10 @@
 A checkpoint is a dict of plain values and tensors, which `torch.load(weights_only=True)` opens
 without this repository: arch, epoch, state_dict, optimizer, monitor_best and config as in the
 original project (the config a plain dict), and beside them resume (how to go on), environment (what
-trained it), embeddings (statistics that recognise vectors of another network) and extractor (what
-made the embeddings). `base/base_trainer.py` collects them, `serving/export.py` says which an export
-keeps. A safetensors file may hold the same (`utils/safetensors_file.py`); its first bytes tell.
+trained it), embeddings (statistics that recognise vectors of another network), extractor (what made
+the embeddings) and confidence (how sure the answers of the best epoch are). `base/base_trainer.py`
+collects them, `serving/export.py` says which an export keeps. A
+safetensors file may hold the same (`utils/safetensors_file.py`); its first bytes tell.
 """
 
 import io
@@ -38,8 +39,8 @@ MAX_MEMBERS = 1000
 ONNX_START = b"\x08"
 """The tag of the version, which is an ONNX file's first field."""
 
-MAX_EXTRACTOR_LETTERS = 1 << 18
-"""The server shows it."""
+MAX_JSON_LETTERS = 1 << 18
+"""Of the extractor, which the server shows, and of the confidence: four times what it takes."""
 
 
 def _of_tensors(weights: dict[str, Any]) -> dict[str, Any]:
@@ -48,14 +49,14 @@ def _of_tensors(weights: dict[str, Any]) -> dict[str, Any]:
     return weights
 
 
-def _of_json(extractor: dict[str, Any] | None) -> dict[str, Any] | None:
+def _of_json(content: dict[str, Any] | None) -> dict[str, Any] | None:
     try:
-        num_letters = len(json.dumps(extractor))
+        num_letters = len(json.dumps(content))
     except (TypeError, ValueError, RecursionError):
-        raise ValueError("holds what JSON does not, expected what made the embeddings") from None
-    if num_letters > MAX_EXTRACTOR_LETTERS:
-        raise ValueError(f"has {num_letters:,} letters, at most {MAX_EXTRACTOR_LETTERS:,} are read")
-    return extractor
+        raise ValueError("holds what JSON does not, expected what training writes") from None
+    if num_letters > MAX_JSON_LETTERS:
+        raise ValueError(f"has {num_letters:,} letters, at most {MAX_JSON_LETTERS:,} are read")
+    return content
 
 
 class CheckpointFields(JsonObject):
@@ -72,6 +73,7 @@ class CheckpointFields(JsonObject):
     environment: dict[str, Any] | None = None
     embeddings: dict[str, Any] | None = None
     extractor: Annotated[dict[str, Any] | None, AfterValidator(_of_json)] = None
+    confidence: Annotated[dict[str, Any] | None, AfterValidator(_of_json)] = None
     temperature: Annotated[float, Field(gt=0)] | None = None
 
 

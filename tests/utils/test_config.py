@@ -375,7 +375,7 @@ BAD_CONFIGS: list[tuple[Config, str]] = [
     ({"data_loader.args.validation_split": float("nan")}, "validation_split: nan is not finite"),
     (
         {"data_loader.args.validation_by": "person"},
-        'validation_by: \'person\', expected "image" or "subject"',
+        'validation_by: \'person\', expected "image" or "subject" or "auto"',
     ),
     ({"data_loader.args.num_workers": -1}, "num_workers: -1, expected 0 or more"),
     ({"data_loader.args.limit_data": -5}, "limit_data: -5, expected 1 or more"),

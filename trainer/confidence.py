@@ -1,0 +1,148 @@
+"""How sure the answers of a trained network are, fitted to the people it validates on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from base.base_data_loader import BaseDataLoader
+from confidence.age import AgeConfidence
+from confidence.gender import GenderConfidence
+from confidence.rows import JudgedRows
+from data_loader.data_files import DATASETS
+from data_loader.faces import Faces
+from utils.checkpoint import Checkpoint
+from utils.config import ConfigParser
+from utils.errors import CheckpointError
+from utils.labels import GENDERS, NUM_GENDERS, class_bounds
+
+UNKNOWN_GENDER = -1
+
+ConfidenceFit = Callable[[nn.Module], dict[str, Any]]
+"""Takes a network, and returns what its checkpoint keeps under "confidence"."""
+
+
+@torch.no_grad()
+def probabilities_of(model: nn.Module, loader: BaseDataLoader) -> NDArray[np.float32]:
+    """Return what a network says of a loader's rows, (N, C), in float32 as the server does."""
+    model.eval()
+    device = next(model.parameters()).device
+    logits = [model(embeddings.to(device)).float().cpu() for embeddings, _ in loader]
+    probabilities: NDArray[np.float32] = torch.cat(logits).softmax(1).numpy()
+    return probabilities
+
+
+@dataclass(frozen=True)
+class KnownPeople:
+    """Rows of a loader whose people are known.
+
+    Attributes:
+        loader: of these rows.
+        people: (N,) who is on them.
+        genders: (N,) 0 male, 1 female, -1 where it is not known.
+    """
+
+    loader: BaseDataLoader
+    people: NDArray[np.str_]
+    genders: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, loader: BaseDataLoader, rows: NDArray[np.int64], faces: Faces) -> "KnownPeople":
+        """Take some rows of the loader's data set, which is of these faces."""
+        indices = face_indices(loader, rows)
+        letters = faces.gender[indices]
+        known = [letters == letter for letter in GENDERS]
+        genders = np.select(known, range(NUM_GENDERS), UNKNOWN_GENDER)
+        return cls(loader.unshuffled(rows), faces.subject[indices], genders)
+
+    def judged_by(self, model: nn.Module) -> JudgedRows:
+        """Return what a network says of them, and what is true."""
+        labels = torch.cat([of_batch for _, of_batch in self.loader]).cpu().numpy()
+        return JudgedRows(probabilities_of(model, self.loader), labels, self.people, self.genders)
+
+
+def face_indices(loader: BaseDataLoader, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the indices of rows of a loader's data set among all faces of its source."""
+    dataset: Any = loader.dataset
+    indices: NDArray[np.int64] = dataset.face_indices(torch.from_numpy(rows)).numpy()
+    return indices
+
+
+def rows_of_others(train: BaseDataLoader, valid: BaseDataLoader, faces: Faces) -> NDArray[np.int64]:
+    """Return the rows to validate on whose people are known, and not trained on."""
+    trained = np.unique(faces.subject[face_indices(train, train.rows)])
+    people = faces.subject[face_indices(valid, valid.rows)]
+    rows: NDArray[np.int64] = valid.rows[(people != "") & ~np.isin(people, trained)]
+    return rows
+
+
+def confidence_fit(
+    config: ConfigParser,
+    train: BaseDataLoader,
+    valid: BaseDataLoader | None,
+    pretrained: Checkpoint | None = None,
+) -> ConfidenceFit | None:
+    """Say in the log whom confidence is fitted to, and return what fits it.
+
+    Args:
+        config: of the training.
+        train: loader of the rows to train on.
+        valid: of those to validate on; None where there are none.
+        pretrained: whose weights the training starts from.
+
+    Returns:
+        None where it is not known that the people to validate on are not trained on: then nothing
+        is promised.
+    """
+    logger = config.get_logger("train")
+    if valid is None:
+        logger.info("No intervals: there are no validation rows to fit them to")
+        return None
+    arguments = config["data_loader"]["args"]
+    source: Any = getattr(train, "source", None)
+    rows = valid.rows[:0] if source is None else rows_of_others(train, valid, source.faces)
+    if problem := _problem(train, rows, arguments["dataset"], pretrained):
+        logger.info(f"No intervals: {problem}")
+        return None
+    known = KnownPeople.of(valid, rows, source.faces)
+    num_people = len(np.unique(known.people))
+    logger.info(f"Intervals will be fitted to {num_people:,} people who are not trained on")
+
+    def fit(model: nn.Module) -> dict[str, Any]:
+        judged = known.judged_by(model)
+        if config["data_loader"]["type"] == "GenderDataLoader":
+            return GenderConfidence.fit(judged).to_plain()
+        return AgeConfidence.fit(judged, class_bounds(arguments["num_classes"])).to_plain()
+
+    return fit
+
+
+def _problem(
+    train: BaseDataLoader, rows: NDArray[np.int64], dataset: str, pretrained: Checkpoint | None
+) -> str:
+    """Return why the people of some rows may be trained on; empty if they are not."""
+    if train.split.by == "image":
+        return (
+            "a validation split by image may hold the people trained on; take "
+            "-o data_loader.args.validation_by=subject where the data say who is on each image"
+        )
+    if len(rows) == 0:
+        return "the data do not say that other people are validated on than trained on"
+    if pretrained is not None and _may_know_people(pretrained, dataset):
+        return f"{pretrained.path} may be trained on the people validated on"
+    return ""
+
+
+def _may_know_people(pretrained: Checkpoint, dataset: str) -> bool:
+    """Return whether weights may come from a training on some of the same data."""
+    try:
+        config = pretrained.config
+        trained = DATASETS[config["data_loader"]["args"]["dataset"].lower()]
+    except (CheckpointError, KeyError, TypeError, AttributeError):
+        return True
+    is_shared = not set(trained).isdisjoint(DATASETS[dataset.lower()])
+    return is_shared or config.get("checkpoint") is not None
