@@ -31,6 +31,7 @@ RUN useradd --uid 10001 --no-create-home --home-dir /app server \
     && install --directory --owner server /app/.insightface
 
 COPY base base
+COPY confidence confidence
 COPY face_networks face_networks
 COPY faces faces
 COPY http_client http_client

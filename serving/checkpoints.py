@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from confidence.age import AgeConfidence
+from confidence.gender import GenderConfidence
 from faces.out_of_distribution import OutOfDistributionDetector
 from model.arguments import expected_weights
 from model.model import ResMLP
@@ -19,6 +21,7 @@ from utils.labels import (
     NUM_GENDERS,
     AgeClasses,
     age_classes_of,
+    class_bounds,
 )
 from utils.legacy.configs import from_original
 from utils.weights import check_fit
@@ -114,6 +117,27 @@ def detector_of(checkpoint: Checkpoint) -> OutOfDistributionDetector | None:
         return OutOfDistributionDetector.from_checkpoint(checkpoint.content)
     except CheckpointError as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
+
+
+def confidence_of(checkpoint: Checkpoint) -> AgeConfidence | GenderConfidence | None:
+    """Read how sure a model's answers are; None where that is not known.
+
+    Raises:
+        CheckpointError: it is damaged, or of other classes; the message names the file.
+    """
+    classes = age_classes_in(checkpoint)
+    try:
+        if classes is None:
+            return GenderConfidence.from_checkpoint(checkpoint.content)
+        found = AgeConfidence.from_checkpoint(checkpoint.content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from None
+    if found is not None and found.bounds != class_bounds(classes).tolist():
+        raise CheckpointError(
+            f"{checkpoint.path} is damaged: its confidence is for other classes than its network; "
+            "get the file again from where it came"
+        )
+    return found
 
 
 def config_of(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from confidence.stored import KEY as CONFIDENCE
 from serving.checkpoints import (
     age_classes_in,
+    confidence_of,
     config_of,
     detector_of,
     load_known_members,
@@ -136,6 +138,8 @@ def _write(members: Sequence[Checkpoint], content: dict[str, Any], out_path: Pat
 def _ensemble_of(members: Sequence[Checkpoint]) -> dict[str, Any]:
     best_known = max(members, key=_num_rows)
     content: dict[str, Any] = {key: best_known.content.get(key) for key in SHARED}
+    if len({member.path for member in members}) == 1:  # of several, none knows how sure all are
+        content[CONFIDENCE] = members[0].content.get(CONFIDENCE)
     content[MEMBERS] = [
         {key: member.content[key] for key in OF_A_MEMBER if key in member.content}
         | {"config": config_of(member)}
@@ -164,6 +168,7 @@ def _check_alike(members: Sequence[Checkpoint]) -> None:
     for member in members:
         network_arguments(member)
         detector_of(member)
+        confidence_of(member)
         for name, one, other in (
             ("classes", _classes(first), _classes(member)),
             ("networks behind their embeddings", _networks(first), _networks(member)),

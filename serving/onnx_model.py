@@ -45,6 +45,7 @@ class OnnxSource:
         classes: of ages; None for genders.
         detector: recognises embeddings of another network; None for models without statistics.
         extractor: what made the embeddings trained on, by data set.
+        confidence: how sure the answers are, as in a checkpoint; None where it is not known.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class OnnxSource:
     classes: AgeClasses | None
     detector: OutOfDistributionDetector | None
     extractor: dict[str, Any]
+    confidence: dict[str, Any] | None
 
     @property
     def years(self) -> NDArray[np.float32] | None:
@@ -84,6 +86,8 @@ class OnnxSource:
             content["class_bounds"] = class_bounds(self.classes).tolist()
         if self.detector is not None:
             content["out_of_distribution"] = self.detector.describe()
+        if self.confidence is not None:
+            content["confidence"] = self.confidence
         return {name: json.dumps(value) for name, value in content.items()}
 
 
@@ -92,7 +96,7 @@ def source_of(members: Sequence[Checkpoint], shared: dict[str, Any], path: Path)
 
     Args:
         members: one, or those of an ensemble.
-        shared: "embeddings" and "extractor", as in a checkpoint.
+        shared: "embeddings", "extractor" and "confidence", as in a checkpoint.
         path: of the file to write.
 
     Raises:
@@ -115,6 +119,7 @@ def source_of(members: Sequence[Checkpoint], shared: dict[str, Any], path: Path)
         classes=classes,
         detector=OutOfDistributionDetector.from_checkpoint(shared),
         extractor=shared.get("extractor") or {},
+        confidence=shared.get("confidence"),
     )
 
 

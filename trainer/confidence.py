@@ -18,7 +18,7 @@ from data_loader.faces import Faces
 from utils.checkpoint import Checkpoint
 from utils.config import ConfigParser
 from utils.errors import CheckpointError
-from utils.labels import GENDERS, NUM_GENDERS, class_bounds
+from utils.labels import GENDERS, NUM_GENDERS, age_classes_of, class_bounds
 
 UNKNOWN_GENDER = -1
 
@@ -102,21 +102,21 @@ def confidence_fit(
     if valid is None:
         logger.info("No intervals: there are no validation rows to fit them to")
         return None
-    arguments = config["data_loader"]["args"]
     source: Any = getattr(train, "source", None)
+    dataset: str = config["data_loader"]["args"]["dataset"]
     rows = valid.rows[:0] if source is None else rows_of_others(train, valid, source.faces)
-    if problem := _problem(train, rows, arguments["dataset"], pretrained):
+    if problem := _problem(train, rows, dataset, pretrained):
         logger.info(f"No intervals: {problem}")
         return None
     known = KnownPeople.of(valid, rows, source.faces)
-    num_people = len(np.unique(known.people))
+    num_people, classes = len(np.unique(known.people)), age_classes_of(config.config)
     logger.info(f"Intervals will be fitted to {num_people:,} people who are not trained on")
 
     def fit(model: nn.Module) -> dict[str, Any]:
         judged = known.judged_by(model)
-        if config["data_loader"]["type"] == "GenderDataLoader":
+        if classes is None:
             return GenderConfidence.fit(judged).to_plain()
-        return AgeConfidence.fit(judged, class_bounds(arguments["num_classes"])).to_plain()
+        return AgeConfidence.fit(judged, class_bounds(classes)).to_plain()
 
     return fit
 
