@@ -13,11 +13,12 @@ from base.base_data_loader import BaseDataLoader
 from confidence.age import AgeConfidence
 from confidence.gender import GenderConfidence
 from confidence.rows import JudgedRows
-from data_loader.data_files import DATASETS
+from data_loader.data_sets import parts_of
 from data_loader.faces import Faces
+from trainer.seen_rows import rows_of_source
 from utils.checkpoint import Checkpoint
 from utils.config import ConfigParser
-from utils.errors import CheckpointError
+from utils.errors import UserError
 from utils.labels import GENDERS, NUM_GENDERS, age_classes_of, class_bounds
 
 UNKNOWN_GENDER = -1
@@ -53,7 +54,7 @@ class KnownPeople:
     @classmethod
     def of(cls, loader: BaseDataLoader, rows: NDArray[np.int64], faces: Faces) -> "KnownPeople":
         """Take some rows of the loader's data set, which is of these faces."""
-        indices = face_indices(loader, rows)
+        indices = rows_of_source(loader, rows)
         letters = faces.gender[indices]
         known = [letters == letter for letter in GENDERS]
         genders = np.select(known, range(NUM_GENDERS), UNKNOWN_GENDER)
@@ -65,17 +66,10 @@ class KnownPeople:
         return JudgedRows(probabilities_of(model, self.loader), labels, self.people, self.genders)
 
 
-def face_indices(loader: BaseDataLoader, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the indices of rows of a loader's data set among all faces of its source."""
-    dataset: Any = loader.dataset
-    indices: NDArray[np.int64] = dataset.face_indices(torch.from_numpy(rows)).numpy()
-    return indices
-
-
 def rows_of_others(train: BaseDataLoader, valid: BaseDataLoader, faces: Faces) -> NDArray[np.int64]:
     """Return the rows to validate on whose people are known, and not trained on."""
-    trained = np.unique(faces.subject[face_indices(train, train.rows)])
-    people = faces.subject[face_indices(valid, valid.rows)]
+    trained = np.unique(faces.subject[rows_of_source(train, train.rows)])
+    people = faces.subject[rows_of_source(valid, valid.rows)]
     rows: NDArray[np.int64] = valid.rows[(people != "") & ~np.isin(people, trained)]
     return rows
 
@@ -103,9 +97,8 @@ def confidence_fit(
         logger.info("No intervals: there are no validation rows to fit them to")
         return None
     source: Any = getattr(train, "source", None)
-    dataset: str = config["data_loader"]["args"]["dataset"]
     rows = valid.rows[:0] if source is None else rows_of_others(train, valid, source.faces)
-    if problem := _problem(train, rows, dataset, pretrained):
+    if problem := _problem(config, train.split.by, rows, pretrained):
         logger.info(f"No intervals: {problem}")
         return None
     known = KnownPeople.of(valid, rows, source.faces)
@@ -122,27 +115,30 @@ def confidence_fit(
 
 
 def _problem(
-    train: BaseDataLoader, rows: NDArray[np.int64], dataset: str, pretrained: Checkpoint | None
+    config: ConfigParser, split_by: str, rows: NDArray[np.int64], pretrained: Checkpoint | None
 ) -> str:
     """Return why the people of some rows may be trained on; empty if they are not."""
-    if train.split.by == "image":
+    if split_by == "image":
         return (
             "a validation split by image may hold the people trained on; take "
             "-o data_loader.args.validation_by=subject where the data say who is on each image"
         )
     if len(rows) == 0:
         return "the data do not say that other people are validated on than trained on"
-    if pretrained is not None and _may_know_people(pretrained, dataset):
+    if pretrained is not None and _may_know_people(pretrained, config["data_loader"]["args"]):
         return f"{pretrained.path} may be trained on the people validated on"
     return ""
 
 
-def _may_know_people(pretrained: Checkpoint, dataset: str) -> bool:
-    """Return whether weights may come from a training on some of the same data."""
+def _may_know_people(pretrained: Checkpoint, arguments: dict[str, Any]) -> bool:
+    """Return whether weights may come from a training on a file of the same data."""
     try:
         config = pretrained.config
-        trained = DATASETS[config["data_loader"]["args"]["dataset"].lower()]
-    except (CheckpointError, KeyError, TypeError, AttributeError):
+        names = config["data_loader"]["args"]["dataset"], arguments["dataset"]
+        trained, now = (
+            {part.path.resolve() for part in parts_of(arguments["data_dir"], name)}
+            for name in names
+        )
+    except (UserError, KeyError, TypeError, AttributeError):
         return True
-    is_shared = not set(trained).isdisjoint(DATASETS[dataset.lower()])
-    return is_shared or config.get("checkpoint") is not None
+    return not trained.isdisjoint(now) or config.get("checkpoint") is not None
