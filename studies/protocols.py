@@ -133,7 +133,10 @@ def select(words: Sequence[str]) -> list[StudyPart]:
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """A result in the README of the original project (arXiv 2108.08186 describes its network).
+    """A result in the README of the original project, of July 2021 (at its commit 68f2f87).
+
+    They are not of the models that it published in August 2021, by another recipe: of those
+    `serving/registry.json` has the scores. arXiv 2108.08186 describes its network.
 
     Attributes:
         value: of the metric, on the split that the protocol is judged by.
