@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, Field
 
 from confidence.conformal import MIN_PEOPLE, NO_RADII, Radii, radii_of, radius_at
-from confidence.error_rates import ThresholdErrors, cross_fitted, measure_errors
+from confidence.error_rates import THRESHOLDS, ThresholdErrors, cross_fitted, measure_errors
 from confidence.rows import Floats, Ints, JudgedRows
 from confidence.stored import StoredConfidence
 from confidence.thresholds import OverCalibration, over_by_class
@@ -162,6 +162,18 @@ class AgeConfidence(StoredConfidence):
         if self.over_calibration is None:
             return np.full(sums.shape, np.nan)
         return self.over_calibration(sums)
+
+    def errors_of(self, rows: JudgedRows) -> list[ThresholdErrors]:
+        """Count the mistakes about ages that this makes of faces whom it was not fitted to.
+
+        Returns:
+            those of `confidence.error_rates.measure_errors`; none where there is no probability.
+        """
+        if self.over_calibration is None:
+            return []
+        years = self._years(rows.probabilities)
+        over = self.over(rows.probabilities, THRESHOLDS)
+        return measure_errors(rows, years, over, rows.probabilities @ years.mean(axis=1))
 
     def _years(self, probabilities: NDArray[np.floating[Any]]) -> Floats:
         if probabilities.ndim != 2 or probabilities.shape[1] != len(self.bounds):

@@ -8,6 +8,7 @@ import torch
 
 from confidence.age import AgeConfidence
 from confidence.gender import GenderConfidence
+from confidence.reading import read_confidence
 from faces.out_of_distribution import OutOfDistributionDetector
 from model.arguments import expected_weights
 from model.model import ResMLP
@@ -21,7 +22,6 @@ from utils.labels import (
     NUM_GENDERS,
     AgeClasses,
     age_classes_of,
-    class_bounds,
 )
 from utils.legacy.configs import from_original
 from utils.weights import check_fit
@@ -125,19 +125,7 @@ def confidence_of(checkpoint: Checkpoint) -> AgeConfidence | GenderConfidence | 
     Raises:
         CheckpointError: it is damaged, or of other classes; the message names the file.
     """
-    classes = age_classes_in(checkpoint)
-    try:
-        if classes is None:
-            return GenderConfidence.from_checkpoint(checkpoint.content)
-        found = AgeConfidence.from_checkpoint(checkpoint.content)
-    except CheckpointError as error:
-        raise CheckpointError(f"{checkpoint.path}: {error}") from None
-    if found is not None and found.bounds != class_bounds(classes).tolist():
-        raise CheckpointError(
-            f"{checkpoint.path} is damaged: its confidence is for other classes than its network; "
-            "get the file again from where it came"
-        )
-    return found
+    return read_confidence(checkpoint, age_classes_in(checkpoint))
 
 
 def config_of(checkpoint: Checkpoint) -> dict[str, Any]:

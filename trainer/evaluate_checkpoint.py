@@ -26,6 +26,14 @@ from trainer.data import (
     training_loader,
 )
 from trainer.evaluate import evaluate
+from trainer.measured import (
+    MEASURED_COLUMNS,
+    Measured,
+    columns_of,
+    describe,
+    measure_confidence,
+    promise_broken,
+)
 from trainer.result_table import result_table
 from trainer.seen_rows import count_seen, rows_of_source
 from utils.checkpoint import Checkpoint, load_checkpoint
@@ -127,7 +135,8 @@ def evaluate_on(
         path = write_claimed_json(result, save_dir, SUFFIX)
         results.append(result)
         logger.info(f"Written: {path}")
-    for table_line in result_table(results, ["loss", *config["metrics"]]):
+    measured = [name for name in MEASURED_COLUMNS if all(name in result for result in results)]
+    for table_line in result_table(results, ["loss", *config["metrics"], *measured]):
         logger.info(table_line)
     return results
 
@@ -160,6 +169,10 @@ def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> d
     _warn_of_foreign(title, foreign_share, tested.checkpoint)
     for line in seen.warnings(split, loader.n_samples):
         get_logger("test").warning(f"{title}: {line}")
+    measured = measure_confidence(tested.checkpoint, tested.model, loader, source.faces)
+    _report_confidence(title, measured)
+    if measured is not None and seen.validated:
+        get_logger("test").info(f"{title}: intervals and sets were fitted to some of these rows")
     return {
         "checkpoint": str(config.resume),
         "dataset": dataset,
@@ -171,9 +184,19 @@ def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> d
         "seen": asdict(seen),
         "foreign_share": foreign_share,
         **log,
+        **columns_of(measured),
+        "confidence": measured and measured.model_dump(),
         "environment": environment(tested.precision),
         "config": config.config,
     }
+
+
+def _report_confidence(title: str, measured: Measured | None) -> None:
+    logger = get_logger("test")
+    for line in describe(title, measured):
+        logger.info(line)
+    for line in promise_broken(title, measured):
+        logger.warning(line)
 
 
 def _config_of(config: ConfigParser, checkpoint: Checkpoint, dataset: str) -> ConfigParser:
