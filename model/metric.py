@@ -60,7 +60,7 @@ class Scored:
     @functools.cached_property
     def excess_years(self) -> Tensor:
         """The expected age minus the true class's years, (N,)."""
-        years = _years(self.classes, str(self.output.device)).to(self.dtype)
+        years = years_of(self.classes, str(self.output.device)).to(self.dtype)
         return self.expected_years(years) - years[self.target]
 
 
@@ -192,7 +192,8 @@ def values_of(metrics: Sequence[Metric], output: Tensor, target: Tensor) -> list
 
 
 @functools.lru_cache(maxsize=8)
-def _years(classes: AgeClasses, device: str) -> Tensor:
+def years_of(classes: AgeClasses, device: str) -> Tensor:
+    """Return the years that stand for each class, (C,) float32, made once for a device."""
     return torch.from_numpy(class_years(classes)).to(device)
 
 

@@ -18,6 +18,7 @@ from utils.problems import UNKNOWN_KEY
 from utils.schema import find_problems
 from utils.text import shown
 
+AGE_ARGUMENTS = ("soft_ordinal_years", "soft_ordinal_growth", "expected_age_weight")
 AGE_METRIC_NAMES = ("one_off_accuracy", "mae", "cs5")
 CLASSES = {"GenderDataLoader": (NUM_GENDERS,), "AgeDataLoader": AGE_CLASS_COUNTS}
 
@@ -101,8 +102,9 @@ def _metrics(config: Config) -> Iterator[str]:
 def _loss(config: Config) -> Iterator[str]:
     arguments = config["loss"].get("args", {}) if isinstance(config["loss"], dict) else {}
     is_age = config["data_loader"]["type"] == "AgeDataLoader"
-    if arguments.get("soft_ordinal_years") and not is_age:
-        yield "loss.args.soft_ordinal_years: genders have no order"
+    for name in AGE_ARGUMENTS:
+        if arguments.get(name) and not is_age:
+            yield f"loss.args.{name}: genders have no order"
 
 
 def _plateau(config: Config) -> Iterator[str]:

@@ -65,6 +65,7 @@ def stack_config(cross_val_config: Config) -> Callable[..., Config]:
         {"data_loader.args.shuffle": False},
         {"data_loader.args.validation_split": 0},
         {"loss": {"type": "cse", "args": {"label_smoothing": 0.1, "soft_ordinal_years": 2.0}}},
+        {"loss": {"type": "cse", "args": {"soft_ordinal_growth": 0.1, "expected_age_weight": 0.5}}},
         optimizer("SGD", momentum=0.9),
         optimizer("RMSprop"),
         optimizer("Adam", amsgrad=True),

@@ -7,6 +7,7 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor
 
 from model.loss import cse
+from utils.labels import AgeClasses, class_years
 
 Array = NDArray[np.float64]
 
@@ -103,6 +104,45 @@ def test_soft_targets_of_other_classes_than_ages_are_refused() -> None:
     logits, labels = make_batch(2)
     with pytest.raises(ValueError, match="2 age classes, expected 8 or 101"):
         cse(logits, labels, 0.0, 3.0)
+
+
+def test_soft_targets_that_grow_are_wider_for_older_faces() -> None:
+    logits, labels = make_batch(101)
+    labels[:2] = torch.tensor([0, 100])
+    years = np.arange(101.0)
+    ages = years[labels, None]
+    bells = np.exp(-((years - ages) ** 2) / (2 * (0.5 + 0.05 * ages) ** 2))
+    expected = -(bells / bells.sum(1, keepdims=True) * log_softmax(logits.numpy(), 1)).sum(1)
+    loss = cse(logits, labels, soft_ordinal_years=0.5, soft_ordinal_growth=0.05, reduction="none")
+    np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-5)
+
+
+def test_a_width_of_nothing_at_the_age_of_0_is_a_hard_target() -> None:
+    logits, _ = make_batch(101, 1)
+    newborn = torch.tensor([0])
+    loss = cse(logits, newborn, soft_ordinal_growth=0.1)
+    assert loss.item() == pytest.approx(cse(logits, newborn).item())
+
+
+@pytest.mark.parametrize("classes", [8, 101, ((0, 17), (18, 64), (65, 100))])
+def test_the_error_of_the_expected_age_is_added_in_years(classes: AgeClasses) -> None:
+    years = class_years(classes).astype(np.float64)
+    logits, labels = make_batch(len(years))
+    errors = np.abs(softmax(logits.numpy(), 1) @ years - years[labels])
+    both = cse(logits, labels, expected_age_weight=0.25, reduction="none", classes=classes)
+    alone = cse(logits, labels, reduction="none", classes=classes)
+    np.testing.assert_allclose((both - alone).numpy(), 0.25 * errors, rtol=1e-4, atol=1e-4)
+    mean = cse(logits, labels, expected_age_weight=0.25, classes=classes)
+    assert mean.item() == pytest.approx(both.mean().item())
+
+
+def test_the_error_of_the_expected_age_is_not_rounded_under_autocast() -> None:
+    logits, labels = make_batch(101)
+    rounded = logits.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = cse(rounded, labels, expected_age_weight=1.0)
+    exact = cse(rounded.double(), labels, expected_age_weight=1.0)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-5)
 
 
 def test_groups_of_ages_have_the_bells_of_their_own_centres() -> None:

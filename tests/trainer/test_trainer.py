@@ -190,7 +190,10 @@ def test_the_same_config_gives_the_same_bits_and_another_seed_others(
     assert train({**config, "seed": 43}).logs != first.logs
 
 
-@pytest.mark.parametrize("arguments", [{"label_smoothing": 0.2}, {"soft_ordinal_years": 3.0}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"label_smoothing": 0.2}, {"soft_ordinal_years": 3.0}, {"expected_age_weight": 0.5}],
+)
 def test_the_arguments_of_the_loss_reach_training_and_validation(
     arguments: dict[str, float], small_config: MakeConfig
 ) -> None:
@@ -219,6 +222,8 @@ def test_the_arguments_of_the_loss_reach_training_and_validation(
         with torch.no_grad():
             logs = functional.log_softmax(setup.model(embeddings).double(), 1).numpy()
         expected = -(table[labels.numpy()] * logs).sum(1).mean()
+        errors = np.abs(np.exp(logs) @ years - labels.numpy())
+        expected += arguments.get("expected_age_weight", 0) * errors.mean()
         assert run.logs[0][name] == pytest.approx(expected, rel=1e-5)
 
 

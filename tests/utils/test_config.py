@@ -474,6 +474,7 @@ def test_a_bad_config_is_one_line_that_says_what_is_wrong(
         ({"metrics": ["one_off_accuracy"]}, "one_off_accuracy is for ages"),
         ({"metrics": ["accuracy_relaxed"]}, "accuracy_relaxed needs 101 classes, not 2"),
         ({"loss": {"type": "cse", "args": {"soft_ordinal_years": 2}}}, "genders have no order"),
+        ({"loss": {"type": "cse", "args": {"expected_age_weight": 1}}}, "genders have no order"),
         ({"data_loader.args.classes": [[0, 17], [18, 99]]}, "GenderDataLoader gives genders"),
     ],
 )
