@@ -20,7 +20,7 @@ from trainer.check import check
 from utils.errors import ConfigError
 from utils.files import read_json
 from utils.locks import this_boot
-from utils.options import script_parser
+from utils.options import script_parser, task_settings
 from utils.run_folders import claim_folder, lock_path
 
 
@@ -185,7 +185,7 @@ def test_options_overrule_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_task_brings_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     search, _, _ = what_to_search(parse("--task", "age101"))
-    assert search.config["criterion"] == {"type": "cse", "args": {"soft_ordinal_years": 1.0}}
+    assert search.config["criterion"] == task_settings("age101")["loss"]
 
 
 @pytest.mark.parametrize(
