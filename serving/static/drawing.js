@@ -1,8 +1,10 @@
 /** How faces are drawn: boxes on the picture, and cards in the list beside it. */
 
+import { UNCOVERED, barOf, genderOf, rangeOf, shortGenderOf, yearsOf } from "./ranges.js";
 import { byId, element, setText } from "./view.js";
 
 const TAG_PIXELS = 24;
+const WIDE_PIXELS = 140;
 const NARROW_PIXELS = 96;
 const TINY_PIXELS = 36;
 
@@ -14,19 +16,10 @@ const FOREIGN_ALL =
 
 const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Word a share in whole percent; only what is certain is 0 or 100. */
-function percent(share) {
-  const whole = Math.round(100 * share);
-  return `${share > 0 && share < 1 ? Math.min(Math.max(whole, 1), 99) : whole} %`;
-}
-
-function years(face) {
-  const whole = Math.round(face.age);
-  return whole === 1 ? "1 year" : `${whole} years`;
-}
-
-function genderOf(face) {
-  return face.gender.m >= face.gender.f ? ["male", face.gender.m] : ["female", face.gender.f];
+/** Word why the numbers of a face, or its range, may be wrong; "" where nothing speaks for it. */
+function doubtOf(face) {
+  if (face.in_distribution === false) return FOREIGN_ONE;
+  return face.covered === false ? UNCOVERED : "";
 }
 
 /** A face with a number: its box, and its card, whose button is the box's for the keyboard. */
@@ -38,9 +31,10 @@ class FaceMark {
     this.box.tabIndex = -1;
     this.box.addEventListener("click", () => select(this, "box"));
     this.ageTag = element("span", "age-tag");
+    this.rangeTag = element("span", "range-tag");
     this.genderTag = element("span", "gender-tag");
     const tag = element("span", "tag", `${number}`);
-    tag.append(this.ageTag, this.genderTag);
+    tag.append(this.ageTag, this.rangeTag, this.genderTag);
     this.box.append(tag);
     this.makeCard(select);
     this.setSelected(false);
@@ -66,19 +60,23 @@ class FaceMark {
 
   /** Write what is known of the face now, without making its box and button anew. */
   update(face, picture) {
-    const isForeign = face.in_distribution === false;
-    const [gender, probability] = genderOf(face);
-    const guess = `${gender} ${percent(probability)}`;
-    this.box.setAttribute("aria-label", `Face ${this.number}: ${years(face)}, ${guess}`);
+    const [years, gender, range] = [yearsOf(face, picture), genderOf(face), rangeOf(face, " to ")];
+    const doubt = doubtOf(face);
+    const words = [years, range, gender].filter(Boolean).join(", ");
+    this.box.setAttribute("aria-label", `Face ${this.number}: ${words}${doubt && `. ${doubt}`}`);
     setText(this.ageTag, ` · ${Math.round(face.age)}`);
-    setText(this.genderTag, `, ${gender}`);
-    setText(this.age, years(face));
-    setText(this.gender, guess);
+    setText(this.rangeTag, range && `, ${rangeOf(face, "-")}`);
+    setText(this.genderTag, `, ${shortGenderOf(face)}`);
+    setText(this.age, years);
+    setText(this.gender, gender);
     this.place(face.bbox, picture);
-    for (const item of [this.box, this.card]) item.classList.toggle("is-foreign", isForeign);
+    for (const item of [this.box, this.card]) {
+      item.classList.toggle("is-foreign", face.in_distribution === false);
+      item.classList.toggle("is-doubtful", doubt !== "");
+    }
     while (this.pick.nextSibling) this.pick.nextSibling.remove();
-    if (face.uncertainty) this.card.append(barsOf(face.uncertainty, picture.max_uncertainty));
-    if (isForeign) this.card.append(element("p", "distrust", FOREIGN_ONE));
+    if (range) this.card.append(barOf(face));
+    if (doubt) this.card.append(element("p", "distrust", doubt));
   }
 
   place([x1, top, x2, bottom], { width, height, isMirrored = false }) {
@@ -96,31 +94,10 @@ class FaceMark {
     const hasRoomBelow = box.offsetTop + box.offsetHeight + TAG_PIXELS < height;
     box.classList.toggle("is-tag-below", isAtTop && hasRoomBelow);
     box.classList.toggle("is-tag-within", isAtTop && !hasRoomBelow);
+    box.classList.toggle("is-wide", box.offsetWidth >= WIDE_PIXELS);
     box.classList.toggle("is-narrow", box.offsetWidth < NARROW_PIXELS);
     box.classList.toggle("is-tiny", box.offsetWidth < TINY_PIXELS);
   }
-}
-
-function barsOf(uncertainty, largest) {
-  const bars = element("div", "bars");
-  for (const name of ["age", "gender"]) {
-    const share = Math.min(Math.max(uncertainty[name] / largest[name], 0), 1);
-    const bar = element("div", "bar");
-    const fill = element("span", "");
-    fill.style.width = `${100 * share}%`;
-    bar.append(fill);
-    bar.setAttribute("role", "meter");
-    bar.setAttribute("aria-label", `Uncertainty of the ${name}`);
-    bar.setAttribute("aria-valuemin", "0");
-    bar.setAttribute("aria-valuemax", "100");
-    bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
-    bar.setAttribute("aria-valuetext", percent(share));
-    const label = element("span", "name", `Unsure of ${name}`);
-    const value = element("span", "value", percent(share));
-    for (const shown of [label, value]) shown.setAttribute("aria-hidden", "true");
-    bars.append(label, bar, value);
-  }
-  return bars;
 }
 
 /** The faces on the page; one of them is selected, or none. */
@@ -131,7 +108,7 @@ class FaceMarks {
   /** Show faces, ordered by their `number`; one that is there already keeps its box and card.
    *
    * `picture` has the width and height that boxes refer to, whether it `isMirrored`, and the
-   * largest uncertainty, if the faces have one.
+   * largest uncertainty there is.
    */
   show(faces, picture) {
     const numbers = new Set(faces.map((face) => face.number));

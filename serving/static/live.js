@@ -15,8 +15,6 @@ import { byId, countOf, hideProblem, Problem, say, setRatio, setState } from "./
 import { showProblem, showStage, showStart } from "./view.js";
 import { inTime, pause } from "./waiting.js";
 
-/** Passes with dropout take time, and a mean over frames does not need their uncertainty. */
-const QUERY = "?mc_samples=0";
 const FRAME_TIMEOUT_S = 30;
 const LONGEST_WAIT_S = 15;
 const BUSY = 429;
@@ -103,7 +101,7 @@ async function follow(camera, signal) {
     const { canvas, jpeg, takenAt } = await camera.take(signal);
     try {
       const tooLate = new Problem("The server took too long.");
-      const answer = await inTime((limited) => ask(jpeg, limited, QUERY), FRAME_TIMEOUT_S, signal, tooLate);
+      const answer = await inTime((limited) => ask(jpeg, limited), FRAME_TIMEOUT_S, signal, tooLate);
       pace.count(takenAt, performance.now());
       const { isMirrored } = camera;
       byId("frame").replaceChildren(...(pace.isLate ? [canvas] : []));

@@ -9,8 +9,10 @@ const HOLD_MS = 400;
 /** Answers that a mean reaches back, about. */
 const NUM_AVERAGED = 15;
 
-/** How far the mean has to leave the age that is shown before that changes. */
+/** How far the mean has to leave the year that is shown before that changes. */
 const AGE_PLAY = 0.75;
+
+const LETTERS = ["m", "f"];
 
 /** Boxes that hardly move are smoothed, against trembling; those that move are followed. */
 const STILL_WEIGHT = 0.6;
@@ -36,31 +38,68 @@ function likenessOf(one, other) {
   return overlapOf(one, other) - distance - Math.abs(Math.log(size / otherSize));
 }
 
-/** A face that is followed from answer to answer. */
-class Track {
+/** The means of some values over about the last answers that have them; null before the first. */
+class Means {
   #num = 0;
-  #meanAge = 0;
-  #meanMale = 0;
-  #meanForeign = 0;
+  values = null;
+
+  add(values) {
+    if (!values) return this.values;
+    const weight = 1 / Math.min(++this.#num, NUM_AVERAGED);
+    this.values = values.map((value, index) => {
+      const before = this.values?.[index] ?? 0;
+      return before + weight * (value - before);
+    });
+    return this.values;
+  }
+}
+
+/** Return the year to show for a mean, that which is shown already if it is near. */
+function settled(shown, mean) {
+  return shown === undefined || Math.abs(mean - shown) > AGE_PLAY ? Math.round(mean) : shown;
+}
+
+/** A face that is followed from answer to answer.
+ *
+ * Its range is from the mean of the first years to the mean of the last ones; a gender is in its set
+ * if it is in those of half of the answers; it is covered, and of the models' network, if most are.
+ */
+class Track {
+  #ages = new Means();
+  #males = new Means();
+  #foreign = new Means();
+  #intervals = new Means();
+  #sets = new Means();
+  #covered = new Means();
 
   constructor(number) {
     this.number = number;
-    this.bbox = this.age = null;
+    this.bbox = null;
   }
 
   follow(face, now) {
-    const weight = 1 / Math.min(++this.#num, NUM_AVERAGED);
-    this.#meanAge += weight * (face.age - this.#meanAge);
-    this.#meanMale += weight * (face.gender.m - this.#meanMale);
-    this.#meanForeign += weight * ((face.in_distribution === false ? 1 : 0) - this.#meanForeign);
+    this.#followBox(face);
+    this.#followRanges(face);
+    this.age = settled(this.age, this.#ages.add([face.age])[0]);
+    const [male] = this.#males.add([face.gender.m]);
+    this.gender = { m: male, f: 1 - male };
+    this.in_distribution = this.#foreign.add([Number(face.in_distribution === false)])[0] <= 0.5;
+    this.seenAt = now;
+  }
+
+  #followRanges({ age_interval, gender_set, covered }) {
+    const bounds = this.#intervals.add(age_interval);
+    const shares = this.#sets.add(gender_set && LETTERS.map((letter) => Number(gender_set.includes(letter))));
+    const share = this.#covered.add(typeof covered === "boolean" ? [Number(covered)] : null);
+    this.age_interval = bounds?.map((year, end) => settled(this.age_interval?.[end], year)) ?? null;
+    this.gender_set = shares && LETTERS.filter((_, index) => shares[index] >= 0.5);
+    this.covered = share && share[0] >= 0.5;
+  }
+
+  #followBox(face) {
     const before = this.bbox ?? face.bbox;
     const change = 1 - STILL_WEIGHT * overlapOf(before, face.bbox) ** STILL_POWER;
     this.bbox = face.bbox.map((value, side) => before[side] + change * (value - before[side]));
-    const isFar = this.age === null || Math.abs(this.#meanAge - this.age) > AGE_PLAY;
-    if (isFar) this.age = Math.round(this.#meanAge);
-    this.gender = { m: this.#meanMale, f: 1 - this.#meanMale };
-    this.in_distribution = this.#meanForeign <= 0.5;
-    this.seenAt = now;
   }
 }
 

@@ -57,7 +57,7 @@ export function showStage(isLive) {
   byId("start").hidden = true;
   for (const id of ["result", "stage"]) byId(id).hidden = false;
   for (const id of ["video", "controls", "live-note"]) byId(id).hidden = !isLive;
-  for (const id of ["photo", "another", "how"]) byId(id).hidden = isLive;
+  for (const id of ["photo", "another"]) byId(id).hidden = isLive;
 }
 
 /** Show what went wrong; `retry` is called by the button "Try again", which is there only with it. */

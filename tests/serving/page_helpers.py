@@ -154,8 +154,13 @@ class Page:
         return list(self.run(script, width))
 
 
-def made_up(num_faces: int, is_familiar: Callable[[int], bool | None]) -> dict[str, Any]:
-    """Make an answer of the server with faces side by side."""
+RANGES: dict[str, Any] = {"age_interval": [14, 29], "gender_set": ["m", "f"], "covered": True}
+
+
+def made_up(
+    num_faces: int, is_familiar: Callable[[int], bool | None], **ranges: Any
+) -> dict[str, Any]:
+    """Make an answer of the server with faces side by side; `ranges` are those of each face."""
     return {
         "width": 1000,
         "height": 500,
@@ -167,6 +172,7 @@ def made_up(num_faces: int, is_familiar: Callable[[int], bool | None]) -> dict[s
                 "gender": {"m": 0.93, "f": 0.07} if n % 2 else {"m": 0.004, "f": 0.996},
                 "uncertainty": {"age": 2.3075, "gender": 0.0},
                 "in_distribution": is_familiar(n),
+                **ranges,
             }
             for n in range(num_faces)
         ],

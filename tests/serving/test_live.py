@@ -12,6 +12,7 @@ from page_helpers import (
     CONTRASTS,
     LEAST_CONTRAST,
     PATIENCE_S,
+    RANGES,
     Page,
     browser,
     made_up,
@@ -374,13 +375,16 @@ def test_the_pace_is_a_mean_that_holds_still_and_tells_whether_answers_are_late(
 # --- which face is which --------------------------------------------------------------------------
 
 
-def face(left: float, age: float, male: float = 1.0, known: bool | None = True) -> dict[str, Any]:
+def face(
+    left: float, age: float, male: float = 1.0, known: bool | None = True, **ranges: Any
+) -> dict[str, Any]:
     gender = {"m": male, "f": 1 - male}
     return {
         "bbox": [left, 0, left + 100, 100],
         "age": age,
         "gender": gender,
         "in_distribution": known,
+        **ranges,
     }
 
 
@@ -453,6 +457,57 @@ def test_gender_and_trust_are_those_of_most_frames(still: LivePage) -> None:
     )
     assert answers[-1][0]["gender"]["m"] == pytest.approx(2 / 3)
     assert answers[-1][0]["in_distribution"]
+
+
+def test_the_range_shown_is_from_the_mean_of_the_first_years_to_that_of_the_last_and_holds_still(
+    still: LivePage,
+) -> None:
+    ranges = [[20, 40], [21, 41], [20, 40], [21, 41], [35, 70], [35, 70]]
+    answers = followed(
+        still, *[([face(0, 30, age_interval=one)], 100 * n) for n, one in enumerate(ranges)]
+    )
+    shown = [answer[0]["age_interval"] for answer in answers]
+    assert shown[:4] == [[20, 40]] * 4
+    assert shown[-1] == [round(np.mean(one)) for one in np.transpose(ranges)]
+
+
+def test_genders_that_are_possible_and_cover_are_those_of_half_of_the_frames(
+    still: LivePage,
+) -> None:
+    sets, covered = [["m"], ["m"], ["m", "f"], ["f"], ["f"]], [True, None, False, False, False]
+    answers = followed(
+        still,
+        *[
+            ([face(0, 30, gender_set=one, covered=is_covered)], 100 * n)
+            for n, (one, is_covered) in enumerate(zip(sets, covered, strict=True))
+        ],
+    )
+    shown = [(answer[0]["gender_set"], answer[0]["covered"]) for answer in answers]
+    assert shown == [
+        (["m"], True),
+        (["m"], True),
+        (["m"], True),
+        (["m", "f"], False),
+        (["m", "f"], False),
+    ]
+
+
+def test_without_ranges_there_are_none_while_live(still: LivePage) -> None:
+    nothing: dict[str, Any] = {"age_interval": None, "gender_set": None, "covered": None}
+    without: dict[str, Any] = {}
+    for ranges in (without, nothing):
+        (shown,) = followed(still, ([face(0, 30, **ranges)], 0))[0]
+        assert {shown[name] for name in nothing} == {None}
+
+
+def test_a_range_is_shown_while_live(page: LivePage, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_answers(monkeypatch, made_up(1, lambda _: True, **RANGES))
+    page.start()
+    page.wait_for_boxes(1)
+    (card,) = page.all(".face")
+    assert "14 to 29 years" in card.text
+    assert "male or female" in card.text
+    assert page.one("how").is_displayed()
 
 
 def test_a_box_trembles_less_than_the_detector_and_follows_who_moves(still: LivePage) -> None:
@@ -696,7 +751,7 @@ def test_another_camera_can_be_chosen(
 
 
 def test_nothing_overflows_while_live(page: LivePage, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_answers(monkeypatch, made_up(12, lambda n: n != 0))
+    set_answers(monkeypatch, made_up(12, lambda n: n != 0, **RANGES))
     page.start()
     page.wait_for_boxes(12)
     page.until(lambda: page.one("pace").text)
@@ -708,7 +763,7 @@ def test_nothing_overflows_while_live(page: LivePage, monkeypatch: pytest.Monkey
 def test_every_text_stands_out_from_its_ground_while_live(
     page: LivePage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_answers(monkeypatch, made_up(2, lambda n: n != 0))
+    set_answers(monkeypatch, made_up(2, lambda n: n != 0, **{**RANGES, "covered": False}))
     page.start()
     page.wait_for_boxes(2)
     page.until(lambda: page.one("pace").text)
