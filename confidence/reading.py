@@ -1,9 +1,10 @@
-"""Confidence as a checkpoint of known classes holds it."""
+"""Confidence of a model of known classes, age or gender: fitted, or read from its checkpoint."""
 
 from typing import TYPE_CHECKING
 
 from confidence.age import AgeConfidence
 from confidence.gender import GenderConfidence
+from confidence.rows import JudgedRows
 from utils.errors import CheckpointError
 from utils.labels import AgeClasses, class_bounds
 
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
     from utils.checkpoint import Checkpoint
 
 Confidence = AgeConfidence | GenderConfidence
+
+
+def fit_confidence(rows: JudgedRows, classes: AgeClasses | None) -> Confidence:
+    """Fit to people whom the model was not trained on.
+
+    Args:
+        rows: what the model says of them, and what is true.
+        classes: its age classes; None for genders.
+    """
+    if classes is None:
+        return GenderConfidence.fit(rows)
+    return AgeConfidence.fit(rows, class_bounds(classes))
 
 
 def read_confidence(checkpoint: "Checkpoint", classes: AgeClasses | None) -> Confidence | None:

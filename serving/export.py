@@ -4,7 +4,7 @@ The prediction of several is the mean of their probabilities. The name of the fi
 which format.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,10 @@ class _CrossValResults(JsonObject):
     checkpoints: dict[str, dict[str, PathText]] = Field(default_factory=dict)
 
 
+EnsembleFit = Callable[[Sequence[Checkpoint]], dict[str, Any]]
+"""Takes the models of an ensemble, and returns what its checkpoint keeps under "confidence"."""
+
+
 def write_model(source: Path, out_path: Path) -> None:
     """Write the network of a checkpoint: weights and config, without optimizer and random state.
 
@@ -80,13 +84,16 @@ def write_model(source: Path, out_path: Path) -> None:
     _write(members, content, out_path)
 
 
-def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
+def write_ensemble(
+    sources: Sequence[Path], out_path: Path, fit_confidence: EnsembleFit | None = None
+) -> int:
     """Put models into one file.
 
     Args:
         sources: checkpoints, ensembles, or the results file of a cross-validation, which stands for
             the best checkpoints of all its runs.
         out_path: file to write, as in `write_model`.
+        fit_confidence: fits how sure the ensemble is; None leaves that unknown.
 
     Returns:
         the number of models.
@@ -105,7 +112,10 @@ def write_ensemble(sources: Sequence[Path], out_path: Path) -> int:
     if not members:
         raise CheckpointError("an ensemble needs at least one checkpoint")
     _check_alike(members)
-    _write(members, _ensemble_of(members), out_path)
+    content = _ensemble_of(members)
+    if fit_confidence is not None:
+        content[CONFIDENCE] = fit_confidence(members)
+    _write(members, content, out_path)
     return len(members)
 
 

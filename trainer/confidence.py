@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from base.base_data_loader import BaseDataLoader
-from confidence.age import AgeConfidence
-from confidence.gender import GenderConfidence
+from confidence.reading import fit_confidence
 from confidence.rows import JudgedRows
 from data_loader.data_sets import parts_of
 from data_loader.faces import Faces
@@ -19,7 +18,7 @@ from trainer.seen_rows import rows_of_source
 from utils.checkpoint import Checkpoint
 from utils.config import ConfigParser
 from utils.errors import UserError
-from utils.labels import GENDERS, NUM_GENDERS, age_classes_of, class_bounds
+from utils.labels import GENDERS, NUM_GENDERS, age_classes_of
 
 UNKNOWN_GENDER = -1
 
@@ -62,8 +61,12 @@ class KnownPeople:
 
     def judged_by(self, model: nn.Module) -> JudgedRows:
         """Return what a network says of them, and what is true."""
+        return self.judged(probabilities_of(model, self.loader))
+
+    def judged(self, probabilities: NDArray[np.floating[Any]]) -> JudgedRows:
+        """Join what is said of them, (N, C), and what is true."""
         labels = torch.cat([of_batch for _, of_batch in self.loader]).cpu().numpy()
-        return JudgedRows(probabilities_of(model, self.loader), labels, self.people, self.genders)
+        return JudgedRows(probabilities, labels, self.people, self.genders)
 
 
 def rows_of_others(train: BaseDataLoader, valid: BaseDataLoader, faces: Faces) -> NDArray[np.int64]:
@@ -106,10 +109,7 @@ def confidence_fit(
     logger.info(f"Intervals will be fitted to {num_people:,} people who are not trained on")
 
     def fit(model: nn.Module) -> dict[str, Any]:
-        judged = known.judged_by(model)
-        if classes is None:
-            return GenderConfidence.fit(judged).to_plain()
-        return AgeConfidence.fit(judged, class_bounds(classes)).to_plain()
+        return fit_confidence(known.judged_by(model), classes).to_plain()
 
     return fit
 

@@ -108,7 +108,9 @@ def get_models(
 
 @command
 def make_ensemble(
-    checkpoints: Path | str | Sequence[Path | str], out_path: Path | str = "models/age.pth"
+    checkpoints: Path | str | Sequence[Path | str],
+    out_path: Path | str = "models/age.pth",
+    data_dir: Path | str | None = None,
 ) -> int:
     """Write several models of one task as one file for the server, which averages them.
 
@@ -116,6 +118,8 @@ def make_ensemble(
         checkpoints: files of models, or the results file of a cross-validation, which stands for
             all its models.
         out_path: file to write, as in `export_model`.
+        data_dir: folder of the data set that all were trained on. Intervals and sets are fitted to
+            people in it whom some of the models were not trained on; None leaves them out.
 
     Returns:
         the number of models.
@@ -129,7 +133,13 @@ def make_ensemble(
     given = [checkpoints] if isinstance(checkpoints, Path | str) else list(checkpoints)
     sources = [user_path(source, "checkpoints") for source in given]
     out_path = user_path(out_path, "out_path")
-    num_models = write_ensemble(sources, out_path)
+    fit = None
+    if data_dir is not None:
+        from trainer.ensemble_confidence import fit_ensemble_confidence
+
+        folder = user_path(data_dir, "data_dir")
+        fit = functools.partial(fit_ensemble_confidence, data_dir=folder)
+    num_models = write_ensemble(sources, out_path, fit)
     size = out_path.stat().st_size / 2**20
     get_logger("export").info(f"{out_path}: {num_models} models, {size:.1f} MiB")
     return num_models
