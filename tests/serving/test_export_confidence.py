@@ -1,12 +1,13 @@
 """How sure a model is stays with it in every format, and is never made up for an ensemble."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
+from helpers import ROOT
 from serving_helpers import save_model
 from simulated_people import fitted_age, fitted_gender, simulated_ages
 
@@ -46,41 +47,23 @@ def metadata(path: Path) -> dict[str, Any]:
 
 
 def test_a_program_without_this_project_makes_the_same_of_the_metadata(tmp_path: Path) -> None:
-    """By the formula of docs/confidence.md, one face at a time."""
+    """The code that docs/confidence.md shows, run on one face after the other."""
     export_model(age_model(tmp_path / "in.pth"), tmp_path / "out.onnx")
     told = metadata(tmp_path / "out.onnx")["confidence"]
     assert told == AGE.to_plain()
+    text = (ROOT / "docs" / "confidence.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     faces = simulated_ages(30, 5)
     assert faces.genders is not None
-    intervals = AGE.intervals(faces.probabilities, faces.genders, 0.9)
-    over = AGE.over(faces.probabilities, [18])[:, 0]
-    for row, p in enumerate(faces.probabilities.astype(float).tolist()):
-        assert interval_by_hand(told, p, int(faces.genders[row])) == intervals[row].tolist()
-        assert over_by_hand(told, p, 18) == pytest.approx(over[row])
-
-
-def interval_by_hand(told: dict[str, Any], p: list[float], gender: int) -> list[float]:
-    bounds, place = told["bounds"], 90 - 50
-    expected = sum(x * (low + high) / 2 for x, (low, high) in zip(p, bounds, strict=True))
-    radius = told["radii"][place]
-    for group in told["groups"]:
-        if group["start"] <= expected < group["end"] and group["gender"] in (None, gender):
-            radius = group["radii"][place]
-    distances = [sum(p[:i]) + p[i] / 2 - 0.5 for i in range(len(p))]
-    median = min(range(len(p)), key=lambda i: abs(distances[i]))
-    inside = [i for i in range(len(p)) if abs(distances[i]) <= radius] or [median]
-    return [bounds[inside[0]][0], bounds[inside[-1]][1]]
-
-
-def over_by_hand(told: dict[str, Any], p: list[float], threshold: int) -> float:
-    total = sum(
-        x * min(max((high + 1 - threshold) / (high + 1 - low), 0), 1)
-        for x, (low, high) in zip(p, told["bounds"], strict=True)
-    )
-    total = min(max(total, 1e-4), 1 - 1e-4)
-    curve = told["over_calibration"]
-    logit = curve["slope"] * np.log(total / (1 - total)) + curve["intercept"]
-    return float(1 / (1 + np.exp(-logit)))
+    for level in (0.5, 0.9, 0.955):
+        intervals = AGE.intervals(faces.probabilities, faces.genders, level)
+        over = AGE.over(faces.probabilities, [18])[:, 0]
+        for row, p in enumerate(faces.probabilities.astype(float).tolist()):
+            given = {"p": p, "gender": int(faces.genders[row]), "level": level, "t": 18}
+            names: dict[str, Any] = {**told, **given}
+            exec(shown, names)  # noqa: S102 - our own page
+            assert list(names["interval"]) == intervals[row].tolist()
+            assert names["over_t"] == pytest.approx(over[row])
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
