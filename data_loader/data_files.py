@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_loader.checksum import refuse_changed
 from data_loader.data_sets import DataPart, no_such_file
 from data_loader.original_data import OriginalFace, read_original_faces
 from utils.errors import DataError
@@ -47,6 +48,7 @@ def open_columns(data_dir: Path | str, part: DataPart) -> Columns:
     path = part.path
     if not part.exists:
         raise no_such_file(data_dir, part)
+    refuse_changed(part)
     if holds_objects(path):
         return open_original(path, part.is_adience)[1]
     columns = _mapped_columns(path)

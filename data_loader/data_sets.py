@@ -48,6 +48,12 @@ class DataPart:
         return self.name in CLEAN_COMMANDS
 
     @property
+    def meta_data(self) -> Path:
+        """The counts beside the file, and how it was made."""
+        name = self.path.name.replace("data", "meta-data", 1)
+        return self.path.with_name(name).with_suffix(".json")
+
+    @property
     def exists(self) -> bool:
         """Whether its file is there; False for a name that is too long for one."""
         return os.path.isfile(self.path)  # noqa: PTH113 - Path.is_file raises for long names

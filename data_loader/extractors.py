@@ -33,9 +33,7 @@ def extractors_by_dataset(data_dir: Path | str, dataset: str) -> dict[str, Any]:
     """
     extractors = {}
     for part in parts_of(data_dir, dataset):
-        path = part.path
-        counts = path.with_name(path.name.replace("data", "meta-data", 1)).with_suffix(".json")
-        content = read_json(counts) if counts.is_file() else None
+        content = read_json(part.meta_data) if part.meta_data.is_file() else None
         if isinstance(content, dict) and "extractor" in content:
             extractors[part.name] = content["extractor"]
     return extractors

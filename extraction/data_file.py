@@ -10,6 +10,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from data_loader.checksum import KEY as CHECKSUM
+from data_loader.checksum import crc32_of
 from extraction.cleaning_rules import CleaningCounts, KeptFace, RemovalCause
 from extraction.image_labels import ALL_LABELS, ImageLabels, LabelColumns
 from extraction.originals import backup_of_original, keep
@@ -110,7 +112,9 @@ def write_data_file(
         counts = CleaningCounts(is_adience=files.is_adience, columns=columns)
         write_rows(data_file, row_dtype(images, columns), _kept_faces(images, outcomes, counts))
         _refuse_nothing(counts, files.data)
-        meta_file.write(json_bytes(counts.as_json(len(images)) | dict(made_with)))
+        data_file.flush()
+        checksum = {CHECKSUM: crc32_of(Path(data_file.name))}
+        meta_file.write(json_bytes(counts.as_json(len(images)) | dict(made_with) | checksum))
         to_disk(data_file, meta_file)
         if backup is not None:
             keep(files.data, backup)

@@ -31,6 +31,7 @@ from stored import (
     write_wiki,
 )
 
+from data_loader.checksum import crc32_of
 from data_loader.faces import read_faces
 from extraction.adience import read_labels
 from faces.pictures import read_file
@@ -156,6 +157,7 @@ def test_each_image_falls_to_the_first_cause(tmp_path: Path) -> None:
         "folds": [len(ADIENCE_CASES), 0, 0, 0, 0],
         "det_score": 0.9,
         "resize": 640,
+        "crc32": crc32_of(path),
     }
     assert path == folder / "data-aligned.npy"
     array = load(path)
@@ -266,6 +268,7 @@ def test_the_sample_cleans_to_what_its_maker_wrote(tmp_path: Path) -> None:
             assert array[field].tolist() == expected[field].tolist()
         cosine = np.einsum("nd,nd->n", array["embedding"], expected["embedding"])
         assert cosine.min() > 0.98
+        expected_counts |= {"crc32": crc32_of(sample / name / data)}
         del expected_counts["extractor"]
         assert meta_data(sample / name / counts) == expected_counts
 
