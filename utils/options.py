@@ -221,7 +221,7 @@ def set_option(config: Config, text: str) -> None:
     """
     path, value = parse_assignment(text)
     set_by_path(config, path, value)
-    if path == AGE_GROUPS and isinstance(value, list) and value:
+    if path.replace(";", ".") == AGE_GROUPS and isinstance(value, list) and value:
         for count in CLASS_COUNTS:
             _remove(config, count)
 

@@ -53,7 +53,7 @@ def test_the_numbers_of_classes_follow_from_the_groups(groups_config: Config) ->
 def test_groups_on_the_command_line_bring_their_number(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
-    text = f"{CLASSES}={json.dumps(GROUPS)}"
+    text = f"{CLASSES.replace('.', ';')}={json.dumps(GROUPS)}"
     config = parse(small_config(**TINY), tmp_path, "--task", "age9", "-o", text)
     assert num_classes_of(config) == (5, 5)
     assert config["data_loader"]["args"]["classes"] == GROUPS
