@@ -1,19 +1,15 @@
 """Is the promise kept? What is found on faces whose ages or genders are known."""
 
 import math
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from confidence.age import AgeConfidence
-from confidence.error_rates import ThresholdErrors
+from confidence.error_rates import Share, ThresholdErrors
 from confidence.gender import GenderConfidence
 from confidence.rows import JudgedRows
 from utils.problems import JsonObject
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 TWO_SIDED, ONE_SIDED = 1.959964, 2.326348
 """Normal quantiles: of the 95 % interval, and of what chance exceeds once in a hundred times."""

@@ -21,6 +21,7 @@ from utils.errors import UserError
 from utils.labels import GENDERS, NUM_GENDERS, age_classes_of
 
 UNKNOWN_GENDER = -1
+PEOPLE_FOR_90 = 9
 
 ConfidenceFit = Callable[[nn.Module], dict[str, Any]]
 """Takes a network, and returns what its checkpoint keeps under "confidence"."""
@@ -106,7 +107,8 @@ def confidence_fit(
         return None
     known = KnownPeople.of(valid, rows, source.faces)
     num_people, classes = len(np.unique(known.people)), age_classes_of(config.config)
-    logger.info(f"Intervals will be fitted to {num_people:,} people who are not trained on")
+    few = f", too few for 90 %, which needs {PEOPLE_FOR_90}" if num_people < PEOPLE_FOR_90 else ""
+    logger.info(f"Intervals will be fitted to {num_people:,} people who are not trained on{few}")
 
     def fit(model: nn.Module) -> dict[str, Any]:
         return fit_confidence(known.judged_by(model), classes).to_plain()

@@ -28,11 +28,9 @@ from trainer.data import (
 from trainer.evaluate import evaluate
 from trainer.measured import (
     MEASURED_COLUMNS,
-    Measured,
     columns_of,
-    describe,
     measure_confidence,
-    promise_broken,
+    report_confidence,
 )
 from trainer.result_table import result_table
 from trainer.seen_rows import count_seen, rows_of_source
@@ -170,9 +168,7 @@ def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> d
     for line in seen.warnings(split, loader.n_samples):
         get_logger("test").warning(f"{title}: {line}")
     measured = measure_confidence(tested.checkpoint, tested.model, loader, source.faces)
-    _report_confidence(title, measured)
-    if measured is not None and seen.validated:
-        get_logger("test").info(f"{title}: intervals and sets were fitted to some of these rows")
+    report_confidence(title, measured, has_seen=seen.validated > 0)
     return {
         "checkpoint": str(config.resume),
         "dataset": dataset,
@@ -189,14 +185,6 @@ def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> d
         "environment": environment(tested.precision),
         "config": config.config,
     }
-
-
-def _report_confidence(title: str, measured: Measured | None) -> None:
-    logger = get_logger("test")
-    for line in describe(title, measured):
-        logger.info(line)
-    for line in promise_broken(title, measured):
-        logger.warning(line)
 
 
 def _config_of(config: ConfigParser, checkpoint: Checkpoint, dataset: str) -> ConfigParser:

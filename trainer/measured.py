@@ -1,6 +1,6 @@
 """What test.py finds of the intervals, sets and thresholds that a checkpoint promises."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +9,18 @@ from torch import nn
 from base.base_data_loader import BaseDataLoader
 from confidence.error_rates import DEMANDED
 from confidence.gender import GenderConfidence
-from confidence.measured import MeasuredAges, MeasuredGenders, measure_ages, measure_genders
+from confidence.measured import (
+    MeasuredAges,
+    MeasuredCoverage,
+    MeasuredGenders,
+    measure_ages,
+    measure_genders,
+)
 from confidence.reading import read_confidence
 from data_loader.faces import Faces
 from trainer.confidence import KnownPeople
 from utils.checkpoint import Checkpoint
+from utils.log import get_logger
 from utils.text import in_columns
 
 Measured = MeasuredAges | MeasuredGenders
@@ -68,36 +75,45 @@ def columns_of(measured: Measured | None) -> dict[str, float]:
     return {}
 
 
-def describe(title: str, measured: Measured | None) -> Iterator[str]:
-    """Say what was found, a line each."""
+def report_confidence(title: str, measured: Measured | None, has_seen: bool) -> None:
+    """Log what was found, and warn of a promise that is broken.
+
+    Args:
+        title: of the data set.
+        measured: what was found; None for nothing.
+        has_seen: the promise was fitted to some of these rows.
+    """
+    logger = get_logger("test")
     match measured:
-        case MeasuredAges():
-            if found := measured.intervals:
-                yield (
-                    f"{title}: the intervals hold the age of {found.coverage:.1%} of "
-                    f"{found.num_people:,} people (95 % interval {found.low:.1%} to "
-                    f"{found.high:.1%}; 90 % were promised), {measured.mean_years:.1f} years wide"
-                )
-            yield from _error_table(measured)
-        case MeasuredGenders(sets=found) if found:
-            single = measured.single_coverage
-            alone = f", which is right for {single:.1%}" if single is not None else ""
-            yield (
-                f"{title}: the sets hold the gender of {found.coverage:.1%} of "
-                f"{found.num_people:,} people (95 % interval {found.low:.1%} to {found.high:.1%}; "
-                f"90 % were promised); {measured.single_share:.1%} have one gender{alone}"
-            )
+        case MeasuredAges(intervals=found):
+            if found is not None:
+                width = f", {measured.mean_years:.1f} years wide"
+                logger.info(f"{title}: the intervals hold the age of {_shares(found)}{width}")
+            for line in _error_table(measured):
+                logger.info(line)
+        case MeasuredGenders(sets=found):
+            if found is not None:
+                sizes = f"; {measured.single_share:.1%} have one gender{_single(measured)}"
+                logger.info(f"{title}: the sets hold the gender of {_shares(found)}{sizes}")
+        case _:
+            return
+    if found is not None and found.is_too_low:
+        logger.warning(
+            f"{title}: 90 % were promised and {found.coverage:.1%} are held, too few for chance: "
+            "these faces are not like those that the promise was fitted to"
+        )
+    if has_seen:
+        logger.info(f"{title}: intervals and sets were fitted to some of these rows")
 
 
-def promise_broken(title: str, measured: Measured | None) -> Iterator[str]:
-    """Warn of a coverage that is below the promise by more than chance explains."""
-    match measured:
-        case MeasuredAges(intervals=found) | MeasuredGenders(sets=found) if found:
-            if found.is_too_low:
-                yield (
-                    f"{title}: 90 % were promised and {found.coverage:.1%} are held, too few for "
-                    "chance: these faces are not like those that the promise was fitted to"
-                )
+def _shares(found: MeasuredCoverage) -> str:
+    interval = f"95 % interval {found.low:.1%} to {found.high:.1%}"
+    return f"{found.coverage:.1%} of {found.num_people:,} people ({interval}; 90 % were promised)"
+
+
+def _single(measured: MeasuredGenders) -> str:
+    right = measured.single_coverage
+    return "" if right is None else f", which is right for {right:.1%}"
 
 
 def _error_table(measured: MeasuredAges) -> Sequence[str]:

@@ -186,6 +186,16 @@ def test_images_of_nobody_known_do_not_count(
     assert expected in messages(program_log)[0]
 
 
+def test_few_people_are_said_to_be_too_few(
+    small_config: MakeConfig, program_log: pytest.LogCaptureFixture
+) -> None:
+    """Sixty people in all, of whom six or twelve are validated on."""
+    for share, is_few in ((0.1, True), (0.2, False)):
+        run = train(by_subject(small_config, **{"data_loader.args.validation_split": share}))
+        assert (messages(program_log)[-1].endswith("too few for 90 %, which needs 9")) == is_few
+        assert (stored(run)["radii"][40] is None) == is_few
+
+
 def test_weights_that_may_know_the_people_promise_nothing(
     small_config: MakeConfig, program_log: pytest.LogCaptureFixture
 ) -> None:
