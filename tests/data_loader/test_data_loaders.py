@@ -444,6 +444,7 @@ def test_a_pickled_file_that_names_code_is_refused_and_runs_nothing(tmp_path: Pa
         ({"test_cross_val": -1}, "test_cross_val is -1, .*: 0, 1, 2, 3, 4$"),
         ({"training": False}, "Adience in .* has no test fold"),
         ({"num_classes": 8}, "GenderDataLoader has 2 classes, num_classes is 8"),
+        ({"classes": [[0, 17], [18, 99]]}, "GenderDataLoader has 2 classes, classes are ages"),
         ({"limit_data": 0}, "no face of Adience"),
         ({"validation_split": 300}, "leaves 0 to train on and 300 to validate on"),
         ({"validation_split": 400}, "leaves 0 to train on"),
@@ -479,6 +480,16 @@ def test_ages_are_labelled_by_the_nearest_class(
     expected = [min(range(num_classes), key=lambda c: (abs(years[c] - age), c)) for age in ages]
     assert labels.tolist() == expected
     assert years[expected[int(np.argmax(ages == 28.5))]] == centre  # 28.5 is a tie of 101
+
+
+def test_ages_are_put_into_groups_of_years(data_dir: Path) -> None:
+    arguments = (str(data_dir), 300, False, 0, 0, "Adience", 3)
+    loader = AgeDataLoader(*arguments, training=True, classes=((0, 9), (12, 17), (18, 79)))
+    ages = read_faces(data_dir, "Adience").age
+    expected = [0 if age < 10.5 else 1 if age <= 17.5 else 2 for age in ages.tolist()]
+    assert loader.dataset.labels.tolist() == expected  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="AgeDataLoader has 2 classes, num_classes is 3"):
+        AgeDataLoader(*arguments, training=True, classes=((0, 9), (10, 99)))
 
 
 @pytest.mark.parametrize("num_classes", [2, 7, 100])
