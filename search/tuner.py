@@ -11,12 +11,14 @@ from typing import Any
 
 from base.interrupt import StopRequest
 from cluster.code import code_version
+from search.recovery import TUNER
 from search.space import BOUNDS, PARAMETERS, Search
 from search.trial import DISK_FULL, FAILURE, train_trial
 from trainer.data import SharedInputs
 from utils.cli import Interrupted
 from utils.errors import ConfigError
 from utils.options import Config
+from utils.text import in_one_line
 
 TUNE_NAME = "tune"
 """Ray's folder in that of a search."""
@@ -71,8 +73,8 @@ def _tuner(search: Search, folder: Path, trainable: Any) -> Any:
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the display tells what matters
     path = folder / TUNE_NAME
-    if (path / "tuner.pkl").exists():
-        return tune.Tuner.restore(str(path), trainable, resume_errored=True)
+    if (path / TUNER).exists():
+        return _restored(path, trainable)
     config = search.config
     return tune.Tuner(
         trainable,
@@ -96,6 +98,18 @@ def _tuner(search: Search, folder: Path, trainable: Any) -> Any:
             verbose=0,
         ),
     )
+
+
+def _restored(path: Path, trainable: Any) -> Any:
+    from ray import tune
+
+    try:
+        return tune.Tuner.restore(str(path), trainable, resume_errored=True)
+    except Exception as error:  # whatever a damaged pickle, or one of another version, makes
+        raise ConfigError(
+            f"{path}: the state of the search cannot be read ({in_one_line(error)}); begin a new "
+            "one, without --resume"
+        ) from error
 
 
 def _domain(name: str, values: list[Any]) -> Any:
