@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import AliasPath, ConfigDict, Field
 
+from serving.face_confidence import LEVEL
 from serving.network_check import networks_of
-from serving.schemas import EmbeddingsAnswer
+from serving.schemas import EmbeddingsAnswer, FirstAndLastYear, Genders
 from utils.problems import JsonObject
 
 Extractor = dict[str, Any]
@@ -37,7 +38,15 @@ class Health(JsonObject):
 
 
 class Estimates(EmbeddingsAnswer):
-    """Ages in years and genders, one a face; uncertainty only where it was asked for."""
+    """Ages in years and genders, one a face; uncertainty only where it was asked for.
+
+    Servers of before 2026 know nothing of levels.
+    """
+
+    level: float = LEVEL
+    age_intervals: list[FirstAndLastYear | None] = Field(default_factory=list)
+    gender_sets: list[Genders | None] = Field(default_factory=list)
+    covered: list[bool | None] = Field(default_factory=list)
 
     def problem(self, num_faces: int, with_uncertainty: bool) -> str:
         """Return which list is not one entry a face; "" if all are."""

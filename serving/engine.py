@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from model.mc_dropout import SampledNet
+from serving.face_confidence import PlainProbabilities
 from serving.models import ModelPair
 from serving.predictions import ClassProbabilities, FacePredictions, FloatArray
 from utils.runtime import available_cores
@@ -68,8 +69,10 @@ class _Sampling:
 
     def result(self) -> FacePredictions:
         """Return the mean over the passes."""
-        age, gender = (model.means() for model in self._models)
-        return _join(self._pair, self.job.embeddings, age, gender)
+        pair, embeddings = self._pair, self.job.embeddings
+        said = [ClassProbabilities.of_members(model.means()) for model in self._models]
+        plain = _without_dropout(pair, embeddings) if pair.confidence.is_known else None
+        return _join(pair, embeddings, said, plain)
 
 
 class _SampledModel:
@@ -91,12 +94,32 @@ class _SampledModel:
         return [(total / self._num_passes).cpu().numpy() for total in self._sums]
 
 
+def _without_dropout(pair: ModelPair, embeddings: FloatArray) -> list[ClassProbabilities]:
+    """Return what the age and the gender model say in one pass."""
+    chunks = torch.split(torch.from_numpy(embeddings).to(pair.device), CHUNK_ROWS)
+    members = (
+        [torch.cat([net(x).softmax(1) for x in chunks]).cpu().numpy() for net in model.nets]
+        for model in (pair.age, pair.gender)
+    )
+    return list(map(ClassProbabilities.of_members, members))
+
+
 def _join(
-    pair: ModelPair, embeddings: FloatArray, age: Sequence[FloatArray], gender: Sequence[FloatArray]
+    pair: ModelPair,
+    embeddings: FloatArray,
+    said: Sequence[ClassProbabilities],
+    plain: Sequence[ClassProbabilities] | None,
 ) -> FacePredictions:
-    """Put together what each member of the two models says."""
-    both = ClassProbabilities.of_members(age), ClassProbabilities.of_members(gender)
-    return FacePredictions(*both, pair.years, pair.is_in_distribution(embeddings))
+    """Put together what both models say, in all and without dropout, and what is known of them."""
+    age, gender = said
+    return FacePredictions(
+        age=age,
+        gender=gender,
+        years=pair.years,
+        is_in_distribution=pair.is_in_distribution(embeddings),
+        plain=None if plain is None else PlainProbabilities(*(one.probabilities for one in plain)),
+        pair_confidence=pair.confidence,
+    )
 
 
 def usable_threads() -> int:
@@ -203,14 +226,9 @@ class InferenceEngine:
                 start = end
 
     def _predict(self, embeddings: FloatArray) -> FacePredictions:
-        pair = self.pair
         self._set_threads(len(embeddings))
-        chunks = torch.split(torch.from_numpy(embeddings).to(pair.device), CHUNK_ROWS)
-        age, gender = (
-            [torch.cat([net(x).softmax(1) for x in chunks]).cpu().numpy() for net in model.nets]
-            for model in (pair.age, pair.gender)
-        )
-        return _join(pair, embeddings, age, gender)
+        said = _without_dropout(self.pair, embeddings)
+        return _join(self.pair, embeddings, said, said)
 
     def _advance(self, samplings: deque[_Sampling]) -> None:
         """Run a chunk of passes of the job in front, and put it behind the others."""

@@ -14,11 +14,13 @@ from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
 from serving.checkpoints import (
     age_classes_in,
+    confidence_of,
     detector_of,
     load_known_members,
     load_net,
     served_arguments,
 )
+from serving.face_confidence import ModelConfidence, PairConfidence
 from serving.network_check import networks_of
 from utils.errors import CheckpointError, ConfigError
 from utils.files import sha256_of
@@ -39,6 +41,7 @@ class ServedModel:
         classes: the age classes; None for genders.
         detector: recognises embeddings of another network; None for models without statistics.
         extractor: what made the embeddings it was trained on, by data set, where that is known.
+        confidence: how sure its answers are; None where that is not known.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class ServedModel:
     classes: AgeClasses | None
     detector: OutOfDistributionDetector | None
     extractor: dict[str, Any]
+    confidence: ModelConfidence | None
 
     def describe(self) -> dict[str, Any]:
         """Return which model it is, for GET /health."""
@@ -60,6 +64,7 @@ class ServedModel:
             "age_groups": self._age_groups(),
             "network_check": None if self.detector is None else self.detector.describe(),
             "extractor": self.extractor,
+            "confidence": self.confidence and self.confidence.describe(),
         }
 
     def _age_groups(self) -> list[list[int]] | None:
@@ -78,6 +83,7 @@ class ModelPair:
         years: (C,) float32, what the age classes stand for.
         device: where both run.
         detectors: those of the two models; one where they are the same, as after the same data.
+        confidence: of both.
     """
 
     age: ServedModel
@@ -85,6 +91,7 @@ class ModelPair:
     years: NDArray[np.float32]
     device: torch.device
     detectors: tuple[OutOfDistributionDetector, ...]
+    confidence: PairConfidence
 
     def describe(self) -> dict[str, Any]:
         """Return which models they are, for GET /health."""
@@ -151,7 +158,8 @@ def load_pair(
     detectors = [model.detector for model in (age, gender) if model.detector is not None]
     if len({detector.directions.tobytes() for detector in detectors}) == 1:
         detectors = detectors[:1]
-    return ModelPair(age, gender, years, device, tuple(detectors))
+    confidence = PairConfidence.of(age.confidence, gender.confidence)
+    return ModelPair(age, gender, years, device, tuple(detectors), confidence)
 
 
 def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtype) -> ServedModel:
@@ -183,4 +191,5 @@ def load_model(kind: str, path: Path, device: torch.device, mc_dtype: torch.dtyp
         classes=first,
         detector=detector_of(members[0]),
         extractor=members[0].content.get("extractor") or {},
+        confidence=confidence_of(members[0]),
     )

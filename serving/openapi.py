@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from confidence.conformal import LEVELS
 from faces.wire import BYTES, IMAGE_KEY
 from serving.bodies import BINARY_TYPE, JSON_TYPE
+from serving.face_confidence import LEVEL, MAX_NUM_THRESHOLDS, MAX_THRESHOLD
 from serving.picture_bodies import FIELD, FILE_TYPES, FORM_TYPE
 from serving.predictor import MC_SAMPLES
 from serving.requests import CHOICES, IMAGE_QUERY, QUERY
@@ -20,6 +22,7 @@ from serving.schemas import (
     EmbeddingsAnswerOf2022,
     EmbeddingsBody,
     ErrorAnswer,
+    ErrorRatesAnswer,
     FoundFacesAnswer,
     HealthAnswer,
     PictureAnswer,
@@ -32,7 +35,7 @@ VERSION = "1.0.0"
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 MODELS = (
     *(EmbeddingsBody, PictureBody, EmbeddingsAnswer, EmbeddingsAnswerOf2022, PictureAnswer),
-    *(FoundFacesAnswer, HealthAnswer, ErrorAnswer),
+    *(FoundFacesAnswer, HealthAnswer, ErrorRatesAnswer, ErrorAnswer),
 )
 ORIGINAL_BODY = {
     "type": "string",
@@ -48,7 +51,20 @@ PARAMETERS = {
     "normalize": "1: accept vectors that are not of unit length, and normalize them",
     "strict": "1: refuse vectors of another network than the models were trained on",
     "answer": "2022: answer in the form of the original project's clients of 2022",
+    "level": "share of new people whose age interval, and whose gender set, is to hold the truth",
+    "over": "ages in years, such as 18,25, of which to say how probably they are reached",
 }
+OF_CONFIDENCE: dict[str, dict[str, Any]] = {
+    "level": {"type": "number", "minimum": LEVELS[0], "maximum": LEVELS[-1], "default": LEVEL},
+    "over": {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 1, "maximum": MAX_THRESHOLD},
+        "minItems": 1,
+        "maxItems": MAX_NUM_THRESHOLDS,
+        "examples": [[18, 25]],
+    },
+}
+"""Schemas of parameters."""
 ERRORS = {
     400: "What was sent cannot be read, or is out of range.",
     404: "There is no such file.",
@@ -114,6 +130,8 @@ def _parameter(name: str, max_mc_samples: int, mc_samples: int) -> dict[str, Any
     if name in CHOICES:
         choices = CHOICES[name]
         schema: dict[str, Any] = {"type": "string", "enum": [*choices], "default": choices[0]}
+    elif name in OF_CONFIDENCE:
+        schema = OF_CONFIDENCE[name]
     else:
         schema = {
             "type": "integer",
@@ -121,7 +139,8 @@ def _parameter(name: str, max_mc_samples: int, mc_samples: int) -> dict[str, Any
             "maximum": max_mc_samples,
             "default": mc_samples,
         }
-    return {"name": name, "in": "query", "description": PARAMETERS[name], "schema": schema}
+    described = {"name": name, "in": "query", "description": PARAMETERS[name], "schema": schema}
+    return {**described, "explode": False} if schema["type"] == "array" else described
 
 
 EMBEDDINGS_BODY = {
@@ -166,6 +185,9 @@ OPERATIONS = {
         errors=(429,),
     ),
     "get /health": Operation("health", "Which models are loaded.", _json(HealthAnswer)),
+    "get /error-rates": Operation(
+        "errorRates", "How often the age model is wrong about ages.", _json(ErrorRatesAnswer)
+    ),
     "get /metrics": Operation(
         "metrics", "What the server does, in Prometheus' text format 0.0.4.", {"text/plain": TEXT}
     ),

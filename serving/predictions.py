@@ -1,11 +1,20 @@
 """What the models say of faces: arrays between the engine and the routes, plain values in JSON."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from serving.face_confidence import (
+    DEFAULT_QUERY,
+    UNKNOWN,
+    ConfidenceQuery,
+    FaceConfidence,
+    PairConfidence,
+    PlainProbabilities,
+)
 
 FloatArray = NDArray[np.float32]
 
@@ -61,12 +70,16 @@ class FacePredictions:
         years: (C,) what the age classes stand for.
         is_in_distribution: (N,) bool, the vector is of the network that the models were trained
             on; None where no model can tell.
+        plain: what they say in one pass without dropout; None where nothing is said of confidence.
+        pair_confidence: how sure the models are.
     """
 
     age: ClassProbabilities
     gender: ClassProbabilities
     years: FloatArray
     is_in_distribution: NDArray[np.bool_] | None
+    plain: PlainProbabilities | None = None
+    pair_confidence: PairConfidence = UNKNOWN
 
     @property
     def ages(self) -> list[float]:
@@ -105,15 +118,36 @@ class FacePredictions:
 
     def rows(self, rows: slice) -> "FacePredictions":
         """Return those of some of the faces."""
-        age, gender = self.age.rows(rows), self.gender.rows(rows)
-        return FacePredictions(age, gender, self.years, _some(self.is_in_distribution, rows))
+        return replace(
+            self,
+            age=self.age.rows(rows),
+            gender=self.gender.rows(rows),
+            is_in_distribution=_some(self.is_in_distribution, rows),
+            plain=None if self.plain is None else self.plain.rows(rows),
+        )
 
-    def as_json(self, with_uncertainty: bool) -> dict[str, Any]:
+    def confidence(
+        self, query: ConfidenceQuery, det_scores: Sequence[float] | None = None
+    ) -> FaceConfidence:
+        """Return how sure the models are; `det_scores` are those of a detector, if there was one.
+
+        The answer is that without dropout, whatever passes the others are means of.
+        """
+        if self.plain is None:
+            nothing = [None] * len(self.age.probabilities)
+            return FaceConfidence(query, nothing, nothing, nothing, nothing)
+        found = self.is_in_distribution
+        return self.pair_confidence.judge(self.plain, query, found, det_scores)
+
+    def as_json(
+        self, with_uncertainty: bool, query: ConfidenceQuery = DEFAULT_QUERY
+    ) -> dict[str, Any]:
         """Return the answer to POST /: a list of each quantity, one entry a face."""
         content = {"ages": self.ages, "genders": self.genders}
         if with_uncertainty or self.is_of_ensemble:
             content["uncertainty"] = self.uncertainty
-        return {**content, "in_distribution": self.in_distribution}
+        content["in_distribution"] = self.in_distribution
+        return {**content, **self.confidence(query).as_json()}
 
     def as_json_of_2022(self) -> dict[str, Any]:
         """Return what the original project's clients of 2022 read."""

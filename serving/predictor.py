@@ -3,7 +3,7 @@
 import atexit
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +23,10 @@ from faces.squares import DEFAULT_RESIZE
 from http_client.retry import RetryPolicy
 from serving.embeddings import EXPECTED, Embeddings, EmbeddingsError, of_unit_length, to_float32
 from serving.engine import ClosedError, InferenceEngine
+from serving.face_confidence import LEVEL, ConfidenceQuery
 from serving.network_check import NetworkCheck
 from serving.predicted_faces import (
+    FaceQuery,
     PredictedFace,
     Prediction,
     predict_embeddings,
@@ -41,6 +43,9 @@ RETRY = RetryPolicy()
 
 Photo = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
 """A path, the bytes of a file, a picture of Pillow, or pixels (H, W, 3), red first."""
+
+Ages = Sequence[int]
+"""In whole years."""
 
 APhoto = TypeVar("APhoto", bound=Photo)
 
@@ -76,13 +81,23 @@ class Predictor:
         atexit.register(self.close)  # a thread that lives longer than the program aborts it
 
     @overload
-    def __call__(self, photos: Photo, mc_samples: int = ...) -> list[PredictedFace]: ...
+    def __call__(
+        self, photos: Photo, mc_samples: int = ..., level: float = ..., over: Ages = ...
+    ) -> list[PredictedFace]: ...
     @overload
     def __call__(
-        self, photos: list[APhoto] | tuple[APhoto, ...], mc_samples: int = ...
+        self,
+        photos: list[APhoto] | tuple[APhoto, ...],
+        mc_samples: int = ...,
+        level: float = ...,
+        over: Ages = ...,
     ) -> list[list[PredictedFace] | ImageError]: ...
     def __call__(
-        self, photos: Photo | list[APhoto] | tuple[APhoto, ...], mc_samples: int = MC_SAMPLES
+        self,
+        photos: Photo | list[APhoto] | tuple[APhoto, ...],
+        mc_samples: int = MC_SAMPLES,
+        level: float = LEVEL,
+        over: Ages = (),
     ) -> list[PredictedFace] | list[list[PredictedFace] | ImageError]:
         """Find the faces of a photo, or of many, and predict.
 
@@ -90,6 +105,9 @@ class Predictor:
             photos: a path, the bytes of a file, a picture of Pillow, or uint8 pixels (H, W, 3), red
                 first; or a list of such. What EXIF turns is turned.
             mc_samples: passes with dropout, whose mean is the answer; 0 for one pass without.
+            level: share of new people whose `age_interval`, and whose `gender_set`, is to hold the
+                truth, from 0.5 to 0.99.
+            over: ages in years, of which `over` says how probably they are reached.
 
         Returns:
             the faces of the photo, from left to right; of a list, those of each photo. In place of
@@ -98,28 +116,34 @@ class Predictor:
         Raises:
             ImageError: the only photo cannot be read.
             ServerAwayError, AnswerError: a face server gives no faces.
-            UserError: there is nothing to find faces with.
+            UserError: there is nothing to find faces with, or a number is out of its range.
             ClosedError: the predictor is closed.
         """
-        with self._at_work(mc_samples):
+        query = _query(mc_samples, level, over)
+        with self._at_work():
             if not isinstance(photos, list | tuple):
-                return predict_faces(self.engine, [self._found(photos)], mc_samples)[0]
+                return predict_faces(self.engine, [self._found(photos)], query)[0]
             outcomes = list(self._threads.map(self._found_or_error, photos))
             found = [one for one in outcomes if isinstance(one, FoundFaces)]
-            faces = iter(predict_faces(self.engine, found, mc_samples) if found else [])
+            faces = iter(predict_faces(self.engine, found, query) if found else [])
             return [one if isinstance(one, ImageError) else next(faces) for one in outcomes]
 
     def predict_embeddings(
-        self, embeddings: npt.ArrayLike, mc_samples: int = MC_SAMPLES
+        self,
+        embeddings: npt.ArrayLike,
+        mc_samples: int = MC_SAMPLES,
+        level: float = LEVEL,
+        over: Ages = (),
     ) -> list[Prediction]:
-        """Predict of embeddings (N, 512) of unit length.
+        """Predict of embeddings (N, 512) of unit length; the other arguments are as for photos.
 
         Raises:
-            UserError: they have another shape or length.
+            UserError: they have another shape or length, or a number is out of its range.
             ClosedError: the predictor is closed.
         """
-        with self._at_work(mc_samples):
-            return predict_embeddings(self.engine, _checked(embeddings), mc_samples)
+        query = _query(mc_samples, level, over)
+        with self._at_work():
+            return predict_embeddings(self.engine, _checked(embeddings), query)
 
     def find(self, photo: SentPhoto) -> FoundFaces:
         """Find the faces of a photo that `faces.photo` prepared; see `find_faces`."""
@@ -169,10 +193,8 @@ class Predictor:
         self.close()
 
     @contextmanager
-    def _at_work(self, mc_samples: int) -> Iterator[None]:
+    def _at_work(self) -> Iterator[None]:
         """Keep the predictor from being closed while the block lasts."""
-        if not isinstance(mc_samples, int | np.integer) or mc_samples < 0:
-            raise UserError(f"mc_samples is {mc_samples!r}, expected 0 or more")
         with self._changed:
             if self._is_closed:
                 raise ClosedError("the predictor is closed")
@@ -193,6 +215,17 @@ class Predictor:
             return self._found(photo)
         except ImageError as error:
             return error
+
+
+def _query(mc_samples: int, level: float, over: Ages) -> FaceQuery:
+    """Check what is asked for.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
+    if not isinstance(mc_samples, int | np.integer) or mc_samples < 0:
+        raise UserError(f"mc_samples is {mc_samples!r}, expected 0 or more")
+    return FaceQuery(mc_samples, ConfidenceQuery(level, tuple(over)))
 
 
 def _checked(embeddings: npt.ArrayLike) -> Embeddings:

@@ -1,5 +1,6 @@
 """What a request asks for, and whether there is room for it."""
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,12 +8,24 @@ from dataclasses import dataclass
 
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, TooManyRequests
 
+from serving.face_confidence import (
+    DEFAULT_QUERY,
+    EXPECTED_LEVEL,
+    EXPECTED_THRESHOLDS,
+    LEVEL,
+    ConfidenceQuery,
+)
+from utils.errors import UserError
+
 CHOICES = {"normalize": ("0", "1"), "strict": ("0", "1"), "answer": ("2021", "2022")}
 """Of two values each, the first of which holds if a query says nothing."""
 
-QUERY = ("mc_samples", *CHOICES)
-IMAGE_QUERY = ("mc_samples",)
+OF_CONFIDENCE = ("level", "over")
+QUERY = ("mc_samples", *CHOICES, *OF_CONFIDENCE)
+IMAGE_QUERY = ("mc_samples", *OF_CONFIDENCE)
 MAX_DIGITS = 12
+_DECIMAL = re.compile(r"[0-9]?\.[0-9]{1,12}")
+_WHOLE_NUMBERS = re.compile(r"[0-9]{1,3}(,[0-9]{1,3})*")
 RETRY_AFTER_S = 1
 
 
@@ -25,12 +38,14 @@ class Query:
         normalize: take vectors of any length.
         strict: refuse vectors of another network.
         is_of_2022: answer as the original project did in 2022.
+        confidence: what is to be said of how sure the answer is.
     """
 
     mc_samples: int = 0
     normalize: bool = False
     strict: bool = False
     is_of_2022: bool = False
+    confidence: ConfidenceQuery = DEFAULT_QUERY
 
 
 def read_query(
@@ -60,7 +75,23 @@ def read_query(
             raise BadRequest(f"{name} is {text[:50]!r}, expected {' or '.join(choices)}")
         is_second[name] = text == choices[1]
     mc_samples = _count(given.get("mc_samples", str(default_mc_samples)), max_mc_samples)
-    return Query(mc_samples, is_second["normalize"], is_second["strict"], is_second["answer"])
+    is_of_2022, confidence = is_second["answer"], _confidence(given)
+    if is_of_2022 and confidence != DEFAULT_QUERY:
+        raise BadRequest("answer=2022 has no place for level and over; leave them or it out")
+    return Query(mc_samples, is_second["normalize"], is_second["strict"], is_of_2022, confidence)
+
+
+def _confidence(given: Mapping[str, str]) -> ConfidenceQuery:
+    level, over = (given.get(name) for name in OF_CONFIDENCE)
+    if level is not None and not _DECIMAL.fullmatch(level):
+        raise BadRequest(f"level is {level[:50]!r}, {EXPECTED_LEVEL}")
+    if over is not None and not _WHOLE_NUMBERS.fullmatch(over):
+        raise BadRequest(f"over is {over[:50]!r}, {EXPECTED_THRESHOLDS}")
+    ages = () if over is None else tuple(map(int, over.split(",")))
+    try:
+        return ConfidenceQuery(LEVEL if level is None else float(level), ages)
+    except UserError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _count(text: str, most: int) -> int:

@@ -17,6 +17,7 @@ from serving.metrics import ServerMetrics, TimedRequest
 from serving.openapi import describe_api
 from serving.picture_bodies import check_type, read_picture
 from serving.pictures import describe_faces
+from serving.predicted_faces import FaceQuery
 from serving.predictions import NO_FACES, FacePredictions
 from serving.predictor import MC_SAMPLES
 from serving.requests import IMAGE_QUERY, Gate, check_passes, read_query
@@ -71,6 +72,7 @@ class AgeGenderApp(Flask):
         self.add_url_rule("/image", "picture", self.answer_picture, methods=["POST"])
         self.add_url_rule("/faces", "faces", self.answer_faces, methods=["POST"])
         self.add_url_rule("/health", "health", self.answer_health)
+        self.add_url_rule("/error-rates", "errorRates", self.answer_error_rates)
         description = describe_api(self.settings)
         self.add_url_rule("/openapi.json", "openapi", lambda: json_response(description))
         if self.settings.metrics == "on":
@@ -97,7 +99,7 @@ class AgeGenderApp(Flask):
             self.metrics.count_faces(len(embeddings))
             if query.is_of_2022:
                 return json_response(faces.as_json_of_2022())
-            return json_response(faces.as_json(with_uncertainty=query.mc_samples > 0))
+            return json_response(faces.as_json(query.mc_samples > 0, query.confidence))
 
     def answer_picture(self) -> Response:
         """Answer POST /image: the faces of a picture.
@@ -111,7 +113,8 @@ class AgeGenderApp(Flask):
         check_type(request)
         with self.pictures.entered():
             picture = read_picture(request)
-            content = describe_faces(picture, self.predictor, query.mc_samples, self.settings)
+            asked = FaceQuery(query.mc_samples, query.confidence)
+            content = describe_faces(picture, self.predictor, asked, self.settings)
         self.metrics.count_faces(len(content["faces"]))
         return json_response(content)
 
@@ -153,6 +156,12 @@ class AgeGenderApp(Flask):
                 "faces": self.predictor.describe_source(),
             }
         )
+
+    def answer_error_rates(self) -> Response:
+        """Answer GET /error-rates: how often the age model is wrong about who is of an age."""
+        known = self.pair.confidence.age
+        rates = [] if known is None else [one.model_dump() for one in known.error_rates]
+        return json_response({"error_rates": rates})
 
 
 def refuse_compressed_body() -> None:

@@ -3,22 +3,52 @@
 The answers themselves are written without them; tests hold them against the schemas.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from confidence.error_rates import ThresholdErrors
 from utils.labels import EMBEDDING_SIZE
 from utils.problems import JsonObject
 
 SMALLEST_PICTURE = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """A GIF of one pixel in base64."""
 
+EXAMPLE: dict[str, Any] = {
+    "ages": [31.4],
+    "genders": [{"m": 0.93, "f": 0.07}],
+    "in_distribution": [True],
+    "level": 0.9,
+    "age_intervals": [[24, 39]],
+    "gender_sets": [["m"]],
+    "covered": [True],
+    "over": [{"18": 0.97, "25": 0.81}],
+}
+"""Of an answer to POST /?over=18,25."""
+
+EXAMPLE_FACE: dict[str, Any] = {
+    "bbox": [402.1, 120.9, 611.0, 398.2],
+    "det_score": 0.88,
+    "age": 31.4,
+    "gender": {"m": 0.93, "f": 0.07},
+    "uncertainty": {"age": 3.1, "gender": 0.25},
+    "in_distribution": True,
+    "age_interval": [24, 39],
+    "gender_set": ["m"],
+    "covered": True,
+    "over": None,
+}
+
 ABSENT: Any = Field(default_factory=lambda: None)
 """Of what may be left out, and is never null."""
 
 Count = Annotated[int, Field(ge=0)]
 Vector = Annotated[list[float], Field(min_length=EMBEDDING_SIZE, max_length=EMBEDDING_SIZE)]
+FirstAndLastYear = Annotated[Sequence[int], Field(min_length=2, max_length=2)]
+Genders = Annotated[Sequence[Literal["m", "f"]], Field(min_length=1, max_length=2)]
+Over = dict[str, Annotated[float, Field(ge=0, le=1)]]
 OnePicture = str | Annotated[list[str], Field(min_length=1, max_length=1)]
 
 
@@ -92,6 +122,8 @@ class UncertaintyAnswer(NatsAnswer):
 class EmbeddingsAnswer(_Described):
     """Ages and genders, one entry a face, in the order of the embeddings."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
     ages: list[float]
     """in years"""
     genders: list[GenderAnswer]
@@ -99,6 +131,17 @@ class EmbeddingsAnswer(_Described):
     """with mc_samples, and always of ensembles"""
     in_distribution: list[bool | None]
     """whether a vector is of the network that the models were trained on; null if unknown"""
+    level: float
+    """share of new people whose interval, and whose set, is to hold the truth"""
+    age_intervals: list[FirstAndLastYear | None]
+    """first and last year; null if the models cannot tell"""
+    gender_sets: list[Genders | None]
+    """the genders that it may be; null if the models cannot tell"""
+    covered: list[bool | None]
+    """whether the level holds for such faces; null if unknown, or if nothing is promised"""
+    over: list[Over | None] | SkipJsonSchema[None] = ABSENT
+    """with over: how probably somebody is at least so old; no decision about a person by this
+    alone; null if the models cannot tell"""
 
 
 class EmbeddingsAnswerOf2022(_Described):
@@ -112,6 +155,8 @@ class EmbeddingsAnswerOf2022(_Described):
 class DescribedFace(_Described):
     """A face of a picture."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_FACE]})
+
     bbox: tuple[float, float, float, float]
     """x1, y1, x2, y2 in pixels of the upright picture"""
     det_score: float
@@ -122,6 +167,15 @@ class DescribedFace(_Described):
     uncertainty: UncertaintyAnswer
     in_distribution: bool | None
     """whether the face's vector is of the network that the models were trained on"""
+    age_interval: FirstAndLastYear | None
+    """null if the models cannot tell"""
+    gender_set: Genders | None
+    """the genders that it may be; null if the models cannot tell"""
+    covered: bool | None
+    """whether the level holds for such faces; null if unknown, or if nothing is promised"""
+    over: Over | None
+    """how probably somebody is at least so old; no decision about a person by this alone; null
+    without over, or if the models cannot tell"""
 
 
 class PictureAnswer(_Described):
@@ -129,6 +183,8 @@ class PictureAnswer(_Described):
 
     width: Count
     height: Count
+    level: float
+    """share of new people whose interval, and whose set, is to hold the truth"""
     faces: list[DescribedFace]
     max_uncertainty: NatsAnswer
     """what uncertainty is when all classes are as likely"""
@@ -162,6 +218,15 @@ class NetworkCheckAnswer(_Described):
     num_rows: Count
 
 
+class ConfidenceAnswer(_Described):
+    """Whom intervals and sets were fitted to: people whom the model was not trained on."""
+
+    num_faces: Count
+    num_people: Count
+    lowest_det_score: float | None
+    """below it, faces are not covered; null if unknown"""
+
+
 class ModelAnswer(_Described):
     """A model that is loaded."""
 
@@ -176,6 +241,8 @@ class ModelAnswer(_Described):
     network_check: NetworkCheckAnswer | None
     extractor: dict[str, Any]
     """what made the embeddings it was trained on, by data set"""
+    confidence: ConfidenceAnswer | None
+    """null for a model that gives no intervals or sets"""
 
 
 class ModelsAnswer(_Described):
@@ -218,6 +285,13 @@ class HealthAnswer(_Described):
     face_server_url: str | None
     """null with a face pack"""
     faces: FaceSourceAnswer
+
+
+class ErrorRatesAnswer(_Described):
+    """How often the age model is wrong about who is at least of an age, on people unknown to it."""
+
+    error_rates: list[ThresholdErrors]
+    """by age; empty if the checkpoint has none"""
 
 
 class ErrorAnswer(_Described):

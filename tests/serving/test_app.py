@@ -61,6 +61,7 @@ def checking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgeGen
         yield running
 
 
+OF_CONFIDENCE = ("level", "age_intervals", "gender_sets", "covered")
 BODIES: dict[str, Callable[[Floats], tuple[bytes, str]]] = {
     "JSON": lambda rows: (json_body(rows), JSON),
     "binary": lambda rows: (rows.astype("<f4").tobytes(), BINARY),
@@ -87,17 +88,28 @@ def test_answers_are_those_of_the_models_own_forward(
     got = [list(gender.values()) for gender in content["genders"]]
     np.testing.assert_allclose(got, genders, atol=1e-5)
     assert content["in_distribution"] == [None] * num_faces
-    assert list(content) == ["ages", "genders", "in_distribution"]
+    assert list(content) == ["ages", "genders", "in_distribution", *OF_CONFIDENCE]
 
 
 @pytest.mark.parametrize("form", BODIES)
 def test_no_faces_are_empty_lists(form: str, server: AgeGenderApp) -> None:
     response = post(server, *BODIES[form](np.empty((0, 512), np.float32)))
     assert response.status_code == 200
-    assert response.get_json() == {"ages": [], "genders": [], "in_distribution": []}
-    for query, keys in (("?mc_samples=5", 4), ("?answer=2022", 3), ("?strict=1", 3)):
+    content = response.get_json()
+    assert content.pop("level") == 0.9
+    assert content == {
+        key: [] for key in ("ages", "genders", "in_distribution", *OF_CONFIDENCE) if key != "level"
+    }
+    for query, keys in (
+        ("?mc_samples=5", 8),
+        ("?answer=2022", 3),
+        ("?strict=1", 7),
+        ("?over=18", 8),
+    ):
         content = post(server, json_body([]), query=query).get_json()
-        assert list(content.values()) == [[]] * keys
+        assert len(content) == keys
+        assert content.pop("level", 0.9) == 0.9
+        assert all(values == [] for values in content.values())
 
 
 def test_one_bare_vector_is_one_face(server: AgeGenderApp) -> None:
@@ -147,7 +159,7 @@ def test_the_client_of_2022_gets_what_it_reads(server: AgeGenderApp) -> None:
 def test_passes_with_dropout_give_their_mean_and_its_entropy(server: AgeGenderApp) -> None:
     rows = vectors(3)
     content = post(server, json_body(rows), query="?mc_samples=50").get_json()
-    assert list(content) == ["ages", "genders", "uncertainty", "in_distribution"]
+    assert list(content) == ["ages", "genders", "uncertainty", "in_distribution", *OF_CONFIDENCE]
     plain = post(server, json_body(rows)).get_json()
     assert content["ages"] != plain["ages"]
     np.testing.assert_allclose(content["ages"], plain["ages"], atol=2)

@@ -82,7 +82,8 @@ def test_the_faces_of_a_picture_come_with_all_that_is_known_of_them(server: AgeG
         assert 0 < found["uncertainty"]["age"] <= np.log(101)
         assert found["in_distribution"] is None
         assert list(found) == [
-            *("bbox", "det_score", "age", "gender", "uncertainty", "in_distribution")
+            *("bbox", "det_score", "age", "gender", "uncertainty", "in_distribution"),
+            *("age_interval", "gender_set", "covered", "over"),
         ]
 
 

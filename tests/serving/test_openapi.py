@@ -31,12 +31,14 @@ from serving_helpers import (
     statistics_of,
     vectors,
 )
+from simulated_people import fitted_age, fitted_gender
 
 from faces.wire import encode_request
 from sample.stand_in_server import StandInServer
 from serving.openapi import ALWAYS, describe_api
 from serving.requests import CHOICES, IMAGE_QUERY, QUERY
 from serving.routes import AgeGenderApp
+from serving.schemas import EXAMPLE
 from serving.settings import ServerSettings
 from utils.scripts import make_ensemble
 
@@ -76,6 +78,7 @@ def to_picture(status: int, body: bytes, kind: str, query: str = "?mc_samples=2"
 ASKED = {
     "page": Asked("get /"),
     "health": Asked("get /health"),
+    "error rates": Asked("get /error-rates"),
     "metrics": Asked("get /metrics"),
     "openapi": Asked("get /openapi.json"),
     "static": Asked("get /static/page.css"),
@@ -84,6 +87,7 @@ ASKED = {
     "one bare vector": to_faces(200, json_body(vectors(1)[0].tolist())),
     "no faces": to_faces(200, json_body([])),
     "uncertainty": to_faces(200, GOOD, query="?mc_samples=3&normalize=1"),
+    "confidence": to_faces(200, GOOD, query="?level=0.8&over=18,25"),
     "binary": to_faces(200, vectors(2).tobytes(), BINARY),
     "original": to_faces(200, original_body(pickled(vectors(2))), query="?answer=2022"),
     "bad faces": to_faces(400, OTHER_LENGTH),
@@ -104,10 +108,11 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with models that know the network of their embeddings."""
+    """Return a folder with models that know the network of their embeddings, and their errors."""
     folder = tmp_path_factory.mktemp("models")
-    save_model(folder / "age.pth", 101, 1, embeddings=statistics_of(0))
-    save_model(folder / "gender.pth", 2, 2, embeddings=statistics_of(0))
+    for kind, num_classes, fitted in (("age", 101, fitted_age()), ("gender", 2, fitted_gender())):
+        known = {"embeddings": statistics_of(0), "confidence": fitted.to_plain()}
+        save_model(folder / f"{kind}.pth", num_classes, num_classes, **known)
     return folder
 
 
@@ -290,12 +295,17 @@ def test_an_answer_is_as_described(
 
 
 @pytest.mark.parametrize(
-    "change", [{"more": 1}, {"ages": ["31"]}, {"in_distribution": [1]}, {"genders": None}]
+    "change",
+    [
+        *({"more": 1}, {"ages": ["31"]}, {"in_distribution": [1]}, {"genders": None}),
+        *({"age_intervals": [[24]]}, {"age_intervals": [31]}, {"gender_sets": [["x"]]}),
+        *({"gender_sets": [[]]}, {"covered": ["yes"]}, {"over": [{"18": 1.5}]}),
+    ],
 )
 def test_an_answer_that_is_not_as_described_would_be_found(
     change: dict[str, Any], document: dict[str, Any]
 ) -> None:
-    answer = {"ages": [31.0], "genders": [{"m": 0.5, "f": 0.5}], "in_distribution": [None]}
+    answer = copy.deepcopy(EXAMPLE)
     assert_described(document, ASKED["faces"], 200, JSON, json.dumps(answer).encode())
     with pytest.raises(AssertionError):
         assert_described(document, ASKED["faces"], 200, JSON, json.dumps(answer | change).encode())
