@@ -1,8 +1,8 @@
 """Guess ages and genders of people: photo.jpg to photo.ANNOTATED.jpg, and a table.
 
-python client.py --image-path photo.jpg
-python client.py --image-path album 'other/*.png' --out-dir annotated --json
-python client.py --image-path clip.mp4
+python client.py photo.jpg
+python client.py album 'other/*.png' --out-dir annotated --json
+python client.py clip.mp4 --over 18
 
 A clip becomes clip.ANNOTATED.mp4, without sound, and clip.PEOPLE.json, which says who is seen when.
 With --local nothing else needs to run. Without it, `python app.py` does (--url-age-gender), and,

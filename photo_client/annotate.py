@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from photo_client.face import SeenFace, percent
+from photo_client.face import FOREIGN, NOT_COVERED, SeenFace, percent
 
 MIN_LONG_SIDE = 1024
 """Smaller photos are enlarged to this: a label needs some pixels."""
@@ -19,7 +19,7 @@ FONT_SHARES = (1 / 45, 1 / 55, 1 / 65, 1 / 75, 1 / 90)
 
 COLOURS = ("#ffd54a", "#5ad1e6", "#ff9e7a", "#a5d66f", "#d7a3ef", "#f7a1c4")
 GROUND, INK, WARNING = (18, 18, 18), (255, 255, 255), "#ff6b5e"
-FOREIGN = "not to be trusted"
+DOUBTS = (FOREIGN, NOT_COVERED)
 _COVERS_A_LABEL, _COVERS_A_FACE, _WORTH_A_MOVE = 10.0, 1.0, 0.2
 
 PixelBox = tuple[int, int, int, int]
@@ -62,15 +62,11 @@ def enlargement(size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
 
 
 def words(guess: SeenFace, number: int | None = None) -> tuple[str, ...]:
-    """Return a guess in two lines, three for one that is not to be trusted; `number` goes first."""
-    known = guess.uncertainty
-    age, gender = f"age {guess.age:.0f}", guess.gender_words
-    if number is not None:
-        age = f"{number}: {age}"
-    if known is not None:
-        age += f", unsure {percent(known.age_share)}"
-        gender += f", unsure {percent(known.gender_share)}"
-    return (age, gender, FOREIGN) if guess.in_distribution is False else (age, gender)
+    """Return a guess in lines: age, gender, ages it may be over, doubts; `number` goes first."""
+    age = f"age {guess.age_words}"
+    over = ", ".join(f"{years}+: {percent(share)}" for years, share in (guess.over or {}).items())
+    lines = (age if number is None else f"{number}: {age}", guess.gender_words, over, guess.doubt)
+    return tuple(line for line in lines if line)
 
 
 def place_labels(
@@ -225,6 +221,6 @@ def draw_label(draw: ImageDraw.ImageDraw, label: Label, colour: str, font_size: 
     draw.rectangle((left, top, left + max(1, margin // 2) - 1, bottom - 1), fill=colour)
     for number, line in enumerate(label.lines):
         middle = top + margin // 2 + _line_height(font_size) * (number + 0.5)
-        ink = WARNING if line == FOREIGN else INK
+        ink = WARNING if line in DOUBTS else INK
         where = (left + round(1.5 * margin), middle)
         draw.text(where, line, fill=ink, font=_font(font_size), anchor="lm")

@@ -51,7 +51,7 @@ def run_client(options: ClientOptions, wait: Callable[[float], None] = time.slee
                 for result in _with_progress(annotated, len(photos)):
                     results.append(result)  # one by one: what was seen before an error is reported
         finally:
-            report(results, guesser.health, options.json)
+            report(results, guesser.health, options)
     return EXIT_SOME_FAILED if any(result.problem for result in results) else 0
 
 
@@ -109,7 +109,7 @@ def opened_guesser(
             from photo_client.local import LocalModels, load_local
 
             predictor = stack.enter_context(load_local(options))
-            yield FaceGuesser(predictor, LocalModels(predictor), options.mc_samples)
+            yield FaceGuesser(predictor, LocalModels(predictor), options.wanted)
             return
         address = options.url_age_gender or AGE_GENDER_URL
         server = stack.enter_context(closing(AgeGenderServer(address, options.timeout, wait)))
@@ -119,4 +119,4 @@ def opened_guesser(
         face_server = stack.enter_context(
             closing(RetryingFaceServer(url_face, options.timeout, wait))
         )
-        yield FaceGuesser(face_server, server, options.mc_samples)
+        yield FaceGuesser(face_server, server, options.wanted)

@@ -113,7 +113,9 @@ class ClipAnnotator:
                 progress.update(time_s - progress.n)
             if shown:
                 writer.write(shown)
-        write_json(people_document(result, self._guesser.health), clip.people_path)
+        write_json(
+            people_document(result, self._guesser.health, self._options.level), clip.people_path
+        )
 
 
 def _missing(reader: ClipReader, failures: Counter[str]) -> str:

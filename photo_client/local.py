@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from photo_client.answers import Estimates, Health
+from photo_client.answers import Estimates, Health, Wanted
 from photo_client.options import AGE_MODEL, FACE_PACK, GENDER_MODEL, ClientOptions
 from serving.loading import load_predictor
 from serving.predictor import Predictor
@@ -30,12 +30,16 @@ class LocalModels:
         pair = self._predictor.engine.pair
         models = {"age": pair.age, "gender": pair.gender}
         named = {
-            kind: {"name": model.path.name, "num_classes": model.num_classes}
+            kind: {
+                "name": model.path.name,
+                "num_classes": model.num_classes,
+                "confidence": model.confidence and model.confidence.describe(),
+            }
             for kind, model in models.items()
         }
         return Health.model_validate({"models": named})
 
-    def estimate(self, embeddings: npt.NDArray[np.float32], mc_samples: int) -> Estimates:
+    def estimate(self, embeddings: npt.NDArray[np.float32], wanted: Wanted) -> Estimates:
         """Estimate for (n, 512) of unit length; see `AgeGenderServer.estimate`."""
-        said = self._predictor.engine.predict(embeddings, mc_samples)
-        return Estimates.model_validate(said.as_json(with_uncertainty=mc_samples > 0))
+        said = self._predictor.engine.predict(embeddings, wanted.mc_samples)
+        return Estimates.model_validate(said.as_json(wanted.mc_samples > 0, wanted.confidence))

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from faces.photo import MAX_SEND_SIDE
 from faces.squares import DEFAULT_RESIZE
+from photo_client.answers import Wanted
 from photo_client.clip_reader import DEFAULT_PIXELS, DEFAULT_SECONDS, MAX_FRAMES_PER_S
 from photo_client.clip_writer import CODECS
+from serving.face_confidence import EXPECTED_THRESHOLDS, LEVEL, ConfidenceQuery
 from utils.errors import UserError
 from utils.paths import user_path, user_text
+from utils.text import shown
 
 AGE_GENDER_URL = "http://127.0.0.1:10003/"
 FACE_URL = "http://127.0.0.1:10002/"
@@ -31,7 +34,9 @@ class ClientOptions:
     image_path: Sequence[str]
     url_face: str | None = None
     url_age_gender: str | None = None
-    mc_samples: int = 64
+    mc_samples: int = 0
+    level: float = LEVEL
+    over: tuple[int, ...] = ()
     resize: int = DEFAULT_RESIZE
     out_dir: Path | None = None
     timeout: float = 60.0
@@ -46,27 +51,40 @@ class ClientOptions:
     max_pixels: int = DEFAULT_PIXELS
 
     def __post_init__(self) -> None:
-        if not 0 <= self.resize <= MAX_SEND_SIDE:
-            raise UserError(f"--resize is {self.resize}, expected 0 to {MAX_SEND_SIDE}")
-        if self.mc_samples < 0:
-            raise UserError(f"--mc-samples is {self.mc_samples}, expected 0 or more")
-        if not 0.1 <= self.fps <= MAX_FRAMES_PER_S:
-            raise UserError(f"--fps is {self.fps:g}, expected 0.1 to {MAX_FRAMES_PER_S}")
-        if not 0 < self.max_seconds <= MAX_SECONDS:
-            raise UserError(f"--max-seconds is {self.max_seconds:g}, expected 0 to {MAX_SECONDS}")
-        if self.max_pixels < 4:
-            raise UserError(f"--max-pixels is {self.max_pixels}, expected 4 or more")
-        if not self.timeout > 0:
-            raise UserError(f"--timeout is {self.timeout:g}, expected more than 0 seconds")
+        if not self.image_path:
+            raise UserError("nothing to annotate; name photos or clips: python client.py photo.jpg")
+        ranges = {
+            "resize": (0 <= self.resize <= MAX_SEND_SIDE, f"0 to {MAX_SEND_SIDE}"),
+            "mc_samples": (self.mc_samples >= 0, "0 or more"),
+            "fps": (0.1 <= self.fps <= MAX_FRAMES_PER_S, f"0.1 to {MAX_FRAMES_PER_S}"),
+            "max_seconds": (0 < self.max_seconds <= MAX_SECONDS, f"0 to {MAX_SECONDS}"),
+            "max_pixels": (self.max_pixels >= 4, "4 or more"),
+            "timeout": (self.timeout > 0, "more than 0 seconds"),
+        }
+        for name, (is_within, expected) in ranges.items():
+            if not is_within:
+                value = getattr(self, name)
+                got = f"{value:g}" if isinstance(value, float) else value
+                raise UserError(f"{_option(name)} is {got}, expected {expected}")
+        ConfidenceQuery(self.level, self.over)  # refuses what is out of its range
         if self.local and (given := self._given("url_face", "url_age_gender")):
             raise UserError(f"--local asks no server: leave {given} out")
         if not self.local and (given := self._given("face_pack", "age_model", "gender_model")):
             raise UserError(f"without --local, servers have the networks: leave {given} out")
 
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked of each face."""
+        return Wanted(self.mc_samples, ConfidenceQuery(self.level, self.over))
+
     def _given(self, *names: str) -> str:
         """Return the options of these that were given, in one line."""
         given = [name for name in names if getattr(self, name) is not None]
-        return " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        return " and ".join(map(_option, given))
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def parse_options(description: str | None, arguments: Sequence[str] | None = None) -> ClientOptions:
@@ -81,10 +99,15 @@ def parse_options(description: str | None, arguments: Sequence[str] | None = Non
     parser.set_defaults(**{option.name: option.default for option in fields(ClientOptions)[1:]})
     add = parser.add_argument
     what = "photos, clips, folders, or patterns as 'a/*.jpg'"
-    add("--image-path", nargs="+", required=True, help=what)
+    add("paths", nargs="*", metavar="PHOTO", help=what)
+    add("--image-path", nargs="+", default=[], metavar="PHOTO", help="the same")
     add("--url-face", help=f"face server (default: what has a face pack, else {FACE_URL})")
     add("--url-age-gender", help=f"age-gender server (default: {AGE_GENDER_URL})")
-    add("--mc-samples", type=int, help="passes for the uncertainty, or 0 (default: %(default)s)")
+    add("--over", type=_ages, metavar="AGES", help="as 18,25: how probably each face is that old")
+    held = "share of people whose range holds their age (default: %(default)s)"
+    add("--level", type=float, help=held)
+    mean = "take the mean of so many passes with dropout, another one each time (default: none)"
+    add("--mc-samples", type=int, metavar="N", help=mean)
     add("--resize", type=int, help="side of the square sent; 0: the file (default: %(default)s)")
     add("--out-dir", help="folder to write to (default: beside the originals)")
     add("--timeout", type=float, help="seconds a server may take (default: %(default)s)")
@@ -97,8 +120,24 @@ def parse_options(description: str | None, arguments: Sequence[str] | None = Non
     add("--face-pack", help=f"model pack, a name or folder, for --local (default: {FACE_PACK})")
     add("--age-model", help=f"file for --local (default: {AGE_MODEL})")
     add("--gender-model", help=f"file for --local (default: {GENDER_MODEL})")
-    given = vars(parser.parse_args(arguments))
-    given["image_path"] = [user_text(text, "--image-path") for text in given["image_path"]]
+    given = vars(parser.parse_intermixed_args(arguments))
+    paths = given.pop("paths") + given["image_path"]
+    given["image_path"] = [user_text(text, "--image-path") for text in paths]
     if given["out_dir"] is not None:
         given["out_dir"] = user_path(given["out_dir"], "--out-dir")
     return ClientOptions(**given)
+
+
+def _ages(text: str) -> tuple[int, ...]:
+    """Read ages in years, with commas between them.
+
+    Raises:
+        ArgumentTypeError: it holds something else.
+
+    >>> _ages("18,25")
+    (18, 25)
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{shown(text)}, {EXPECTED_THRESHOLDS}") from None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from faces.photo import Box
 from photo_client.face import SeenFace, Uncertainty
+from utils.labels import GENDERS
 
 MAX_GAP_S = 1.0
 """Seconds out of sight over which a person keeps the box."""
@@ -50,6 +51,12 @@ class SeenPerson:
     detector is of the face, so that a blurred or turned one counts less. Weights by size, and the
     age of the mean embedding, were no better: less than the error of a trial with 48 faces.
 
+    A range of ages goes from the mean of the first years to the mean of the last ones, to the whole
+    year, over the frames that have a range: averaged quantiles. Frames of a clip are alike, so the
+    range does not become narrower with their number. A gender is in the set if it is in the sets of
+    half of the frames. Source: Lichtendahl, Grushka-Cockayne and Winkler, Is It Better to Average
+    Probabilities or Quantiles? (2013).
+
     Attributes:
         number: 1 for the first person that is seen.
         max_gap_s: seconds out of sight after which a new time range begins.
@@ -64,23 +71,21 @@ class SeenPerson:
     def mean_face(self) -> SeenFace:
         """The face as the frames say together; its box is that of the surest frame.
 
-        It is of a foreign network if most frames say so.
+        It is of a foreign network, or not covered, if most frames say so.
         """
         faces = [sighting.face for sighting in self.sightings]
-        weights = np.array([max(face.det_score, 1e-6) for face in faces])
-
-        def mean(values: Sequence[float]) -> float:
-            return float(np.average(values, weights=weights))
-
-        known = [face.uncertainty for face in faces if face.uncertainty is not None]
-        verdicts = [face.in_distribution for face in faces if face.in_distribution is not None]
+        age, male = _means([((face.age, face.male), face.det_score) for face in faces])
         return SeenFace(
             bbox=max(faces, key=lambda face: face.det_score).bbox,
             det_score=float(np.mean([face.det_score for face in faces])),
-            age=mean([face.age for face in faces]),
-            male=mean([face.male for face in faces]),
-            uncertainty=_mean_uncertainty(known, mean) if len(known) == len(faces) else None,
-            in_distribution=2 * sum(verdicts) >= len(verdicts) if verdicts else None,
+            age=age,
+            male=male,
+            uncertainty=_mean_uncertainty(faces),
+            in_distribution=_verdict([face.in_distribution for face in faces]),
+            age_interval=_mean_interval(faces),
+            gender_set=_mean_set(faces),
+            over=_mean_over(faces),
+            covered=_verdict([face.covered for face in faces]),
         )
 
     @cached_property
@@ -123,9 +128,49 @@ class SeenPerson:
         return content
 
 
-def _mean_uncertainty(known: Sequence[Uncertainty], mean: Any) -> Uncertainty:
-    names = ("age", "gender", "age_share", "gender_share")
-    return Uncertainty(*(mean([getattr(one, name) for one in known]) for name in names))
+def _means(seen: Sequence[tuple[Sequence[float], float]]) -> list[float]:
+    """Return the means of k values over frames, each (values, det_score) at least one."""
+    values, scores = zip(*seen, strict=True)
+    means: list[float] = np.average(values, axis=0, weights=np.maximum(scores, 1e-6)).tolist()
+    return means
+
+
+def _mean_uncertainty(faces: Sequence[SeenFace]) -> Uncertainty | None:
+    known = [(one, face.det_score) for face in faces if (one := face.uncertainty) is not None]
+    if not known:
+        return None
+    age, gender = _means([((one.age, one.gender), score) for one, score in known])
+    return Uncertainty(age, gender, known[0][0].num_ages)
+
+
+def _mean_interval(faces: Sequence[SeenFace]) -> list[int] | None:
+    known = [(face.age_interval, face.det_score) for face in faces if face.age_interval]
+    return [round(year) for year in _means(known)] if known else None
+
+
+def _mean_set(faces: Sequence[SeenFace]) -> list[str] | None:
+    known = [
+        ([float(letter in face.gender_set) for letter in GENDERS], face.det_score)
+        for face in faces
+        if face.gender_set
+    ]
+    if not known:
+        return None
+    return [letter for letter, share in zip(GENDERS, _means(known), strict=True) if share >= 0.5]
+
+
+def _mean_over(faces: Sequence[SeenFace]) -> dict[str, float] | None:
+    known = [(face.over, face.det_score) for face in faces if face.over]
+    if not known:
+        return None
+    shares = _means([(list(over.values()), score) for over, score in known])
+    return dict(zip(known[0][0], shares, strict=True))
+
+
+def _verdict(said: Sequence[bool | None]) -> bool | None:
+    """Return what at least half of those say that say something."""
+    known = [one for one in said if one is not None]
+    return 2 * sum(known) >= len(known) if known else None
 
 
 def _smoothed(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

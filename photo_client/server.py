@@ -14,7 +14,7 @@ from http_client.client import HttpServer
 from http_client.errors import AnswerError, ServerAwayError
 from http_client.reply import BUSY, Reply, Request
 from http_client.retry import RetryPolicy
-from photo_client.answers import Estimates, Health
+from photo_client.answers import Estimates, Health, Wanted
 from photo_client.errors import AGE_GENDER_SERVER, PhotoError
 from utils.addresses import server_url
 from utils.errors import UserError
@@ -86,21 +86,20 @@ class AgeGenderServer:
             raise self._foreign(str(error)) from None
         return self._understood(Health, content)
 
-    def estimate(self, embeddings: npt.NDArray[np.float32], mc_samples: int) -> Estimates:
+    def estimate(self, embeddings: npt.NDArray[np.float32], wanted: Wanted) -> Estimates:
         """Ask for ages and genders.
 
         Args:
             embeddings: (n, 512), of unit length.
-            mc_samples: passes with dropout; 0 asks for no uncertainty.
+            wanted: of each face.
 
         Raises:
             RequestRefusedError: the server says why it does not take them, or stays busy.
             UserError: nothing answers, or something else.
         """
-        path = f"?mc_samples={mc_samples}" if mc_samples else ""
         body = np.ascontiguousarray(embeddings, "<f4").tobytes()
-        estimates = self._understood(Estimates, self._exchange("POST", path, body))
-        problem = estimates.problem(len(embeddings), with_uncertainty=mc_samples > 0)
+        estimates = self._understood(Estimates, self._exchange("POST", wanted.query, body))
+        problem = estimates.problem(len(embeddings), with_uncertainty=wanted.mc_samples > 0)
         if problem:
             raise self._foreign(f"answer not understood: {problem}")
         return estimates

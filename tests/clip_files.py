@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from faces.client import Face, FaceAnswer
-from photo_client.answers import Estimates, Health
+from photo_client.answers import Estimates, Health, Wanted
 from photo_client.clip_reader import load_opencv
 from serving.schemas import GenderAnswer, UncertaintyAnswer
 
@@ -107,14 +107,14 @@ class FakeAges:
         content = {"models": {"age": {"name": "a", "num_classes": 101}, "gender": {"name": "g"}}}
         return Health.model_validate(content)
 
-    def estimate(self, embeddings: NDArray[np.float32], mc_samples: int) -> Estimates:
+    def estimate(self, embeddings: NDArray[np.float32], wanted: Wanted) -> Estimates:
         known = np.stack([vector(person) for person in range(len(COLOURS))])
         people = [int(np.argmax(known @ embedding)) for embedding in embeddings]
         uncertainty = [UncertaintyAnswer(age=1.0, gender=0.1)] * len(people)
         return Estimates(
             ages=[20.0 + 10 * person for person in people],
             genders=[MALE if person % 2 == 0 else FEMALE for person in people],
-            uncertainty=uncertainty if mc_samples else None,
+            uncertainty=uncertainty if wanted.mc_samples else None,
             in_distribution=[True] * len(people),
         )
 

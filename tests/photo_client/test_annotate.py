@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +11,18 @@ from photo_client.annotate import MIN_LONG_SIDE, annotated, place_boxes, place_l
 from photo_client.face import SeenFace, Uncertainty
 
 Box = tuple[float, float, float, float]
-UNSURE = Uncertainty(3.0, 0.2, 0.65, 0.29)
+UNSURE = Uncertainty(3.0, 0.2, 101)
 LEAST_CONTRAST = 4.5
 """Of text, by WCAG 2 level AA."""
 
 
 def guess(
-    bbox: Box, is_familiar: bool | None = True, unsure: Uncertainty | None = UNSURE
+    bbox: Box = (0, 0, 1, 1),
+    is_familiar: bool | None = True,
+    unsure: Uncertainty | None = UNSURE,
+    **ranges: Any,
 ) -> SeenFace:
-    return SeenFace(bbox, 0.9, 31.4, 0.07, unsure, is_familiar)
+    return SeenFace(bbox, 0.9, 31.4, 0.07, unsure, is_familiar, **ranges)
 
 
 def luminance(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -131,15 +135,34 @@ def test_a_label_holds_its_text() -> None:
     assert labels[0].box[2] - labels[0].box[0] > widest
 
 
-def test_words_say_age_gender_probability_and_uncertainty() -> None:
-    assert words(guess((0, 0, 1, 1))) == ("age 31, unsure 65 %", "female 93 %, unsure 29 %")
-    assert words(guess((0, 0, 1, 1), unsure=None), 2) == ("2: age 31", "female 93 %")
+def test_words_say_the_age_and_its_range_the_genders_and_ages_that_are_reached() -> None:
+    sure = guess(age_interval=(24, 39), gender_set=["f"], covered=True)
+    assert words(sure) == ("age 31, 24-39", "female")
+    unsure = guess(age_interval=(2, 90), gender_set=["m", "f"], over={"18": 0.97, "65": 0.004})
+    assert words(unsure, 2) == ("2: age 31, 2-90", "male or female", "18+: 97 %, 65+: 1 %")
 
 
-def test_a_foreign_vector_is_marked() -> None:
-    foreign = guess((0, 0, 1, 1), is_familiar=False)
-    assert words(foreign)[-1] == "not to be trusted"
-    assert "not to be trusted" not in words(guess((0, 0, 1, 1), is_familiar=None))
+def test_without_ranges_words_say_the_spread_in_years_if_it_is_known() -> None:
+    assert words(guess()) == ("age 31 ± 5", "female 93 %")
+    assert words(guess(unsure=Uncertainty(1.2, 0.2, 8))) == ("age 31", "female 93 %")
+    assert words(guess(unsure=None), 2) == ("2: age 31", "female 93 %")
+
+
+@pytest.mark.parametrize("years", [1, 4, 12])
+def test_the_spread_is_the_standard_deviation_of_a_bell_curve(years: float) -> None:
+    curve = np.exp(-(((np.arange(101) - 50) / years) ** 2) / 2)
+    probabilities = curve / curve.sum()
+    entropy = float(-(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum())
+    assert Uncertainty(entropy, 0.1, 101).spread_years == pytest.approx(years, rel=0.01)
+
+
+def test_a_foreign_vector_is_marked_and_so_is_an_unclear_face() -> None:
+    assert words(guess(is_familiar=False, covered=False))[-1] == "not to be trusted"
+    assert words(guess(covered=False))[-1] == "unclear: range may not hold"
+    assert len(words(guess(is_familiar=None, covered=True))) == 2
+    red = (255, 107, 94)
+    for doubtful in (guess(is_familiar=False), guess(covered=False)):
+        assert red in set(annotated(Image.new("RGB", (1024, 768)), [doubtful]).get_flattened_data())
 
 
 def test_boxes_outside_the_photo_or_inside_out_do_no_harm() -> None:

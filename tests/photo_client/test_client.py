@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import RunScript
 from face_helpers import vector
-from flask import Flask, Response
+from flask import Flask, Response, request
 from helpers import ROOT, Outcome
 from picture_files import entry, exif, in_jpeg
 from PIL import Image
@@ -23,19 +24,21 @@ from http_client.reply import LONGEST_WAIT_S
 from http_client.retry import RetryPolicy
 from photo_client import annotate
 from photo_client import server as client_server
+from photo_client.answers import Wanted
 from photo_client.client import run_client
 from photo_client.face import SeenFace
-from photo_client.options import ClientOptions
+from photo_client.options import ClientOptions, parse_options
 from photo_client.server import AgeGenderServer, RequestRefusedError
 from sample.stand_in_server import Behaviour, StandInServer
 from utils.errors import DataError, UserError
 
 Ask = Callable[..., Outcome]
-HEALTH = {
+HEALTH: dict[str, Any] = {
     "status": "ok",
     "models": {"age": {"name": "a", "num_classes": 101}, "gender": {"name": "g", "num_classes": 2}},
 }
 ONE = np.stack([vector(0)])
+EIGHT = Wanted(8)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,14 @@ GOOD = {
     "uncertainty": [{"age": 1.0, "gender": 0.5}],
     "in_distribution": [True],
 }
+RANGES = {
+    **GOOD,
+    "level": 0.9,
+    "age_intervals": [[24, 39]],
+    "gender_sets": [["m", "f"]],
+    "over": [{"18": 0.97, "25": 0.6}],
+    "covered": [True],
+}
 
 
 # --- what is seen ---------------------------------------------------------------------------------
@@ -108,7 +119,7 @@ def test_a_photo_is_annotated_beside_it_and_listed(ask: Ask, tmp_path: Path) -> 
     header, *rows = outcome.out.splitlines()
     assert header.split("  ")[0] == "photo"
     assert [row.split()[:2] for row in rows] == [[str(path), "1"], [str(path), "2"]]
-    assert all("male" in row and row.count("%") == 3 for row in rows)
+    assert all("male" in row and row.count("%") == 1 for row in rows)
     with Image.open(path) as before, Image.open(tmp_path / "photo.ANNOTATED.jpg") as after:
         assert max(after.size) == 1024
         assert after.width / after.height == pytest.approx(before.width / before.height, rel=0.01)
@@ -127,7 +138,7 @@ def test_json_says_what_the_server_says_of_the_same_photo(
     assert photo["annotated_path"] == str(tmp_path / "photo.ANNOTATED.jpg")
     assert photo["model"] == "made up"
     server = AgeGenderServer(url)
-    expected = server.estimate(np.stack([vector(0), vector(1)]), 0)
+    expected = server.estimate(np.stack([vector(0), vector(1)]), Wanted())
     server.close()
     for number, face in enumerate(photo["faces"]):
         assert face["bbox"] == pytest.approx(place_of(number), abs=2)
@@ -146,12 +157,131 @@ def test_the_file_itself_can_be_sent(ask: Ask, tmp_path: Path) -> None:
     assert boxes == [pytest.approx(place_of(number), abs=1.5) for number in range(2)]
 
 
-def test_without_passes_there_is_no_uncertainty(ask: Ask, tmp_path: Path) -> None:
+def test_a_photo_gets_the_same_answer_each_time_unless_passes_are_asked_for(
+    ask: Ask, tmp_path: Path
+) -> None:
     path = save_photo(tmp_path / "photo.jpg", 1)
-    options = ("--mc-samples", 0)
-    face = json.loads(ask(path, options=(*options, "--json")).out)["photos"][0]["faces"][0]
-    assert face["uncertainty"] is None
-    assert ask(path, options=options).out.splitlines()[1].count("%") == 1
+    said = [ask(path, options=("--json",)).out for _ in range(3)]
+    assert said[0] == said[1] == said[2]
+    assert json.loads(said[0])["photos"][0]["faces"][0]["uncertainty"] is None
+    sampled = json.loads(ask(path, options=("--json", "--mc-samples", 4)).out)
+    face = sampled["photos"][0]["faces"][0]
+    assert face["uncertainty"]["age"] > 0
+    assert face["age"] != json.loads(said[0])["photos"][0]["faces"][0]["age"]
+
+
+def test_photos_are_named_with_the_option_or_without(
+    run_script: RunScript, ask: Ask, face_url: str, url: str, tmp_path: Path
+) -> None:
+    first, second = (save_photo(tmp_path / name, 1) for name in ("a.jpg", "b.jpg"))
+    addresses = ("--url-face", face_url, "--url-age-gender", url)
+    outcome = run_script("client.py", first, *addresses, second)
+    assert (outcome.code, outcome.out) == (0, ask(first, second).out)
+    mixed = run_script("client.py", first, "--image-path", second, *addresses)
+    assert mixed.out == outcome.out
+    nothing = run_script("client.py", *addresses)
+    assert nothing.code == 2
+    assert nothing.err.startswith("error: nothing to annotate; name photos or clips")
+
+
+# --- how sure it is -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ask_made_up(
+    run_script: RunScript, face_url: str, serve: Callable[[Any], str], tmp_path: Path
+) -> Ask:
+    """Return a function that has a face judged with a made-up answer."""
+
+    def run(answer: dict[str, Any], *options: object, health: Any = HEALTH) -> Outcome:
+        application = Flask("made up")
+        application.add_url_rule("/health", "health", lambda: health)
+        application.add_url_rule("/", "faces", lambda: answer, methods=["POST"])
+        path = save_photo(tmp_path / "photo.jpg", 1)
+        addresses = ("--url-face", face_url, "--url-age-gender", serve(application))
+        return run_script("client.py", path, *addresses, *options)
+
+    return run
+
+
+def cells(outcome: Outcome) -> list[list[str]]:
+    """Return the cells of a table, without the path and the box."""
+    return [re.split("  +", line)[1:-1] for line in outcome.out.splitlines()]
+
+
+def test_the_table_says_ranges_genders_and_ages_that_are_reached(ask_made_up: Ask) -> None:
+    outcome = ask_made_up(RANGES, "--over", "18,25")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert cells(outcome) == [
+        ["face", "age, 90 % range", "gender", "18+", "25+"],
+        ["1", "30, 24-39", "male or female", "97 %", "60 %"],
+    ]
+
+
+def test_json_carries_what_the_server_says_of_how_sure_it_is(ask_made_up: Ask) -> None:
+    said = json.loads(ask_made_up(RANGES, "--over", "18,25", "--level", "0.95", "--json").out)
+    (face,) = said["photos"][0]["faces"]
+    assert said["level"] == 0.95
+    assert (face["age_interval"], face["gender_set"]) == ([24, 39], ["m", "f"])
+    assert (face["over"], face["covered"]) == ({"18": 0.97, "25": 0.6}, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ((), ""),
+        (("--level", "0.9"), ""),
+        (("--over", "18,25", "--level", "0.8"), "level=0.8&over=18,25"),
+        (("--mc-samples", "4", "--over", "21"), "mc_samples=4&over=21"),
+    ],
+)
+def test_a_server_is_asked_for_nothing_that_older_ones_do_not_know_unless_it_is_wanted(
+    serve: Callable[[Any], str], face_url: str, tmp_path: Path, options: tuple[str], query: str
+) -> None:
+    asked: list[str] = []
+    application = Flask("asked")
+    application.add_url_rule("/health", "health", lambda: HEALTH)
+
+    @application.post("/")
+    def faces() -> dict[str, Any]:
+        asked.append(request.query_string.decode())
+        return RANGES
+
+    path = str(save_photo(tmp_path / "photo.jpg", 1))
+    addresses = ("--url-face", face_url, "--url-age-gender", serve(application))
+    assert run_client(parse_options("", [path, *addresses, *options])) == 0
+    assert asked == [query]
+
+
+def test_an_older_server_and_models_without_ranges_leave_the_age_and_a_spread(
+    ask_made_up: Ask,
+) -> None:
+    nothing = {name: [None] for name in ("age_intervals", "gender_sets", "over", "covered")}
+    for answer in (GOOD, {**GOOD, **nothing}):
+        outcome = ask_made_up(answer, "--over", "18")
+        assert cells(outcome)[1] == ["1", "30 ± 1", "female 75 %", "-"]
+        (face,) = json.loads(ask_made_up(answer, "--json").out)["photos"][0]["faces"]
+        assert {face[name] for name in ("age_interval", "gender_set", "over", "covered")} == {None}
+    without = {name: value for name, value in GOOD.items() if name != "uncertainty"}
+    assert cells(ask_made_up(without))[1] == ["1", "30", "female 75 %"]
+
+
+def test_a_face_that_the_ranges_do_not_cover_is_marked_and_told(ask_made_up: Ask) -> None:
+    outcome = ask_made_up({**RANGES, "covered": [False]})
+    assert cells(outcome)[1][0] == "1?"
+    assert "1 of 1 faces (marked ?) are unclear" in outcome.err
+
+
+@pytest.mark.parametrize(("lowest", "covered"), [(0.95, False), (0.5, True), (None, True)])
+def test_a_face_of_a_lower_score_than_the_ranges_were_measured_on_is_not_covered(
+    ask_made_up: Ask, lowest: float | None, covered: bool
+) -> None:
+    models = {
+        name: {**model, "confidence": {"lowest_det_score": lowest}}
+        for name, model in HEALTH["models"].items()
+    }
+    outcome = ask_made_up(RANGES, "--json", health={"models": models})
+    assert json.loads(outcome.out)["photos"][0]["faces"][0]["covered"] is covered
 
 
 def test_a_photo_without_faces_is_no_failure(ask: Ask, tmp_path: Path) -> None:
@@ -182,7 +312,7 @@ def test_foreign_vectors_are_marked_in_the_table_and_told(
         "client.py", "--image-path", path, "--url-face", face_url, "--url-age-gender", address
     )
     assert outcome.code == 0
-    assert outcome.out.splitlines()[1].split()[1:5] == ["1!", "30.0", "female", "75"]
+    assert outcome.out.splitlines()[1].split()[1:5] == ["1!", "30", "±", "1"]
     assert "1 of 1 faces (marked !) cannot be trusted" in outcome.err
 
 
@@ -373,7 +503,7 @@ def test_a_busy_server_is_waited_for_as_long_as_it_says(serve: Callable[[Any], s
     waits: list[float] = []
     busy = [(429, {"error": "busy"}, {"Retry-After": text}) for text in ("2", "500", "soon")]
     server = AgeGenderServer(serve(answering(*busy, (200, GOOD, {}))), wait=waits.append)
-    assert server.estimate(ONE, 8).ages == [30.0]
+    assert server.estimate(ONE, EIGHT).ages == [30.0]
     server.close()
     assert waits == [2, LONGEST_WAIT_S, 1.0]
 
@@ -393,7 +523,7 @@ def test_a_server_that_stays_busy_fails_the_photo(serve: Callable[[Any], str]) -
     waits: list[float] = []
     server = AgeGenderServer(serve(answering((429, {"error": "busy"}, {}))), wait=waits.append)
     with pytest.raises(RequestRefusedError, match="HTTP 429: busy"):
-        server.estimate(ONE, 8)
+        server.estimate(ONE, EIGHT)
     server.close()
     assert waits == [1.0] * 4
 
@@ -406,7 +536,7 @@ def test_the_reason_of_a_refusal_is_shown(serve: Callable[[Any], str]) -> None:
     )
     server = AgeGenderServer(serve(answering(refusal)))
     with pytest.raises(RequestRefusedError, match="HTTP 422: the vectors are of another network"):
-        server.estimate(ONE, 0)
+        server.estimate(ONE, Wanted())
     server.close()
 
 
@@ -423,6 +553,11 @@ FOREIGN = [
     {**GOOD, "uncertainty": [{"age": float("nan"), "gender": 0.1}]},
     {**GOOD, "in_distribution": ["yes"]},
     {**GOOD, "in_distribution": [True, True]},
+    {**GOOD, "covered": [True, True]},
+    {**GOOD, "age_intervals": [[24]]},
+    {**GOOD, "age_intervals": [[24, None]]},
+    {**GOOD, "gender_sets": [["x"]]},
+    {**GOOD, "over": [{"18": "likely"}]},
 ]
 
 
@@ -430,7 +565,7 @@ FOREIGN = [
 def test_an_answer_of_another_form_is_no_answer(serve: Callable[[Any], str], content: Any) -> None:
     server = AgeGenderServer(serve(answering((200, content, {}))))
     with pytest.raises(UserError, match="is no age-gender server"):
-        server.estimate(ONE, 8)
+        server.estimate(ONE, EIGHT)
     server.close()
 
 
@@ -440,7 +575,7 @@ def test_the_proxy_of_the_shell_is_not_asked(
     monkeypatch.setenv("http_proxy", NOWHERE)
     monkeypatch.setenv("no_proxy", "")
     server = AgeGenderServer(serve(answering((200, GOOD, {}))))
-    assert server.estimate(ONE, 8).ages == [30.0]
+    assert server.estimate(ONE, EIGHT).ages == [30.0]
     server.close()
 
 
@@ -464,7 +599,7 @@ def test_any_other_status_is_named_and_no_redirect_is_followed(
     url = serve(answering((status, content, headers)))
     server = AgeGenderServer(url)
     with pytest.raises(UserError) as caught:
-        server.estimate(ONE, 0)
+        server.estimate(ONE, Wanted())
     server.close()
     assert str(caught.value).startswith(message.replace("http://127.0.0.1:PORT/", url))
     assert "--url-age-gender" in str(caught.value)
@@ -479,7 +614,7 @@ def test_a_server_or_proxy_that_is_busy_for_now_is_asked_again(
     waits: list[float] = []
     busy: tuple[int, Any, dict[str, str]] = (status, "<html>Bad Gateway</html>", {})
     server = AgeGenderServer(serve(answering(busy, busy, (200, GOOD, {}))), wait=waits.append)
-    assert server.estimate(ONE, 8).ages == [30.0]
+    assert server.estimate(ONE, EIGHT).ages == [30.0]
     server.close()
     assert waits == [1.0] * 2
 
@@ -515,7 +650,7 @@ def test_the_face_server_is_waited_for_as_long_as_it_says(
 def test_a_proxy_whose_server_stays_away_is_named(serve: Callable[[Any], str]) -> None:
     server = AgeGenderServer(serve(answering((502, "<html>", {}))), wait=lambda _: None)
     with pytest.raises(RequestRefusedError, match="HTTP 502: Bad Gateway"):
-        server.estimate(ONE, 8)
+        server.estimate(ONE, EIGHT)
     server.close()
 
 
@@ -525,7 +660,7 @@ def test_an_endless_answer_is_cut(
     monkeypatch.setattr(client_server, "MAX_ANSWER_BYTES", 2**17)
     server = AgeGenderServer(serve(answering((200, " " * 2**20, {}))))
     with pytest.raises(UserError, match="more than 131072 bytes"):
-        server.estimate(ONE, 0)
+        server.estimate(ONE, Wanted())
     server.close()
 
 
@@ -536,7 +671,7 @@ def test_an_address_below_a_path_works(serve: Callable[[Any], str]) -> None:
     application.add_url_rule("/faces/", "faces", view, methods=["POST"])
     server = AgeGenderServer(serve(application) + "faces")
     assert server.health().num_ages == 101
-    assert server.estimate(ONE, 8).genders[0].m == 0.25
+    assert server.estimate(ONE, EIGHT).genders[0].m == 0.25
     server.close()
 
 
@@ -571,7 +706,7 @@ def test_servers_on_ipv6_are_asked(form: str, monkeypatch: pytest.MonkeyPatch) -
     with listening(answering((200, GOOD, {})), monkeypatch, host="::1") as listener:
         server = AgeGenderServer(form.format(listener.port))
         assert server.health().num_ages == 101
-        assert server.estimate(ONE, 8).ages == [30.0]
+        assert server.estimate(ONE, EIGHT).ages == [30.0]
         server.close()
 
 
@@ -595,6 +730,9 @@ def has_ipv6() -> bool:
         (("--mc-samples", "99999"), "--mc-samples is 99999, the server takes up to"),
         (("--timeout", "0"), "--timeout is 0, expected more than 0 seconds"),
         (("--timeout", "nan"), "--timeout is nan"),
+        (("--level", "90"), "level is 90.0, expected a number from 0.5 to 0.99"),
+        (("--over", "18,x"), "argument --over: '18,x', expected at most 20 whole years from 1"),
+        (("--over", "18,999"), "over is 18,999, expected at most 20 whole years from 1 to 100"),
     ],
 )
 def test_an_option_out_of_its_range_is_an_error(

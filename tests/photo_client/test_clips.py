@@ -31,6 +31,7 @@ from served import save_models, save_photo
 
 from faces.client import AnswerError, FaceAnswer
 from photo_client import clip_writer
+from photo_client.answers import Wanted
 from photo_client.clip_reader import ClipLimits, opened_clip
 from photo_client.clip_writer import written_clip
 from photo_client.errors import PhotoError
@@ -53,7 +54,7 @@ def ask(run_script: RunScript, monkeypatch: pytest.MonkeyPatch, source: ColourFa
 
     @contextmanager
     def guesser(*_: Any) -> Iterator[FaceGuesser]:
-        yield FaceGuesser(source, FakeAges(), 8)
+        yield FaceGuesser(source, FakeAges(), Wanted(8))
 
     monkeypatch.setattr("photo_client.client.opened_guesser", guesser)
     monkeypatch.setattr("photo_client.annotate.MIN_LONG_SIDE", SIZE[0])  # for speed
@@ -83,9 +84,9 @@ def test_a_clip_is_annotated_beside_it_with_a_row_a_person(ask: Ask, tmp_path: P
     assert "annotated clips have no sound" in outcome.err
     header, *rows = [line.split() for line in outcome.out.splitlines()]
     assert header[-3:] == ["box,", "or", "seconds"]
-    assert [row[:5] for row in rows] == [
-        [str(path), "1", "20.0", "male", "90"],
-        [str(path), "2", "30.0", "female", "80"],
+    assert [row[:6] for row in rows] == [
+        [str(path), "1", "20", "±", "1", "male"],
+        [str(path), "2", "30", "±", "1", "female"],
     ]
     assert {row[-1] for row in rows} == {"0.0-1.8"}
     names = {"clip.mp4", "clip.ANNOTATED.mp4", "clip.PEOPLE.json"}

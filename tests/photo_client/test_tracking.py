@@ -1,3 +1,6 @@
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from face_helpers import vector
@@ -14,7 +17,7 @@ Embedding = NDArray[np.float32]
 
 
 def seen(left: float, age: float = 30.0, score: float = 0.8, top: float = 0.0) -> SeenFace:
-    known = Uncertainty(age / 10, 0.1, 0.5, 0.2)
+    known = Uncertainty(age / 10, 0.1, 101)
     return SeenFace((left, top, left + 100, top + 100), score, age, 0.25, known, True)
 
 
@@ -98,6 +101,51 @@ def test_ages_are_means_over_the_frames_by_how_sure_the_detector_is() -> None:
     assert mean.uncertainty.age == pytest.approx(mean.age / 10)
     assert mean.det_score == pytest.approx(0.75)
     assert mean.male == pytest.approx(0.25)
+
+
+def joined(*frames: dict[str, Any]) -> SeenFace:
+    """Return what frames of one person say together."""
+    tracker = Tracker()
+    for step, said in enumerate(frames):
+        tracker.add(step / 5, guesses((replace(seen(0), **said), vector(0))))
+    return tracker.people[0].mean_face
+
+
+def test_the_range_of_a_person_is_from_the_mean_of_the_first_years_to_that_of_the_last() -> None:
+    face = joined(
+        {"age_interval": (20, 30), "det_score": 0.9},
+        {"age_interval": (30, 60), "det_score": 0.3},
+        {"age_interval": None},
+    )
+    assert face.age_interval == [round(0.75 * 20 + 0.25 * 30), round(0.75 * 30 + 0.25 * 60)]
+    assert joined({}, {}).age_interval is None
+
+
+@pytest.mark.parametrize(
+    ("sets", "expected"),
+    [
+        ([["m"], ["m", "f"], ["m"]], ["m"]),
+        ([["f"], ["m", "f"]], ["m", "f"]),
+        ([["f"], ["m"]], ["m", "f"]),
+        ([["f"], None], ["f"]),
+        ([None, None], None),
+    ],
+)
+def test_a_gender_that_half_of_the_frames_hold_possible_is_possible(
+    sets: list[list[str] | None], expected: list[str] | None
+) -> None:
+    assert joined(*[{"gender_set": one} for one in sets]).gender_set == expected
+
+
+def test_ages_that_are_reached_are_means_and_cover_is_that_of_most_frames() -> None:
+    face = joined(
+        {"over": {"18": 0.5, "25": 0.1}, "covered": True},
+        {"over": {"18": 0.9, "25": 0.3}, "covered": False},
+        {"over": None, "covered": False},
+    )
+    assert face.over == pytest.approx({"18": 0.7, "25": 0.2})
+    assert face.covered is False
+    assert joined({}, {}).covered is None
 
 
 def test_boxes_between_analysed_frames_are_in_between_and_an_even_movement_is_kept() -> None:
