@@ -5,13 +5,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from cross_val.results import SPLITS
 from studies.predictions import PredictionFiles, Predictions, read_predictions
 from studies.protocols import PROTOCOLS, TASKS, StudyPart
 from utils.errors import DataError
 from utils.files import read_json, write_json
+
+EpochLog = dict[str, FiniteFloat | None]
+"""Losses and metrics of an epoch, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +43,8 @@ class StudyRun(TrainedRun):
     """
 
     predictions: PredictionFiles
-    epochs: list[dict[str, float | None]]
-    log: dict[str, dict[str, float]]
+    epochs: list[EpochLog]
+    log: dict[str, dict[str, FiniteFloat]]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from studies.baselines import write_baselines
 from studies.config import StudyConfig
 from studies.predictions import StudyData, predict, read_data, split_rows, write_predictions
 from studies.protocols import PROTOCOLS, StudyPart
-from studies.results import BaselineRun, StudyResult, StudyRun, TrainedRun, parse_result
+from studies.results import BaselineRun, EpochLog, StudyResult, StudyRun, TrainedRun, parse_result
 from trainer.data import SharedInputs
 from trainer.fit import fit
 from utils.cli import Interrupted
@@ -35,6 +35,7 @@ from utils.files import parse_json, read_json_or_none, write_json
 from utils.locks import only_one, remove_leftovers
 from utils.log import get_logger
 from utils.run_folders import claim_folder, locked_path, remove_killed
+from utils.text import in_one_line
 
 DESCRIPTION = "study.json"
 AGAIN = "the same call again goes on"
@@ -235,15 +236,18 @@ def _read_trained(path: Path) -> list[TrainedRun]:
         return []
 
 
-def read_epochs(path: Path) -> list[dict[str, float | None]]:
+def read_epochs(path: Path) -> list[EpochLog]:
     """Read the losses and metrics of each epoch; none where an older program trained.
 
     Raises:
-        ConfigError: a line is no JSON.
+        ConfigError: a line is something else.
     """
     if not path.is_file():
         return []
     try:
-        return [parse_json(line) for line in path.read_bytes().splitlines()]
+        lines = [parse_json(line) for line in path.read_bytes().splitlines()]
+        return TypeAdapter(list[EpochLog]).validate_python(lines)
     except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}); train that run again") from None
+        raise ConfigError(
+            f"{path} is damaged ({in_one_line(error)}); train that run again"
+        ) from None

@@ -10,11 +10,13 @@ from typing import Any, TextIO
 
 from utils.errors import UserError
 from utils.log import Stream, log_to_console
-from utils.text import encodable
+from utils.text import cut_words, encodable
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+MAX_WORD = 1000
+"""Characters of a word on standard error."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -87,12 +89,16 @@ class Console:
 
     Once nobody takes what is written (a pipe to `head`, a full disk), the rest is dropped.
 
+    Args:
+        stream: to write to.
+        cuts_words: shorten words that are longer than any path, as errors repeat what was given.
+
     Attributes:
         loss: why the rest was dropped; None as long as all of it arrived.
     """
 
-    def __init__(self, stream: TextIO):
-        self._stream = stream
+    def __init__(self, stream: TextIO, cuts_words: bool = False):
+        self._stream, self._cuts_words = stream, cuts_words
         self.loss: OSError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -101,7 +107,8 @@ class Console:
     def write(self, text: str) -> int:
         """Write as much as the stream takes, and return the number of characters."""
         try:
-            self._stream.write(encodable(text, self._stream))
+            cut = cut_words(text, MAX_WORD) if self._cuts_words else text
+            self._stream.write(encodable(cut, self._stream))
         except OSError as error:
             self._lose(error)
         return len(text)
@@ -131,7 +138,7 @@ def lasting_consoles() -> Iterator[Console]:
     before = sys.stdout, sys.stderr
     with ExitStack() as stack:
         nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
-        out, err = (Console(stream or nowhere) for stream in before)
+        out, err = Console(before[0] or nowhere), Console(before[1] or nowhere, cuts_words=True)
         sys.stdout, sys.stderr = out, err
         try:
             yield out

@@ -1,6 +1,7 @@
 """Text laid out for the console."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -20,6 +21,15 @@ def cut(text: str, most: int = MAX_SHOWN) -> str:
     'aaaaaaa...'
     """
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def cut_words(text: str, most: int) -> str:
+    """Shorten every word of a text that is longer than any path.
+
+    >>> cut_words("a: " + "b" * 20 + ": c", 10)
+    'a: bbbbbbb... c'
+    """
+    return re.sub(rf"\S{{{most + 1},}}", lambda word: cut(word[0], most), text)
 
 
 def in_one_line(error: Exception, most: int = 200) -> str:

@@ -1,5 +1,6 @@
 """Files of a study: read as they were written, refused by name when they are damaged."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,16 @@ def test_a_file_that_is_no_result_is_refused_by_name(tmp_path: Path, text: str) 
     (tmp_path / "age8-d.json").write_text(text)
     with pytest.raises(DataError, match=r"age8-d\.json is no result of a study"):
         read_result(tmp_path, StudyPart("age8", "d"))
+
+
+def test_an_infinite_loss_of_an_epoch_is_refused(tmp_path: Path) -> None:
+    make_result(tmp_path, "gender", "d", seeds=1)
+    path = tmp_path / "gender-d.json"
+    content = json.loads(path.read_text())
+    content["runs"][0]["epochs"][0]["loss"] = float("inf")
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"no result of a study .runs.0.epochs.0.loss: "):
+        read_results(tmp_path)
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:

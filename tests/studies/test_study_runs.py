@@ -351,7 +351,13 @@ def test_damaged_files_of_a_study_are_made_again(
     assert without_places(part_file(folder, StudyPart("gender", "a"))) == without_places(expected)
 
 
-@pytest.mark.parametrize("line", ['{"epoch": 1, "lo', "[" * 100_000, "9" * 5000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('{"epoch": 1, "lo', "[" * 100_000, "9" * 5000, "3", '{"epoch": "one"}', '{"loss": NaN}'),
+        '{"loss": {"train": 1}}',
+    ],
+)
 def test_a_damaged_log_of_epochs_is_one_line(line: str, tmp_path: Path) -> None:
     (tmp_path / "epochs.jsonl").write_text(f'{{"epoch": 1}}\n{line}\n')
     with pytest.raises(ConfigError, match=r"epochs\.jsonl is damaged .*; train that run again"):

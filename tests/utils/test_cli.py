@@ -36,6 +36,23 @@ def test_what_a_user_can_mend_is_one_line_and_an_exit_code(
     assert capsys.readouterr().err == line
 
 
+@pytest.mark.parametrize("value", ["x" * 10_000, f"folder/{'y' * 10_000}"])
+def test_an_error_does_not_repeat_a_value_of_thousands_of_characters(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        if value.startswith("x"):
+            raise FileNotFoundError(errno.ENOENT, "No such file", value)
+        raise DataError(f"{value}: no such file; make it with {value}")
+
+    with pytest.raises(SystemExit):
+        run(main)
+    error = capsys.readouterr().err
+    assert len(error) < 2100
+    assert "... " in error
+    assert error.lower().count("no such file") == 1
+
+
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("a bug"), AssertionError()])
 def test_errors_of_the_program_itself_keep_their_traceback(error: Exception) -> None:
     def main() -> None:
