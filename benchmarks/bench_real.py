@@ -1,9 +1,10 @@
 """How good the shipped recipes are on real faces, beside the original's and logistic regression.
 
-    python benchmarks/bench_real.py DATA_DIR
+    python benchmarks/bench_real.py DATA_DIR [--dataset NAME]
 
-DATA_DIR holds `wiki_crop/data.npy` with known subjects. Each of five seeds holds out another fifth
-of them. Every training runs to its last epoch: nothing is chosen on the rows that are reported.
+The data set, wiki by default, is one of DATA_DIR with known subjects. Each of five seeds holds out
+another fifth of them. Every training runs to its last epoch: nothing is chosen on the rows that are
+reported.
 """
 
 import sys
@@ -34,25 +35,29 @@ def main() -> None:
     """Train, and print means and standard deviations over the seeds."""
     parser = measuring.benchmark_parser(__doc__)
     parser.add_argument("data_dir", type=Path)
-    data_dir = parser.parse_args().data_dir
+    parser.add_argument("--dataset", default="wiki", help="name, folder or sum (default: wiki)")
+    arguments = parser.parse_args()
+    data = {
+        "data_loader.args.data_dir": str(arguments.data_dir),
+        "data_loader.args.dataset": arguments.dataset,
+    }
     for task in TASKS:
         shipped, original = recipes.shipped(task, dataset="wiki"), recipes.original(task)
         original["trainer"]["epochs"] = ORIGINAL_EPOCHS
-        print_means(task, "shipped", [train(data_dir, shipped, seed) for seed in SEEDS])
-        print_means(task, "original", [train(data_dir, original, seed) for seed in SEEDS])
+        print_means(task, "shipped", [train(data, shipped, seed) for seed in SEEDS])
+        print_means(task, "original", [train(data, original, seed) for seed in SEEDS])
         if task != "age101":
-            values = [fit_regression(config_of(data_dir, shipped, seed)) for seed in SEEDS]
+            values = [fit_regression(config_of(data, shipped, seed)) for seed in SEEDS]
             print_means(task, "logistic regression", values)
 
 
 def config_of(
-    data_dir: Path, recipe: recipes.Recipe, seed: int, save_dir: Path | str = "saved"
+    data: dict[str, str], recipe: recipes.Recipe, seed: int, save_dir: Path | str = "saved"
 ) -> ConfigParser:
-    """Make the config of a recipe on wiki, a fifth of the subjects held out."""
+    """Make the config of a recipe on a data set, a fifth of the subjects held out."""
     changes = {
         "seed": seed,
-        "data_loader.args.data_dir": str(data_dir),
-        "data_loader.args.dataset": "wiki",
+        **data,
         "data_loader.args.validation_split": 0.2,
         "data_loader.args.validation_by": "subject",
         "trainer.save_dir": str(save_dir),
@@ -63,10 +68,10 @@ def config_of(
     return recipes.quiet_config(recipe, changes)
 
 
-def train(data_dir: Path, recipe: recipes.Recipe, seed: int) -> Values:
+def train(data: dict[str, str], recipe: recipes.Recipe, seed: int) -> Values:
     """Train once; return the values on the held-out subjects, and the seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        config = config_of(data_dir, recipe, seed, folder)
+        config = config_of(data, recipe, seed, folder)
         start = time.perf_counter()
         log = fit(config).best_log
         seconds = time.perf_counter() - start

@@ -16,6 +16,9 @@ from data_loader.folds import OpenedPart, find_folds
 from data_loader.selection import ALL_ROWS, Selection
 from utils.labels import EMBEDDING_SIZE
 
+KEY_SIZE = 4
+"""Numbers at the beginning of an embedding that no other one has."""
+
 CHUNK_ROWS = 8192
 """Rows copied at a time: 16 MiB of embeddings."""
 
@@ -120,9 +123,10 @@ def read_source(
 
 
 def read_labels(data_dir: Path | str, dataset: str, holds_out: bool) -> LoadedFaces:
-    """Read a whole data set but for its embeddings, which are (N, 0); else as `read_source`."""
+    """Read a whole data set as `read_source` does, but only `KEY_SIZE` numbers of an embedding."""
     parts, columns, remarks = _open(data_dir, dataset, holds_out)
-    faces = Faces(**columns, embedding=np.empty((len(columns["fold"]), 0), np.float32))
+    starts = [columns["embedding"][:, :KEY_SIZE].astype(np.float32) for _, columns in parts]
+    faces = Faces(**columns, embedding=np.concatenate(starts))
     return LoadedFaces(dataset, faces, _num_rows(parts), {}, remarks=remarks)
 
 

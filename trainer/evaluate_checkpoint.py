@@ -161,7 +161,7 @@ def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> d
     log = evaluate(tested.model, loader, criterion, metrics, tested.precision)
     rows = rows_of_source(loader, loader.rows)
     subjects = source.faces.subject[rows]
-    seen = count_seen(tested.checkpoint, data_dir, source, rows)
+    seen = count_seen(tested.checkpoint, config, source.faces.embedding[rows])
     title = dataset_title(dataset, source.extractors)
     _log_remarks(title, loader, source)
     _warn_of_foreign(title, foreign_share, tested.checkpoint)

@@ -1,8 +1,7 @@
-"""Which of the rows that a checkpoint is tested on it was trained on."""
+"""Which of the faces that a checkpoint is tested on it was trained on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from base.base_data_loader import BaseDataLoader
-from data_loader.data_sets import parts_of
-from data_loader.faces import LoadedFaces, read_labels
+from data_loader.data_sets import part_names
+from data_loader.faces import KEY_SIZE, read_labels
 from trainer.check import check
 from trainer.data import SharedInputs, training_loader
 from utils.checkpoint import Checkpoint, load_checkpoint
@@ -21,8 +20,8 @@ from utils.errors import UserError
 MAX_PRETRAININGS = 8
 """Checkpoints, each the start of the next one, that are looked at."""
 
-RowsByFile = dict[Path, NDArray[np.int64]]
-"""Rows of each data file, by its path."""
+Keys = NDArray[np.uint64]
+"""A number for each face that only the same embedding has."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class SeenRows:
 
     Attributes:
         trained: rows that were trained on.
-        validated: rows that were validated on, by which the epoch was chosen.
+        validated: other rows, by which the best epoch was chosen.
         unknown: why more of them may have been, in words; empty if all is known.
     """
 
@@ -58,79 +57,28 @@ class SeenRows:
 
 
 def count_seen(
-    checkpoint: Checkpoint, data_dir: str, source: LoadedFaces, rows: NDArray[np.int64]
+    checkpoint: Checkpoint, config: ConfigParser, embeddings: NDArray[np.float32]
 ) -> SeenRows:
     """Count the tested rows that a checkpoint, or one that it started from, was trained on.
 
+    They are known by their embeddings, whatever the data files are called, or hold beside them.
+
     Args:
         checkpoint: that is tested.
-        data_dir: where the data sets are now.
-        source: the whole data set that is tested.
-        rows: (N,) of it.
+        config: of the test.
+        embeddings: (N, 512) that are tested.
     """
-    tested = _by_file(data_dir, source.dataset, source.num_rows, rows)
-    trained = {path: np.zeros(len(numbers), np.bool_) for path, numbers in tested.items()}
-    validated = {path: is_seen.copy() for path, is_seen in trained.items()}
-    unknown = ""
-    for run in _trainings(checkpoint, data_dir):
-        if isinstance(run, str):
-            unknown = run
-        elif _has_part_of(run, tested):
-            try:
-                known, chosen_on = _rows_of_training(run)
-            except UserError:
-                unknown = "the files of all that it was trained on are not here, or unfit"
-                continue
-            for path, numbers in tested.items():
-                trained[path] |= np.isin(numbers, known.get(path, ()))
-                validated[path] |= np.isin(numbers, chosen_on.get(path, ()))
-    return SeenRows(
-        sum(int(is_seen.sum()) for is_seen in trained.values()),
-        sum(int((validated[path] & ~trained[path]).sum()) for path in tested),
-        unknown,
-    )
-
-
-def _trainings(checkpoint: Checkpoint, data_dir: str) -> Iterator[ConfigParser | str]:
-    """Yield the config of a training, and of those whose weights it started from, or a problem."""
-    config, change = checkpoint.config, {"data_loader.args.data_dir": data_dir}
-    for _ in range(MAX_PRETRAININGS):
-        try:
-            run = ConfigParser(config, modification=change, check=check)
-        except UserError:
-            yield "its config is none of a training"
-            return
-        yield run
-        path = run["checkpoint"]
-        if path is None:
-            return
-        try:
-            config = load_checkpoint(path).config
-        except UserError:
-            yield f"it started from {path}, which is not here, or unfit"
-            return
-
-
-def _has_part_of(run: ConfigParser, tested: RowsByFile) -> bool:
-    arguments = run["data_loader"]["args"]
-    try:
-        parts = parts_of(arguments["data_dir"], arguments["dataset"])
-    except UserError:
-        return False
-    return bool({part.path.resolve() for part in parts} & tested.keys())
-
-
-def _rows_of_training(run: ConfigParser) -> tuple[RowsByFile, RowsByFile]:
-    """Return the rows of each file that a training was on, and those that it validated on."""
-    arguments = run["data_loader"]["args"]
-    data_dir, holds_out = arguments["data_dir"], arguments.get("test_cross_val") is not None
-    source = read_labels(data_dir, arguments["dataset"], holds_out)
-    loader = training_loader(run, SharedInputs(source))
-    trained, validated = (
-        _by_file(data_dir, source.dataset, source.num_rows, rows_of_source(loader, rows))
-        for rows in (loader.rows, loader.validation_rows)
-    )
-    return trained, validated
+    trainings, unknown = _trainings(checkpoint)
+    tested = _keys_of(embeddings)
+    is_trained, is_validated = np.zeros((2, len(tested)), np.bool_)
+    for training in trainings:
+        keys = _keys_of_training(training, config["data_loader"]["args"]["data_dir"])
+        if keys is not None:
+            is_trained |= np.isin(tested, keys[0])
+            is_validated |= np.isin(tested, keys[1])
+        elif _has_part_of(training, config):
+            unknown = "the data files of its training are not all here"
+    return SeenRows(int(is_trained.sum()), int((is_validated & ~is_trained).sum()), unknown)
 
 
 def rows_of_source(loader: BaseDataLoader, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -140,12 +88,55 @@ def rows_of_source(loader: BaseDataLoader, rows: NDArray[np.int64]) -> NDArray[n
     return indices
 
 
-def _by_file(
-    data_dir: str, dataset: str, num_rows: Mapping[str, int], rows: NDArray[np.int64]
-) -> RowsByFile:
-    by_file, first = {}, 0
-    for part in parts_of(data_dir, dataset):
-        end = first + num_rows[part.name]
-        by_file[part.path.resolve()] = rows[(rows >= first) & (rows < end)] - first
-        first = end
-    return by_file
+def _trainings(checkpoint: Checkpoint) -> tuple[list[ConfigParser], str]:
+    """Return the configs of a training, and of those whose weights it started from.
+
+    Returns:
+        The configs; and why there are not all of them, in words.
+    """
+    trainings: list[ConfigParser] = []
+    while len(trainings) < MAX_PRETRAININGS:
+        try:
+            trainings.append(ConfigParser(checkpoint.config, check=check))
+            path = trainings[-1]["checkpoint"]
+            if path is None:
+                break
+            checkpoint = load_checkpoint(path)
+        except UserError:
+            start = trainings[-1]["checkpoint"] if trainings else checkpoint.path
+            return trainings, f"it started from {start}, which is not here, or unfit"
+    return trainings, ""
+
+
+def _has_part_of(training: ConfigParser, config: ConfigParser) -> bool:
+    trained, tested = (
+        set(part_names(one["data_loader"]["args"]["dataset"])) for one in (training, config)
+    )
+    return bool(trained & tested)
+
+
+def _keys_of_training(training: ConfigParser, data_dir: str) -> tuple[Keys, Keys] | None:
+    """Return the keys of the rows that a training was on, and of those that it validated on.
+
+    Its data files are looked for where it had them, and in `data_dir`; None if they are not there.
+    """
+    arguments = training["data_loader"]["args"]
+    holds_out = arguments.get("test_cross_val") is not None
+    for folder in (arguments["data_dir"], data_dir):
+        try:
+            source = read_labels(folder, arguments["dataset"], holds_out)
+            loader = training_loader(training, SharedInputs(source))
+        except UserError:
+            continue
+        keys = _keys_of(source.faces.embedding)
+        rows = (loader.rows, loader.validation_rows)
+        trained, validated = (keys[rows_of_source(loader, of_split)] for of_split in rows)
+        return trained, validated
+    return None
+
+
+def _keys_of(embeddings: NDArray[np.float32]) -> Keys:
+    """Return the keys of embeddings (N, D), which depend on their first numbers."""
+    words = np.ascontiguousarray(embeddings[:, :KEY_SIZE], np.float32).view(np.uint64)
+    keys: Keys = words[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ words[:, 1]
+    return keys

@@ -96,7 +96,7 @@ def task_settings(name: str, dataset: str = "") -> dict[str, Any]:
 
     Args:
         name: of the task.
-        dataset: what is trained on, in any case; large ones have a network of their own.
+        dataset: what is trained on, in any case; large ones, also in a sum, have their own network.
 
     Raises:
         ConfigError: unknown task.
@@ -106,7 +106,8 @@ def task_settings(name: str, dataset: str = "") -> dict[str, Any]:
         raise ConfigError(f"--task {cut(name)}: unknown task, {nearest(name, content['tasks'])}")
     settings: dict[str, Any] = {**content["recipe"], **content["tasks"][name]}
     large = content["large"]
-    return settings | (large["recipe"] if dataset.lower() in large["datasets"] else {})
+    is_large = not {*dataset.lower().split("+")}.isdisjoint(large["datasets"])
+    return settings | (large["recipe"] if is_large else {})
 
 
 def _network_of(checkpoint_path: Path) -> dict[str, Any]:

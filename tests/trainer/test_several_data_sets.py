@@ -128,3 +128,31 @@ def test_a_data_set_that_is_not_there_is_told_before_any_is_tested(
     assert outcome.code == 2
     assert "unknown dataset 'nobody'" in outcome.err
     assert not list((tmp_path / "saved").glob("*_test-results.json"))
+
+
+def test_faces_that_were_trained_on_are_known_in_another_file_and_order(
+    small_config: MakeConfig, data_dir: Path, tmp_path: Path
+) -> None:
+    folder = with_own(data_dir, tmp_path / "data", "mine")
+    changes = {"data_loader.args.dataset": "mine", "data_loader.args.data_dir": str(folder)}
+    best = train(small_config(**{**TINY, **changes})).fitted.best_path
+    copied = np.load(folder / "mine" / "data.npy")[::-2]
+    save_own(folder, "copy", np.concatenate([own_faces(50, 50, 99).astype(copied.dtype), copied]))
+    results = results_of(best, "all", **{"data_loader.args.dataset": "copy"})
+    assert results["num_samples"] == 150
+    assert results["seen"]["trained"] + results["seen"]["validated"] == 100
+
+
+def test_a_checkpoint_whose_data_are_gone_may_have_been_trained_on_them(
+    small_config: MakeConfig, data_dir: Path, tmp_path: Path
+) -> None:
+    folder = with_own(data_dir, tmp_path / "data", "mine", "yours")
+    changes = {"data_loader.args.dataset": "yours+mine", "data_loader.args.data_dir": str(folder)}
+    best = train(small_config(**{**TINY, **changes})).fitted.best_path
+    (folder / "yours" / "data.npy").unlink()
+    of_mine, of_wiki = (
+        results_of(best, "all", **{"data_loader.args.dataset": name})["seen"]["unknown"]
+        for name in ("mine", "wiki")
+    )
+    assert "not all here" in of_mine
+    assert of_wiki == ""
