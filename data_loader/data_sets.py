@@ -155,9 +155,10 @@ def no_such_file(data_dir: Path | str, part: DataPart) -> DataError:
     example = part.path.parent.name if is_there else "faces"
     table = repr(f"{cut(example, 40)}.csv")
     clean = with_data_dir(f"get_faces_clean({table}, det_score=0.7)", data_dir)
+    stop = "" if likely.endswith("?") else "."
     return DataError(
-        f"unknown dataset {shown(part.name)}: no file {shown(str(part.path))}; {likely}. Clean a "
-        f'table of your own with: python3 -c "from utils.scripts import *; {clean}"'
+        f"unknown dataset {shown(part.name)}, {likely}{stop} There is no {shown(str(part.path))}; "
+        f'clean a table of your own with: python3 -c "from utils.scripts import *; {clean}"'
     )
 
 
