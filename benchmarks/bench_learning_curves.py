@@ -31,8 +31,8 @@ from base.device import Precision
 from benchmarks import measuring, recipes
 from cross_val.runs import RunResult
 from cross_val.stacked_engine import stacked_engine
-from data_loader.dataset import number_subjects
 from data_loader.faces import Faces, read_source
+from data_loader.people import number_subjects
 from model import loss
 from model import model as arch
 from trainer.components import metrics_of

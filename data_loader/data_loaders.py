@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from base.base_data_loader import BaseDataLoader, Split
-from data_loader.dataset import FaceDataset, number_subjects
+from data_loader.dataset import FaceDataset
 from data_loader.faces import Faces, LoadedFaces, read_source
+from data_loader.people import number_subjects
 from data_loader.selection import Label, Role, Selection, is_labelled
 from utils.errors import DataError
 from utils.labels import (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data_loader.data_files import SPLIT, Columns
 from data_loader.data_sets import DataPart
-from data_loader.dataset import number_subjects
+from data_loader.people import number_subjects
 from utils.errors import DataError
 from utils.labels import NO_FOLD, NUM_FOLDS
 from utils.runtime import generator

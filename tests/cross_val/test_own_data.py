@@ -113,3 +113,11 @@ def test_changed_data_begin_a_new_study(own_config: MakeStudy, tmp_path: Path) -
     assert run(config) == first
     save_own(tmp_path / "data", "mine", own_faces(seed=77))
     assert run(config)["stats"] != first["stats"]
+
+
+def test_a_set_of_unknown_people_is_cross_validated_by_image(
+    own_config: MakeStudy, program_log: pytest.LogCaptureFixture
+) -> None:
+    results = run(own_config(num_cross_val=2, subject=""))
+    assert sorted(results["stats"]["0"]["test"]) == ["0", "1"]
+    assert any("made by image, since nobody is known" in line for line in program_log.messages)

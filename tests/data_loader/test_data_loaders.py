@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from base.base_data_loader import BaseDataLoader, BatchOrder, Split
 from data_loader.data_loaders import AgeDataLoader, GenderDataLoader
 from data_loader.data_sets import data_path
-from data_loader.dataset import FaceDataset, number_subjects
+from data_loader.dataset import FaceDataset
 from data_loader.faces import CHUNK_ROWS, read_faces
+from data_loader.people import number_subjects
 from data_loader.selection import Selection
 from utils.errors import DataError
 

@@ -140,7 +140,7 @@ def test_the_shipped_configs_are_what_the_documents_promise() -> None:
     assert get(train, "data_loader.args.num_classes") == 101
     assert get(train, "data_loader.args.validation_split") == 0.1
     assert get(cross_val, "data_loader.args.dataset") == "Adience"
-    assert get(cross_val, "data_loader.args.validation_by") == "subject"
+    assert get(cross_val, "data_loader.args.validation_by") == "auto"
     assert cross_val["checkpoint"] is None
 
 
