@@ -37,27 +37,29 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--dataset", default="wiki", help="name, folder or sum (default: wiki)")
     arguments = parser.parse_args()
-    data = {
-        "data_loader.args.data_dir": str(arguments.data_dir),
-        "data_loader.args.dataset": arguments.dataset,
-    }
+    data_dir, dataset = arguments.data_dir, arguments.dataset
     for task in TASKS:
-        shipped, original = recipes.shipped(task, dataset="wiki"), recipes.original(task)
+        shipped, original = recipes.shipped(task, dataset=dataset), recipes.original(task)
         original["trainer"]["epochs"] = ORIGINAL_EPOCHS
-        print_means(task, "shipped", [train(data, shipped, seed) for seed in SEEDS])
-        print_means(task, "original", [train(data, original, seed) for seed in SEEDS])
+        print_means(task, "shipped", [train(data_dir, shipped, seed, dataset) for seed in SEEDS])
+        print_means(task, "original", [train(data_dir, original, seed, dataset) for seed in SEEDS])
         if task != "age101":
-            values = [fit_regression(config_of(data, shipped, seed)) for seed in SEEDS]
-            print_means(task, "logistic regression", values)
+            configs = [config_of(data_dir, shipped, seed, dataset=dataset) for seed in SEEDS]
+            print_means(task, "logistic regression", list(map(fit_regression, configs)))
 
 
 def config_of(
-    data: dict[str, str], recipe: recipes.Recipe, seed: int, save_dir: Path | str = "saved"
+    data_dir: Path,
+    recipe: recipes.Recipe,
+    seed: int,
+    save_dir: Path | str = "saved",
+    dataset: str = "wiki",
 ) -> ConfigParser:
     """Make the config of a recipe on a data set, a fifth of the subjects held out."""
     changes = {
         "seed": seed,
-        **data,
+        "data_loader.args.data_dir": str(data_dir),
+        "data_loader.args.dataset": dataset,
         "data_loader.args.validation_split": 0.2,
         "data_loader.args.validation_by": "subject",
         "trainer.save_dir": str(save_dir),
@@ -68,10 +70,10 @@ def config_of(
     return recipes.quiet_config(recipe, changes)
 
 
-def train(data: dict[str, str], recipe: recipes.Recipe, seed: int) -> Values:
+def train(data_dir: Path, recipe: recipes.Recipe, seed: int, dataset: str) -> Values:
     """Train once; return the values on the held-out subjects, and the seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        config = config_of(data, recipe, seed, folder)
+        config = config_of(data_dir, recipe, seed, folder, dataset)
         start = time.perf_counter()
         log = fit(config).best_log
         seconds = time.perf_counter() - start
