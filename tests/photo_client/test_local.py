@@ -1,17 +1,23 @@
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from conftest import RunScript
 from helpers import Outcome
 from model_packs import as_file, picture, write_pack
-from served import NOWHERE, running_app, save_models
+from served import NOWHERE, running_app
 from serving_helpers import save_model
+from simulated_people import fitted_age, fitted_gender
 
 from photo_client import options as client_options
+
+LOWEST_SCORE = 0.9
+"""Between those of the two faces of the first photo."""
 
 PHOTOS = {"a.png": ((15, 4), (5, 8)), "b.png": (), "c.png": ((3, 3),)}
 
@@ -23,7 +29,16 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return save_models(tmp_path_factory.mktemp("models"))
+    """Write models with confidence, fitted to faces that the detector was rather sure of."""
+    folder = tmp_path_factory.mktemp("models")
+    age = {**fitted_age().to_plain(), "lowest_det_score": LOWEST_SCORE}
+    gender = fitted_gender().to_plain()
+    return {
+        "age_model": save_model(folder / "age.pth", 101, 1, confidence=age),
+        "gender_model": save_model(folder / "gender.pth", 2, 2, confidence=gender),
+        "device": "cpu",
+        "threads": 1,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +75,21 @@ def annotated_in(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def described_by(url: str, photo: Path) -> list[dict[str, Any]]:
+    """Return the faces of POST /image."""
+    address, headers = (
+        f"{url}image?mc_samples=0&over=18,25&level=0.8",
+        {"Content-Type": "image/png"},
+    )
+    with urlopen(Request(address, photo.read_bytes(), headers)) as answer:  # noqa: S310 - our own
+        faces: list[dict[str, Any]] = json.load(answer)["faces"]
+    return faces
+
+
+def of_confidence(face: dict[str, Any]) -> list[Any]:
+    return [face[name] for name in ("age", "age_interval", "gender_set", "covered", "over")]
+
+
 def test_every_way_gives_the_same_photos_and_the_same_numbers(
     run_script: RunScript,
     local: tuple[object, ...],
@@ -76,9 +106,8 @@ def test_every_way_gives_the_same_photos_and_the_same_numbers(
     said, drawn = [], []
     for name, way in ways.items():
         out_dir = tmp_path / name
-        outcome = run_script(
-            "client.py", "--image-path", album, "--out-dir", out_dir, "--json", *way
-        )
+        asked = ("--over", "18,25", "--level", "0.8", "--json")
+        outcome = run_script("client.py", album, "--out-dir", out_dir, *asked, *way)
         assert outcome.code == 0, outcome.err
         said.append(outcome.out.replace(str(out_dir), "out"))
         drawn.append(annotated_in(out_dir))
@@ -87,16 +116,27 @@ def test_every_way_gives_the_same_photos_and_the_same_numbers(
     photos = json.loads(said[0])["photos"]
     assert [len(photo["faces"]) for photo in photos] == [2, 0, 1]
     assert {photo["model"] for photo in photos} == {"little"}
+    for photo in photos:
+        assert [of_confidence(face) for face in photo["faces"]] == [
+            of_confidence(face) for face in described_by(url, Path(photo["image_path"]))
+        ]
+    assert [[face["covered"] for face in photo["faces"]] for photo in photos] == [
+        [False, None],
+        [],
+        [None],
+    ]
 
 
-def test_a_table_with_uncertainty_needs_no_server(
+def test_a_table_with_ranges_needs_no_server(
     run_script: RunScript, local: tuple[object, ...], album: Path
 ) -> None:
     outcome = run_script("client.py", album / "a.png", "--mc-samples", 8, *local)
-    assert (outcome.code, outcome.err) == (0, "")
-    rows = outcome.out.splitlines()[1:]
-    assert len(rows) == 2
-    assert all(row.count("%") == 1 and "±" in row for row in rows)
+    assert outcome.code == 0
+    assert outcome.err.startswith("1 of 2 faces (marked ?) are unclear")
+    header, first, second = outcome.out.splitlines()
+    assert "age, 90 % range  gender" in header
+    assert ("  1?  " in first, "  2  " in second) == (True, True)
+    assert all(re.search(r"  \d+, \d+-\d+ +(fe)?male", row) for row in (first, second))
     assert (album / "a.ANNOTATED.jpg").is_file()
 
 
