@@ -103,6 +103,7 @@ class AgeConfidence(StoredConfidence):
         return cls(
             num_faces=len(rows.labels),
             num_people=rows.num_people,
+            lowest_det_score=rows.lowest_det_score,
             bounds=years.tolist(),
             radii=radii_of(scores, rows),
             groups=_fit_groups(scores, rows, expected),

@@ -36,7 +36,12 @@ class GenderConfidence(StoredConfidence):
             if rows.part(chosen).num_people < MIN_PEOPLE:
                 chosen[:] = True
             radii.append(radii_of(scores[chosen], rows.part(chosen)))
-        return cls(num_faces=len(rows.labels), num_people=rows.num_people, radii=radii)
+        return cls(
+            num_faces=len(rows.labels),
+            num_people=rows.num_people,
+            lowest_det_score=rows.lowest_det_score,
+            radii=radii,
+        )
 
     def sets(
         self, probabilities: NDArray[np.floating[Any]], level: float = 0.9

@@ -11,6 +11,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+LOW_SHARE = 0.01
+"""Of the faces, whose detection may have been an accident."""
+
+
 @dataclass(frozen=True)
 class JudgedRows:
     """What a model says of N faces, and what is true of them.
@@ -20,12 +24,14 @@ class JudgedRows:
         labels: (N,) class numbers.
         people: (N,) who is on each picture, numbers or names.
         genders: (N,) true genders, 0 male and 1 female; None where they are not known.
+        det_scores: (N,) how sure the detector was, 0 to 1; None, or NaN, where that is not known.
     """
 
     probabilities: NDArray[np.floating[Any]]
     labels: Ints
     people: NDArray[Any]
     genders: Ints | None = None
+    det_scores: NDArray[np.floating[Any]] | None = None
 
     @functools.cached_property
     def num_people(self) -> int:
@@ -39,8 +45,17 @@ class JudgedRows:
         weights: Floats = 1 / counts[index]
         return weights
 
+    @property
+    def lowest_det_score(self) -> float | None:
+        """The score that all but LOW_SHARE of the faces reach; None where one is not known."""
+        scores = self.det_scores
+        if scores is None or not ((scores >= 0) & (scores <= 1)).all():
+            return None
+        return float(np.quantile(scores, LOW_SHARE, method="lower"))
+
     def part(self, chosen: NDArray[np.bool_] | Ints) -> "JudgedRows":
         """Return some of the rows."""
         genders = None if self.genders is None else self.genders[chosen]
         people, labels = self.people[chosen], self.labels[chosen]
-        return JudgedRows(self.probabilities[chosen], labels, people, genders)
+        det_scores = None if self.det_scores is None else self.det_scores[chosen]
+        return JudgedRows(self.probabilities[chosen], labels, people, genders, det_scores)

@@ -27,11 +27,15 @@ MAX_AGE_YEARS = 9999
 
 MAX_LETTER = 0x10FFFF
 
+DET_SCORE = "det_score"
 SPLIT, SPLITS = "split", ("train", "val", "test")
 NO_AGE, NO_GENDER = "no age of 0 years or more", "a gender other than 'm' or 'f'"
 
 KINDS = {"embedding": "f", "age": "f", "gender": "U", "subject": "U", "fold": "i"}
-"""The columns that must be there, and the kind of each one's dtype; `split` may be there too."""
+"""The columns that must be there, and the kind of each one's dtype."""
+
+OPTIONAL_KINDS = {SPLIT: "U", DET_SCORE: "f"}
+"""Those that may be there."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -70,7 +74,8 @@ def open_original(path: Path, is_adience: bool) -> tuple[list[OriginalFace], Col
         "gender": np.array([face.gender for face in faces], np.str_),
         "subject": np.array([face.subject for face in faces], np.str_),
         "fold": np.array([face.fold for face in faces], np.int8),
-        "split": _no_splits(len(faces)),
+        **_unknown(len(faces)),
+        DET_SCORE: np.array([face.det_score for face in faces], np.float32),
         "embedding": np.empty((len(faces), EMBEDDING_SIZE), np.float32),
     }
     for row, face in enumerate(faces):
@@ -113,19 +118,20 @@ def _mapped_columns(path: Path) -> Columns:
             f"{', '.join(sorted(KINDS))}, got {array.dtype} of shape {array.shape}"
         )
     columns = {name: array[name] for name in KINDS}
-    has_splits = SPLIT in array.dtype.names
-    return columns | {SPLIT: array[SPLIT] if has_splits else _no_splits(len(array))}
+    there = {name: array[name] for name in OPTIONAL_KINDS if name in array.dtype.names}
+    return columns | _unknown(len(array)) | there
 
 
-def _no_splits(num_rows: int) -> NDArray[np.str_]:
-    return np.zeros(num_rows, "U1")
+def _unknown(num_rows: int) -> Columns:
+    """Return what stands for optional columns that a file lacks."""
+    return {SPLIT: np.zeros(num_rows, "U1"), DET_SCORE: np.full(num_rows, np.nan, np.float32)}
 
 
 def _check_columns(path: Path, columns: Columns) -> None:
     width = columns["embedding"].shape[1:]
     if width != (EMBEDDING_SIZE,):
         raise DataError(f"{path}: embeddings of shape {width}, expected ({EMBEDDING_SIZE},)")
-    for name, kind in {**KINDS, SPLIT: "U"}.items():
+    for name, kind in {**KINDS, **OPTIONAL_KINDS}.items():
         column = columns[name]
         if column.dtype.kind != kind or column.ndim != (2 if name == "embedding" else 1):
             raise DataError(f"{path}: field {name} holds {column.dtype} of shape {column.shape}")

@@ -34,6 +34,7 @@ class Faces:
         subject: (N,) unicode, the person's (Adience: the album's) id; empty where it is not known.
         fold: (N,) int8, -1 where there is none.
         split: (N,) 'train', 'val' or 'test'; '' where there is none.
+        det_score: (N,) how sure the detector was of the face; NaN where it is not known.
     """
 
     embedding: NDArray[np.float32]
@@ -42,6 +43,7 @@ class Faces:
     subject: NDArray[np.str_]
     fold: NDArray[np.int8]
     split: NDArray[np.str_]
+    det_score: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.embedding)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from confidence.age import AgeConfidence
 from confidence.conformal import LEVELS
 from confidence.gender import GenderConfidence
+from confidence.reading import Confidence
 from utils.errors import UserError
 
 LEVEL = 0.9
@@ -25,7 +26,6 @@ EXPECTED_THRESHOLDS = (
     f"expected at most {MAX_NUM_THRESHOLDS} whole years from 1 to {MAX_THRESHOLD}, such as 18,25"
 )
 
-ModelConfidence = AgeConfidence | GenderConfidence
 AgeInterval = tuple[int, int]
 GenderSet = tuple[str, ...]
 Over = dict[str, float]
@@ -116,7 +116,7 @@ class PairConfidence:
     gender: GenderConfidence | None = None
 
     @classmethod
-    def of(cls, age: ModelConfidence | None, gender: ModelConfidence | None) -> "PairConfidence":
+    def of(cls, age: Confidence | None, gender: Confidence | None) -> "PairConfidence":
         """Take that of both models."""
         return cls(
             age if isinstance(age, AgeConfidence) else None,

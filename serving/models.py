@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from base.device import choose_device, choose_precision
+from confidence.reading import Confidence
 from faces.out_of_distribution import OutOfDistributionDetector
 from model.inference import FoldedNet
 from model.mc_dropout import SampledNet
@@ -20,7 +21,7 @@ from serving.checkpoints import (
     load_net,
     served_arguments,
 )
-from serving.face_confidence import ModelConfidence, PairConfidence
+from serving.face_confidence import PairConfidence
 from serving.network_check import networks_of
 from utils.errors import CheckpointError, ConfigError
 from utils.files import sha256_of
@@ -52,7 +53,7 @@ class ServedModel:
     classes: AgeClasses | None
     detector: OutOfDistributionDetector | None
     extractor: dict[str, Any]
-    confidence: ModelConfidence | None
+    confidence: Confidence | None
 
     def describe(self) -> dict[str, Any]:
         """Return which model it is, for GET /health."""

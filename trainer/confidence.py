@@ -45,11 +45,13 @@ class KnownPeople:
         loader: of these rows.
         people: (N,) who is on them.
         genders: (N,) 0 male, 1 female, -1 where it is not known.
+        det_scores: (N,) how sure the detector was; NaN where it is not known.
     """
 
     loader: BaseDataLoader
     people: NDArray[np.str_]
     genders: NDArray[np.int64]
+    det_scores: NDArray[np.float32]
 
     @classmethod
     def of(cls, loader: BaseDataLoader, rows: NDArray[np.int64], faces: Faces) -> "KnownPeople":
@@ -58,7 +60,8 @@ class KnownPeople:
         letters = faces.gender[indices]
         known = [letters == letter for letter in GENDERS]
         genders = np.select(known, range(NUM_GENDERS), UNKNOWN_GENDER)
-        return cls(loader.unshuffled(rows), faces.subject[indices], genders)
+        people, det_scores = faces.subject[indices], faces.det_score[indices]
+        return cls(loader.unshuffled(rows), people, genders, det_scores)
 
     def judged_by(self, model: nn.Module) -> JudgedRows:
         """Return what a network says of them, and what is true."""
@@ -67,7 +70,7 @@ class KnownPeople:
     def judged(self, probabilities: NDArray[np.floating[Any]]) -> JudgedRows:
         """Join what is said of them, (N, C), and what is true."""
         labels = torch.cat([of_batch for _, of_batch in self.loader]).cpu().numpy()
-        return JudgedRows(probabilities, labels, self.people, self.genders)
+        return JudgedRows(probabilities, labels, self.people, self.genders, self.det_scores)
 
 
 def rows_of_others(train: BaseDataLoader, valid: BaseDataLoader, faces: Faces) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """What test.py finds of the intervals, sets and thresholds that a checkpoint promises."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def measure_confidence(
     if confidence is None:
         return None
     known = KnownPeople.of(loader, loader.rows, faces)
-    rows = KnownPeople(known.loader, _people(known.people), known.genders).judged_by(model)
+    rows = replace(known, people=_people(known.people)).judged_by(model)
     if isinstance(confidence, GenderConfidence):
         return measure_genders(confidence, rows)
     return measure_ages(confidence, rows)

@@ -1,11 +1,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
-from simulated_people import fitted_age, fitted_gender
+from simulated_people import BOUNDS, fitted_age, fitted_gender
 
 from confidence.age import AgeConfidence
 from confidence.gender import GenderConfidence
+from confidence.rows import JudgedRows
 from utils.errors import CheckpointError
 
 Plain = dict[str, Any]
@@ -15,6 +17,28 @@ def test_a_checkpoint_without_it_has_none() -> None:
     for content in ({}, {"confidence": None}):
         assert AgeConfidence.from_checkpoint(content) is None
         assert GenderConfidence.from_checkpoint(content) is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "lowest"),
+    [
+        (np.arange(1, 1001) / 1000, 0.01),
+        (np.full(50, 0.7), 0.7),
+        (None, None),
+        (np.array([0.8, np.nan]), None),
+        (np.array([0.8, 7.0]), None),
+    ],
+)
+def test_all_but_one_face_in_a_hundred_reach_the_lowest_score(
+    scores: Any, lowest: float | None
+) -> None:
+    num_faces = 2 if scores is None else len(scores)
+    probabilities = np.full((num_faces, 2), 0.5)
+    labels = np.arange(num_faces) % 2
+    rows = JudgedRows(probabilities, labels, np.arange(num_faces), det_scores=scores)
+    for fitted in (GenderConfidence.fit(rows), AgeConfidence.fit(rows, BOUNDS[:2])):
+        assert fitted.lowest_det_score == (None if lowest is None else pytest.approx(lowest))
+        assert fitted.describe()["lowest_det_score"] == fitted.lowest_det_score
 
 
 def test_that_of_a_gender_model_is_refused_for_ages() -> None:
@@ -35,6 +59,7 @@ DAMAGES: list[tuple[str, Callable[[Plain], Any]]] = [
     ("confidence.groups", lambda age: age.update(groups=age["groups"] * 1000)),
     ("confidence.groups.0.gender", lambda age: age["groups"][0].update(gender=2)),
     ("confidence.num_people", lambda age: age.update(num_people=0)),
+    ("confidence.lowest_det_score", lambda age: age.update(lowest_det_score=1.5)),
     ("confidence.num_faces", lambda age: age.update(num_faces="many")),
     ("confidence.over_calibration.slope", lambda age: age["over_calibration"].update(slope=-1.0)),
     (

@@ -37,8 +37,7 @@ def read_columns(path):
     is_adience = isinstance(load_pickled_npy(path), dict)
     faces, columns = open_original(path, is_adience)
     refuse_lengths(path, np.arange(len(faces)), columns["embedding"])
-    others = {name: [getattr(face, name) for face in faces] for name in ("image_path", "det_score")}
-    return types.SimpleNamespace(**columns, **others)
+    return types.SimpleNamespace(**columns, image_path=[face.image_path for face in faces])
 
 
 def make_record(number, **changes):

@@ -62,7 +62,8 @@ def judged_by_hand(fitted: FitResult) -> JudgedRows:
     labels = torch.cat([labels for _, labels in valid]).numpy()
     people = source.faces.subject[valid.rows]
     genders = (source.faces.gender[valid.rows] == "f").astype(np.int64)
-    return JudgedRows(logits.softmax(1).numpy(), labels, people, genders)
+    det_scores = source.faces.det_score[valid.rows]
+    return JudgedRows(logits.softmax(1).numpy(), labels, people, genders, det_scores)
 
 
 def test_the_intervals_of_a_training_are_those_of_its_best_epoch_on_other_people(
@@ -74,6 +75,15 @@ def test_the_intervals_of_a_training_are_those_of_its_best_epoch_on_other_people
     rows = judged_by_hand(run.fitted)
     assert rows.num_people == 30
     assert stored(run) == AgeConfidence.fit(rows, class_bounds(101)).to_plain()
+
+
+def test_the_checkpoint_knows_how_sure_the_detector_was_of_these_faces(
+    small_config: MakeConfig,
+) -> None:
+    run = train(by_subject(small_config))
+    scores = judged_by_hand(run.fitted).det_scores
+    assert scores is not None
+    assert stored(run)["lowest_det_score"] == sorted(scores.tolist())[len(scores) // 100]
 
 
 def test_a_gender_model_has_sets(small_config: MakeConfig) -> None:
