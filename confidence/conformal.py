@@ -12,6 +12,7 @@ Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005
 several pictures Lee, Barber and Willett, arXiv 2306.06342, section 3.
 """
 
+import bisect
 from typing import Annotated
 
 import numpy as np
@@ -74,6 +75,6 @@ def radius_at(radii: list[float | None], level: float) -> float:
     """
     if not 0 < level < 1:
         raise ValueError(f"level {level}, expected a number between 0 and 1, such as 0.9")
-    place = int(np.searchsorted(LEVELS, level - ROUNDING))
+    place = bisect.bisect_left(LEVELS, level - ROUNDING)
     found = radii[place] if place < len(radii) else None
     return float("nan") if found is None else found
