@@ -13,7 +13,7 @@ from search import run as search_run
 from search.options import NEWEST, what_to_search
 from search.outcome import TrialOutcome, in_order, outcome_of, report_of, table
 from search.plot import plot
-from search.recovery import recover, remove_killed_searches
+from search.recovery import TUNER, recover, remove_killed_searches
 from search.run import find_unfinished
 from search.space import PARAMETERS, Search, read_search
 from trainer.check import check
@@ -383,6 +383,9 @@ def test_the_picture_of_a_search_with_everything_fixed_is_drawn(tmp_path: Path) 
 # --- what a kill leaves --------------------------------------------------------------------------
 
 
+WHOLE_STATE = '{"trial_data": [], "runner_data": {}}'
+
+
 def killed_search(tmp_path: Path, copied: str, staged: str) -> Path:
     """Make the files of a search that was killed while Ray copied its state."""
     name = "experiment_state-2026-01-01_00-00-00.json"
@@ -390,16 +393,17 @@ def killed_search(tmp_path: Path, copied: str, staged: str) -> Path:
     for folder, text in ((tmp_path / "tune", copied), (staging, staged)):
         folder.mkdir(parents=True)
         (folder / name).write_text(text)
+    (tmp_path / "tune" / TUNER).write_bytes(b"\x80\x05}.")
     return tmp_path / "tune" / name
 
 
-@pytest.mark.parametrize("copied", ["", '{"trial', '{"trials": 1}'])
+@pytest.mark.parametrize("copied", ["", '{"trial', '{"trial_data": []}'])
 def test_a_state_cut_short_is_taken_from_where_it_was_copied_from(
     copied: str, tmp_path: Path
 ) -> None:
-    state = killed_search(tmp_path, copied, '{"trials": 2}')
+    state = killed_search(tmp_path, copied, WHOLE_STATE)
     recover(tmp_path, "tune")
-    assert state.read_text() == '{"trials": 2}'
+    assert state.read_text() == WHOLE_STATE
     assert not (tmp_path / ".ray-1").exists()
 
 
@@ -409,7 +413,7 @@ def test_a_state_cut_short_is_taken_from_where_it_was_copied_from(
 def test_the_pickled_states_of_a_killed_search_are_made_whole_too(
     name: str, tmp_path: Path
 ) -> None:
-    state = killed_search(tmp_path, "{}", "{}")
+    state = killed_search(tmp_path, WHOLE_STATE, WHOLE_STATE)
     (staged,) = tmp_path.glob(".ray-1/session_*/artifacts/*/*/driver_artifacts")
     (staged / name).write_bytes(b"\x80\x05}.")
     (staged / f".0-tmp-{name}").write_bytes(b"\x80")
@@ -417,7 +421,7 @@ def test_the_pickled_states_of_a_killed_search_are_made_whole_too(
     copied.touch()
     recover(tmp_path, "tune")
     assert copied.read_bytes() == b"\x80\x05}."
-    assert sorted(path.name for path in state.parent.iterdir()) == sorted([state.name, name])
+    assert sorted(path.name for path in state.parent.iterdir()) == sorted([state.name, name, TUNER])
 
 
 @pytest.mark.parametrize("state", ['{"tri', "[" * 100_000, "9" * 5000])
@@ -456,9 +460,9 @@ def test_a_search_that_was_killed_before_its_first_trial_is_removed(
 
 def test_a_killed_search_with_trials_stays_and_its_state_is_made_whole(tmp_path: Path) -> None:
     folder = left_search(tmp_path, "1")
-    state = killed_search(folder, "", '{"trials": 2}')
+    state = killed_search(folder, "", WHOLE_STATE)
     remove_killed_searches(tmp_path, "tune")
-    assert state.read_text() == '{"trials": 2}'
+    assert state.read_text() == WHOLE_STATE
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "tune"]
     assert list(tmp_path.iterdir()) == [folder]
 
