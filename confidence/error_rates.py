@@ -16,7 +16,6 @@ from pydantic import Field
 from confidence.rows import Floats, JudgedRows
 from confidence.thresholds import OverCalibration, over_by_class
 from utils.problems import JsonObject
-from utils.runtime import generator
 
 THRESHOLDS = (13, 16, 18, 21, 25)
 """Ages, in years, that laws ask for."""
@@ -184,8 +183,7 @@ def cross_fitted(rows: JudgedRows, bounds: Floats) -> Floats | None:
     Returns:
         None where a part of the people does not suffice for a calibration.
     """
-    names, person = np.unique(rows.people, return_inverse=True)
-    part_of = generator(0, "confidence").permutation(len(names))[person] % NUM_PARTS
+    part_of = rows.numbered_parts(NUM_PARTS)
     sums = rows.probabilities @ over_by_class(bounds, THRESHOLDS)
     over = np.empty(sums.shape)
     for part in range(NUM_PARTS):

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.runtime import generator
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -52,6 +54,12 @@ class JudgedRows:
         if scores is None or not ((scores >= 0) & (scores <= 1)).all():
             return None
         return float(np.quantile(scores, LOW_SHARE, method="lower"))
+
+    def numbered_parts(self, num_parts: int) -> Ints:
+        """Return which of some parts each row is in, (N,); people are shared out at random."""
+        names, person = np.unique(self.people, return_inverse=True)
+        parts: Ints = generator(0, "confidence").permutation(len(names))[person] % num_parts
+        return parts
 
     def part(self, chosen: NDArray[np.bool_] | Ints) -> "JudgedRows":
         """Return some of the rows."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from studies.intervals import Floats
@@ -22,14 +24,14 @@ MIN_BAND_FACES = 5
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Predictions whose largest probability is above `low`, and `high` at most.
+    """Predictions whose probability is above `low`, and `high` at most.
 
     Attributes:
         low: lower end.
         high: upper end.
         share: of all predictions.
-        confidence: mean of the largest probabilities.
-        accuracy: share of right guesses.
+        confidence: mean of the probabilities.
+        accuracy: share of them that are right.
     """
 
     low: float
@@ -40,14 +42,27 @@ class ReliabilityBin:
 
 
 def reliability(pooled: FaceScores) -> list[ReliabilityBin]:
-    """Compare confidence with accuracy in 15 equal bins; empty ones are left out.
+    """Compare the largest probabilities with accuracy; see `compare_in_bins`."""
+    ones = np.ones(len(pooled))
+    return compare_in_bins(pooled.confidence, pooled.values["accuracy"], ones)
+
+
+def compare_in_bins(
+    probabilities: Floats, is_right: NDArray[Any], weights: Floats
+) -> list[ReliabilityBin]:
+    """Compare probabilities (N,) with how often they are right; empty bins are left out.
 
     Source: arXiv 1706.04599, section 2.
+
+    Args:
+        probabilities: that something is so.
+        is_right: (N,) whether it is.
+        weights: (N,) with which each counts.
     """
-    bins = confidence_bins(pooled.confidence)
-    count = np.bincount(bins, minlength=NUM_BINS)
-    confidence = np.bincount(bins, pooled.confidence, NUM_BINS)
-    hits = np.bincount(bins, pooled.values["accuracy"], NUM_BINS)
+    bins = confidence_bins(probabilities)
+    count = np.bincount(bins, weights, NUM_BINS)
+    confidence = np.bincount(bins, weights * probabilities, NUM_BINS)
+    hits = np.bincount(bins, weights * is_right, NUM_BINS)
     return [
         ReliabilityBin(
             low=index / NUM_BINS,

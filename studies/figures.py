@@ -1,10 +1,12 @@
-"""The pictures of a result, in Okabe and Ito's colours, which all eyes tell apart."""
+"""The pictures of a result."""
 
 import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from studies import confidence_figures
+from studies.figure_style import BLUE, GREY, MARKS, ORANGE, RARE, plain_axes
 from studies.groups import class_names
 from studies.intervals import Floats
 from studies.protocols import TASKS
@@ -15,16 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
-GREY = "0.45"
-SEED_MARKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (BLACK, "v"))
-"""Colour and shape of each seed's marks; further seeds begin anew."""
-
 SIZE_INCHES = (5.4, 4.0)
 DOTS_PER_INCH = 160
-
-RARE = 0.005
-"""Bins of a smaller share of the predictions are drawn hollow."""
 
 MANY_CLASSES = 8
 """A confusion matrix of more classes has no numbers in its cells."""
@@ -36,6 +30,9 @@ def draw(result: ResultSummary) -> dict[str, bytes]:
         "age": bool(result.error_by_age),
         "learning": bool(result.learning.curves),
         "runs": all(run.fold is not None for run in result.runs),
+        "coverage": result.confidence is not None,
+        "thresholds": result.confidence is not None and bool(result.confidence.thresholds),
+        "over": result.confidence is not None and bool(result.confidence.thresholds),
     }
     drawn = {}
     for name, drawing in DRAWINGS.items():
@@ -48,14 +45,6 @@ def draw(result: ResultSummary) -> dict[str, bytes]:
                 figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata=metadata)
                 drawn[name] = buffer.getvalue()
     return drawn
-
-
-def _plain_axes(*areas: "Axes") -> None:
-    """Leave only what helps to read values."""
-    for area in areas:
-        area.spines[["top", "right"]].set_visible(False)
-        area.grid(color="0.9", lw=0.7)
-        area.set_axisbelow(True)
 
 
 def confusion(figure: "Figure", result: ResultSummary) -> None:
@@ -119,7 +108,7 @@ def reliability(figure: "Figure", result: ResultSummary) -> None:
     )
     bottom.set_ylabel("share (%)")
     bottom.set_xlabel("confidence (largest probability)")
-    _plain_axes(top, bottom)
+    plain_axes(top, bottom)
 
 
 def risk(figure: "Figure", result: ResultSummary) -> None:
@@ -135,7 +124,7 @@ def risk(figure: "Figure", result: ResultSummary) -> None:
     area.set_ylim(0, None)
     area.set_xlabel("faces kept, the surest first (%)")
     area.set_ylabel("wrong guesses (%)" if is_gender else "mean error (years)")
-    _plain_axes(area)
+    plain_axes(area)
 
 
 def error_by_age(figure: "Figure", result: ResultSummary) -> None:
@@ -163,7 +152,7 @@ def error_by_age(figure: "Figure", result: ResultSummary) -> None:
     bottom.bar(age, [band.faces for band in bands], width=3, color=BLUE)
     bottom.set_ylabel("faces")
     bottom.set_xlabel("true age (years)")
-    _plain_axes(top, bottom)
+    plain_axes(top, bottom)
 
 
 def learning(figure: "Figure", result: ResultSummary) -> None:
@@ -187,7 +176,7 @@ def learning(figure: "Figure", result: ResultSummary) -> None:
         area.set_xlabel("epoch")
         area.set_ylabel(label)
         area.xaxis.get_major_locator().set_params(integer=True)
-    _plain_axes(*areas)
+    plain_axes(*areas)
     areas[0].legend(frameon=False)
 
 
@@ -209,7 +198,7 @@ def runs(figure: "Figure", result: ResultSummary) -> None:
     area.set_xticks(range(len(folds)), [str(fold) for fold in folds])
     area.set_xlabel("held-out fold")
     area.set_ylabel(f"test accuracy{', relaxed' if metric == 'accuracy_relaxed' else ''} (%)")
-    _plain_axes(area)
+    plain_axes(area)
     area.grid(axis="x", visible=False)
     figure.legend(
         *area.get_legend_handles_labels(),
@@ -224,7 +213,7 @@ def runs(figure: "Figure", result: ResultSummary) -> None:
 def _mark_seeds(area: "Axes", values: dict[tuple[int, int], float], folds: list[int]) -> None:
     seeds = sorted({seed for seed, _ in values})
     for index, seed in enumerate(seeds):
-        colour, mark = SEED_MARKS[index % len(SEED_MARKS)]
+        colour, mark = MARKS[index % len(MARKS)]
         shift = (index - (len(seeds) - 1) / 2) * 0.6 / max(len(seeds), 1)
         have = [fold for fold in folds if (seed, fold) in values]
         area.scatter(
@@ -241,6 +230,9 @@ def _mark_seeds(area: "Axes", values: dict[tuple[int, int], float], folds: list[
 DRAWINGS = {
     "confusion": confusion,
     "reliability": reliability,
+    "coverage": confidence_figures.coverage,
+    "thresholds": confidence_figures.thresholds,
+    "over": confidence_figures.over,
     "risk": risk,
     "age": error_by_age,
     "learning": learning,

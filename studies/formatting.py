@@ -41,6 +41,36 @@ def mean_and_std(found: Spread, metric: str, num_runs: int) -> str:
     return mean if num_runs < 2 else f"{mean} ± {number(found.std, metric)}"
 
 
+def percent(found: MetricSummary | Interval, digits: int = 1) -> str:
+    """Write a share and its interval in percent.
+
+    >>> percent(Interval(0.8977, 0.881, 0.9123)), percent(Interval(0.5, None, None))
+    ('89.8 % [88.1, 91.2]', '50.0 %')
+    """
+    value = found.value if isinstance(found, Interval) else found.mean
+    if not math.isfinite(value):
+        return NOTHING
+    written = f"{100 * value:.{digits}f} %"
+    if found.low is None or found.high is None:
+        return written
+    return f"{written} [{100 * found.low:.{digits}f}, {100 * found.high:.{digits}f}]"
+
+
+def size(found: MetricSummary | Interval, name: str) -> str:
+    """Write the mean width of intervals in years, or the share of one-letter sets.
+
+    >>> size(Interval(14.02, 13.1, 15.0), "width"), size(Interval(0.96, None, None), "one_letter")
+    ('14.0 years [13.1, 15.0]', '96.0 %')
+    """
+    if name == "one_letter":
+        return percent(found)
+    value = found.value if isinstance(found, Interval) else found.mean
+    if not math.isfinite(value):
+        return NOTHING
+    ends = "" if found.low is None else f" [{found.low:.1f}, {found.high:.1f}]"
+    return f"{value:.1f} years{ends}"
+
+
 def interval(found: MetricSummary | Interval, metric: str) -> str:
     """Write an interval such as [0.8800, 0.9200]."""
     if found.low is None or found.high is None:

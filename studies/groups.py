@@ -1,6 +1,6 @@
 """Who is served how well: classes, men and women, age groups, and gender with age group."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from studies.metrics import (
     Ints,
     pool,
     ratio,
-    split_by_run,
     subject_codes,
     sum_by_subject,
 )
@@ -154,9 +153,14 @@ def group_names() -> list[tuple[str, str]]:
     ]
 
 
+def gender_codes(faces: FaceInfo) -> Ints:
+    """Return the class numbers of the true genders, (N,); -1 where one is not known."""
+    return np.select([faces.gender == key for key in GENDER_WORDS], range(len(GENDER_WORDS)), -1)
+
+
 def group_codes(faces: FaceInfo) -> list[Ints]:
     """Return the indices (N,) of the three groups that each face is in: gender, age, and both."""
-    gender = np.select([faces.gender == key for key in GENDER_WORDS], range(len(GENDER_WORDS)), -1)
+    gender = gender_codes(faces)
     age = ages_to_classes(faces.age, NUM_AGE_GROUPS)
     of_age = len(GENDER_WORDS) + age
     of_both = len(GENDER_WORDS) + NUM_AGE_GROUPS + gender * NUM_AGE_GROUPS + age
@@ -170,14 +174,33 @@ def fairness(runs: Sequence[FaceScores]) -> Fairness:
     of its faces weighs little. Groups of fewer than 30 faces are never the worst.
     """
     metrics = TASKS[runs[0].task].group_metrics
-    faces = pool(runs).faces
+    pooled = pool(runs)
+    values = {metric: pooled.values[metric] for metric in metrics}
+    _, groups = measure_groups(pooled.faces, values, np.ones(len(pooled)))
+    worst, best = extremes(groups, metrics[-1])
+    return Fairness(metrics, metrics[-1], groups, worst, best)
+
+
+def measure_groups(
+    faces: FaceInfo, values: Mapping[str, Floats], weights: Floats
+) -> tuple[dict[str, Interval], list[GroupSummary]]:
+    """Return the weighted means, with 95 % intervals, of everybody and of each group with faces.
+
+    Args:
+        faces: N, of all runs.
+        values: (N,) by metric.
+        weights: (N,) with which each face counts.
+    """
     codes, num_subjects = subject_codes(faces)
-    shape = (num_subjects, len(group_names()) * (1 + len(metrics)))
-    pooled = sum(
-        sum_by_subject(_entries(run, metrics), of_run, shape)
-        for run, of_run in zip(runs, split_by_run(codes, runs), strict=True)
-    )
-    found = bootstrap([pooled], lambda totals: _means(totals, metrics))
+    num_groups = len(group_names()) + 1
+    columns = [np.ones(len(weights)), *values.values()]
+    entries = [
+        (group * len(columns) + index, weights * column)
+        for group in (*group_codes(faces), np.full(len(weights), num_groups - 1))
+        for index, column in enumerate(columns)
+    ]
+    totals = sum_by_subject(entries, codes, (num_subjects, num_groups * len(columns)))
+    found = bootstrap([totals], lambda drawn: _means(drawn, list(values)))
     groups = [
         GroupSummary(
             gender=gender,
@@ -185,33 +208,23 @@ def fairness(runs: Sequence[FaceScores]) -> Fairness:
             faces=num_faces,
             subjects=num_people,
             counts=num_faces >= MIN_FACES,
-            values={metric: found[f"{index}/{metric}"] for metric in metrics},
+            values={metric: found[f"{index}/{metric}"] for metric in values},
         )
         for index, ((gender, age), (num_faces, num_people)) in enumerate(
             zip(group_names(), _sizes(faces, codes), strict=True)
         )
         if num_faces
     ]
-    worst, best = _extremes(groups, metrics[-1])
-    return Fairness(metrics, metrics[-1], groups, worst, best)
-
-
-def _entries(run: FaceScores, metrics: Sequence[str]) -> list[tuple[Ints, Floats]]:
-    """Pair columns and values: for each group of a face one column that counts, one a metric."""
-    values = [np.ones(len(run)), *(run.values[metric] for metric in metrics)]
-    return [
-        (group * len(values) + index, value)
-        for group in group_codes(run.faces)
-        for index, value in enumerate(values)
-    ]
+    return {metric: found[f"{num_groups - 1}/{metric}"] for metric in values}, groups
 
 
 def _means(totals: Floats, metrics: Sequence[str]) -> dict[str, Floats]:
     """Return the mean of each metric in each group, named `<group>/<metric>`."""
-    by_group = totals.reshape(*totals.shape[:-1], len(group_names()), 1 + len(metrics))
+    num_groups = totals.shape[-1] // (1 + len(metrics))
+    by_group = totals.reshape(*totals.shape[:-1], num_groups, 1 + len(metrics))
     return {
         f"{group}/{metric}": ratio(by_group[..., group, index], by_group[..., group, 0])
-        for group in range(len(group_names()))
+        for group in range(num_groups)
         for index, metric in enumerate(metrics, 1)
     }
 
@@ -227,7 +240,7 @@ def _sizes(faces: FaceInfo, codes: Ints) -> list[tuple[int, int]]:
     return sizes
 
 
-def _extremes(groups: Sequence[GroupSummary], metric: str) -> tuple[int | None, int | None]:
+def extremes(groups: Sequence[GroupSummary], metric: str) -> tuple[int | None, int | None]:
     """Return the indices of the worst and the best group, None where none is ranked."""
     ranked = [
         (group.values[metric].value, index) for index, group in enumerate(groups) if group.is_ranked

@@ -125,9 +125,7 @@ def pool(runs: Sequence[FaceScores]) -> FaceScores:
         joined(run.confidence for run in runs),
         joined(run.entropy for run in runs),
         {name: joined(run.values[name] for run in runs) for name in runs[0].values},
-        FaceInfo(
-            *(joined(getattr(run.faces, name) for run in runs) for name in vars(runs[0].faces))
-        ),
+        FaceInfo.join([run.faces for run in runs]),
     )
 
 

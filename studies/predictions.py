@@ -1,7 +1,7 @@
 """Predictions for every row of every split of a run: how they are made, written and read."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,12 @@ class FaceInfo:
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> "FaceInfo":
         return FaceInfo(*(column[rows] for column in vars(self).values()))
+
+    @classmethod
+    def join(cls, parts: Sequence["FaceInfo"]) -> "FaceInfo":
+        """Join faces of several parts, in order."""
+        names = (one.name for one in fields(cls))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @property
     def first_of_rows(self) -> NDArray[np.int64]:

@@ -153,4 +153,12 @@ def console_table(summary: StudySummary) -> str:
                     formatting.published(result.published.get(metric)),
                 )
             )
+        sure = result.confidence
+        if sure is not None:
+            promise = f"held, of {100 * sure.level:.0f} %"
+            of_runs = f"{100 * sure.covered.mean:.1f} % ± {100 * sure.covered.std:.1f} %"
+            ends = formatting.percent(sure.covered).partition("[")[2]
+            rows.append(
+                (name, promise, str(result.num_runs), result.judged, of_runs, f"[{ends}", "")
+            )
     return "\n".join(in_columns(rows))

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from data_loader.extractors import extractors_by_dataset, is_synthetic
-from studies import calibration, comparisons, groups, leakage
+from studies import calibration, comparisons, coverage, groups, leakage
 from studies.comparisons import BaselineSummary, Comparison, RunSummary, SplitSummary
 from studies.intervals import Floats
 from studies.metrics import FaceScores, Ints, evaluate, pool, score
@@ -100,6 +101,7 @@ class ResultSummary:
     reliability: list[calibration.ReliabilityBin]
     risk_coverage: calibration.RiskCoverage
     error_by_age: list[calibration.AgeBand]
+    confidence: coverage.ConfidenceSummary | None
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,18 @@ class StudySummary:
     def done(self) -> list[ResultSummary]:
         """The results that were run."""
         return [result for result in self.results if isinstance(result, ResultSummary)]
+
+    @property
+    def quoted(self) -> list[ResultSummary]:
+        """The result of each task whose confidence is quoted first: on test folds if there is one.
+
+        Of these the fine-tuned networks, and of the others those trained on most data.
+        """
+        sure = [result for result in self.done if result.confidence is not None]
+        best: dict[str, ResultSummary] = {}
+        for result in sorted(sure, key=lambda result: "cdba".index(result.protocol)):
+            best.setdefault(result.task, result)
+        return [best[task] for task in TASKS if task in best]
 
     @property
     def is_synthetic(self) -> bool:
@@ -165,11 +179,13 @@ def summarise(folder: Path) -> StudySummary:
 
 
 def plain(content: Any) -> Any:
-    """Copy dataclasses and nested values as what JSON knows; NaN and infinite numbers become None.
+    """Copy nested values as what JSON knows; NaN and infinite numbers become None.
 
     >>> plain({"a": (np.float64(1.5), float("nan")), 2: np.arange(2)})
     {'a': [1.5, None], '2': [0, 1]}
     """
+    if isinstance(content, BaseModel):
+        return plain(content.model_dump())
     if is_dataclass(content):
         return {field.name: plain(getattr(content, field.name)) for field in fields(content)}
     if isinstance(content, dict):
@@ -238,6 +254,7 @@ def _summarise_result(folder: Path, result: StudyResult) -> tuple[ResultSummary,
         reliability=calibration.reliability(pooled),
         risk_coverage=calibration.risk_coverage(judged),
         error_by_age=calibration.error_by_age(judged),
+        confidence=coverage.summarise_confidence(folder, result),
     )
     return summary, judged
 

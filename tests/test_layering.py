@@ -50,7 +50,16 @@ BELOW = {
         "cross_val",
     },
     "search": {"utils", "base", "data_loader", "model", "trainer", "cluster", "search"},
-    "studies": {"utils", "base", "data_loader", "model", "trainer", "cross_val", "studies"},
+    "studies": {
+        "utils",
+        "confidence",
+        "base",
+        "data_loader",
+        "model",
+        "trainer",
+        "cross_val",
+        "studies",
+    },
 }
 """What the modules of each folder may import of this project."""
 

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from study_folders import make_study
+from study_folders import make_columns, make_study
 
 from studies.calibration import ReliabilityBin
-from studies.figures import DRAWINGS, SEED_MARKS, draw
+from studies.figure_style import MARKS
+from studies.figures import DRAWINGS, draw
 from studies.summary import LearningCurve, LearningCurves, ResultSummary, summarise
+
+OF_CONFIDENCE = {"coverage", "thresholds", "over"}
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +25,26 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ResultSummary
     return {f"{one.task}-{one.protocol}": one for one in summary.done}
 
 
+@pytest.fixture(scope="module")
+def sure(tmp_path_factory: pytest.TempPathFactory) -> ResultSummary:
+    """Of enough validation people to say how sure it is."""
+    columns = make_columns(1300, 1300)
+    folder = make_study(tmp_path_factory.mktemp("study"), ("age8-a",), columns=columns, seeds=1)
+    (summary,) = summarise(folder).done
+    return summary
+
+
 def drawn(name: str, entry: ResultSummary) -> Figure:
     figure = Figure(layout="constrained")
     DRAWINGS[name](figure, entry)
     return figure
 
 
-@pytest.mark.parametrize("name", ["gender-d", "age8-d", "age101-d", "gender-a"])
-def test_no_picture_is_blank(entries: dict[str, ResultSummary], name: str) -> None:
-    found = draw(entries[name])
+@pytest.mark.parametrize("name", ["gender-d", "age8-d", "age101-d", "gender-a", "sure"])
+def test_no_picture_is_blank(
+    entries: dict[str, ResultSummary], sure: ResultSummary, name: str
+) -> None:
+    found = draw(sure if name == "sure" else entries[name])
     assert len(found) >= 4
     for png in found.values():
         with Image.open(io.BytesIO(png)) as image:
@@ -56,15 +70,33 @@ def test_no_picture_is_blank(entries: dict[str, ResultSummary], name: str) -> No
 def test_a_result_has_the_pictures_of_its_numbers(
     entries: dict[str, ResultSummary], name: str, missing: set[str]
 ) -> None:
-    assert set(draw(entries[name])) == set(DRAWINGS) - missing
+    assert set(draw(entries[name])) == set(DRAWINGS) - missing - OF_CONFIDENCE
+
+
+def test_a_result_that_is_sure_of_itself_has_pictures_of_that(sure: ResultSummary) -> None:
+    assert set(draw(sure)) == set(DRAWINGS) - {"runs"}
+
+
+def test_coverage_is_marked_at_its_values(sure: ResultSummary) -> None:
+    assert sure.confidence is not None
+    marked = [
+        float(np.asarray(line.get_xdata())[0])
+        for line in drawn("coverage", sure).axes[0].lines
+        if str(line.get_marker()) in "os^" and len(np.asarray(line.get_xdata()))
+    ]
+    shown = [group.values["covered"].value for group in sure.confidence.groups if group.counts]
+    expected = [sure.confidence.covered.mean, *shown]
+    assert sorted(marked) == pytest.approx(sorted(100 * value for value in expected))
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_every_axis_says_what_it_shows(entries: dict[str, ResultSummary], name: str) -> None:
-    areas = drawn(name, entries["age8-d"]).axes
+def test_every_axis_says_what_it_shows(
+    entries: dict[str, ResultSummary], sure: ResultSummary, name: str
+) -> None:
+    areas = drawn(name, sure if name in OF_CONFIDENCE else entries["age8-d"]).axes
     assert areas
     for area in areas:
-        assert area.get_ylabel()
+        assert area.get_ylabel() or area.get_shared_y_axes().joined(area, areas[0])
     assert areas[-1].get_xlabel() or areas[0].get_xlabel()
 
 
@@ -136,7 +168,7 @@ def test_a_result_without_logged_epochs_has_no_learning_curves(
 
 def test_colours_are_those_that_all_eyes_tell_apart() -> None:
     """Okabe and Ito's; in grey they differ in lightness as well, and marks differ in shape."""
-    shapes = [shape for _, shape in SEED_MARKS]
+    shapes = [shape for _, shape in MARKS]
     assert len(set(shapes)) == len(shapes) == 5
 
 
