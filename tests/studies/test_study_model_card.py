@@ -75,7 +75,7 @@ def test_the_extractors_record_is_kept_and_cannot_break_out(card: str) -> None:
 
 def test_every_row_of_a_table_has_the_cells_of_its_head(card: str) -> None:
     tables = re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE)
-    assert len(tables) == 5
+    assert len(tables) == 6
     for table in tables:
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(cells) == 1
