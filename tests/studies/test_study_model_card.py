@@ -13,7 +13,7 @@ from studies.summary import summarise
 
 SECTIONS = [
     *("Models", "Intended use", "Data", "Extractor of the embeddings", "Metrics", "Groups"),
-    *("Limits", "Licences"),
+    *("How sure", "Limits", "Licences"),
 ]
 EVIL = "<b>|`x`\n# title"
 
