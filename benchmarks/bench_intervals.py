@@ -108,7 +108,7 @@ def main() -> None:
 def judged_halves(data_dir: Path, task: str, seed: int) -> Halves:
     """Train once, and judge the people held out."""
     with tempfile.TemporaryDirectory() as folder:
-        setup = fit(config_of(data_dir, recipes.shipped(task), seed, folder)).setup
+        setup = fit(config_of(data_dir, recipes.shipped(task, dataset="wiki"), seed, folder)).setup
     valid, source = setup.valid_loader, getattr(setup.train_loader, "source", None)
     if valid is None or source is None:
         raise ValueError("nobody is held out")

@@ -354,6 +354,7 @@ def test_the_best_weights_of_each_member_are_kept(stack_config: Callable[..., Co
         losses = [log["val_loss"] for log in one.logs]
         assert best["epoch"] == losses.index(max(losses)) + 1 < 3
         at_its_end = read(one.save_dir / f"checkpoint-epoch{best['epoch']}.pth")
+        assert best.pop("confidence")["num_people"] > 0
         assert_identical(best, at_its_end)
         one.trainer.setup.model.load_state_dict(best["state_dict"])
         loader = one.trainer.setup.valid_loader
