@@ -151,7 +151,9 @@ def test_the_command_runs_what_is_asked_for_and_writes_report_and_model_card(
     summary = read_json(folder / "summary.json")
     (own,) = [entry for entry in summary["results"] if entry["is_run"]]
     assert (own["task"], own["protocol"]) == ("gender", "d")
-    (line,) = [line for line in outcome.out.splitlines() if line.startswith("gender (d)")]
+    lines = [line for line in outcome.out.splitlines() if line.startswith("gender (d)")]
+    line, held = lines
+    assert "held, of 90 %" in held
     accuracy = own["splits"]["test"]["metrics"]["accuracy"]["mean"]
     assert f"{accuracy:.4f}" in line
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
