@@ -160,7 +160,7 @@ class _Judge:
         if self.num_unanswered:
             _logger.info(
                 f"{self.num_unanswered:,} images have no file of embeddings, not counting those "
-                "without an age or a gender: they are missing, or sending them failed, or the "
+                "without the labels they need: they are missing, or sending them failed, or the "
                 "extraction is not done; extract again to try them"
             )
         report_unusable(self.unusable, unusable_path, remove_corrupt)
@@ -175,11 +175,12 @@ def _refuse_no_answers(
         DataError: no image of the data set has labels and embeddings of the kind asked for.
     """
     folder = dataset.files.folder
-    paths = [image.image_path for image in dataset.images if dataset.columns.complete(image)]
+    paths = [image.image_path for image in dataset.images if dataset.columns.suffice(image)]
     if not paths:
+        joined = "or" if dataset.columns.one_suffices else "and"
         raise DataError(
             f"{folder}: none of the {len(dataset.images):,} images in the label files has "
-            "an age and a gender"
+            f"an age {joined} a gender"
         )
     if any(map(answers.has, paths)):
         return

@@ -1,6 +1,6 @@
 """What a cleaning tells: a table, a picture of the ages by gender, the answers of no use."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,23 +43,33 @@ def table(counts: CleaningCounts, name: str) -> str:
 
 
 def _gender_words(counts: CleaningCounts) -> dict[str, str]:
-    """Return the words for the genders that the images have."""
-    return GENDER_WORDS if "gender" in counts.columns.required else NOT_KNOWN
+    """Return the words for the genders that the faces kept have."""
+    words = GENDER_WORDS if any(map(counts.num_of, GENDER_WORDS)) else {}
+    return words | NOT_KNOWN if counts.num_of("") else words
 
 
 def _kept_rows(counts: CleaningCounts) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [
-        ("age of the faces kept", *_gender_words(counts).values(), "both", "share")
-    ]
-    for label, first, end in (*_age_rows(counts), ("all", -1.0, float("inf"))):
-        numbers = [
-            sum(counts.num_of(gender, age) for age in counts.ages() if first <= age < end)
-            for gender in _gender_words(counts)
-        ]
+    words = _gender_words(counts)
+    together = "both" if words == GENDER_WORDS else "all"
+    rows: list[tuple[str, ...]] = [("age of the faces kept", *words.values(), together, "share")]
+    for label, ages in _rows_of_ages(counts):
+        numbers = [sum(counts.kept[gender, age] for age in ages) for gender in words]
         cells = [f"{number:,}" for number in (*numbers, sum(numbers))]
         rows.append((f"  {label}", *cells, _share(sum(numbers), counts.num_kept)))
-    shares = [_share(counts.num_of(gender), counts.num_kept) for gender in _gender_words(counts)]
+    shares = [_share(counts.num_of(gender), counts.num_kept) for gender in words]
     return [*rows, ("  share", *shares)]
+
+
+def _rows_of_ages(counts: CleaningCounts) -> list[tuple[str, Collection[float | None]]]:
+    """List the label of each row and the ages that it counts; None for an age not known."""
+    known = counts.ages()
+    rows: list[tuple[str, Collection[float | None]]] = [
+        (label, [age for age in known if first <= age < end])
+        for label, first, end in _age_rows(counts)
+    ]
+    if counts.num_without_age():
+        rows.append(("not known", [None]))
+    return [*rows, ("all", [*known, None])]
 
 
 def _age_rows(counts: CleaningCounts) -> list[tuple[str, float, float]]:
@@ -67,7 +77,7 @@ def _age_rows(counts: CleaningCounts) -> list[tuple[str, float, float]]:
     if counts.is_adience:
         labels = map(_class_name, CLASS_LABELS)
         return [(label, age, age + 1) for label, age in zip(labels, ADIENCE_CENTRES, strict=True)]
-    starts = range(0, int(max(counts.ages(), default=0)) + 1, YEARS_A_ROW)
+    starts = range(0, int(max(counts.ages(), default=-1)) + 1, YEARS_A_ROW)
     ends = [start + YEARS_A_ROW for start in starts]
     return [(f"{start} to {end - 1}", start, end) for start, end in zip(starts, ends, strict=True)]
 
@@ -146,12 +156,16 @@ def _draw_years(axes: "Axes", counts: CleaningCounts) -> None:
     axes.set_xlim(-0.5, last + 0.5)
     axes.set_ylim(bottom=0)
     axes.set_xticks(range(0, last + 1, 10))
-    axes.set_xlabel("age in years", color=INK)
+    num_left_out = counts.num_without_age()
+    left_out = f"; {num_left_out:,} faces without an age are not drawn" if num_left_out else ""
+    axes.set_xlabel(f"age in years{left_out}", color=INK)
 
 
 def _legend(counts: CleaningCounts, gender: str) -> str:
-    count = counts.num_of(gender)
-    return f"{_gender_words(counts)[gender]}, {count:,} ({_share(count, counts.num_kept)})"
+    """Count the faces drawn, which are those with an age."""
+    count = counts.num_of(gender) - counts.kept[gender, None]
+    num_drawn = counts.num_kept - counts.num_without_age()
+    return f"{_gender_words(counts)[gender]}, {count:,} ({_share(count, num_drawn)})"
 
 
 def report_unusable(unusable: Sequence[UnusableError], path: Path, remove_corrupt: bool) -> None:

@@ -25,6 +25,7 @@ class RemovalCause(StrEnum):
 
     NO_AGE = "no_age_found"
     NO_GENDER = "no_gender_found"
+    NO_LABEL = "no_age_and_no_gender_found"
     FAILED = "failed_to_process_image"
     NO_EMBEDDINGS = "no_embeddings"
     NO_FACE = "no_face_detected"
@@ -44,7 +45,7 @@ KeptFaceT = TypeVar("KeptFaceT", bound=KeptFace)
 
 
 def missing_label(image: ImageLabels, columns: LabelColumns = ALL_LABELS) -> RemovalCause | None:
-    """Return which label an image lacks, if one that is required.
+    """Return which label an image lacks, if it needs one.
 
     >>> missing_label(ImageLabels("a.jpg", "", None, None))
     <RemovalCause.NO_AGE: 'no_age_found'>
@@ -52,12 +53,14 @@ def missing_label(image: ImageLabels, columns: LabelColumns = ALL_LABELS) -> Rem
     <RemovalCause.NO_GENDER: 'no_gender_found'>
     >>> missing_label(ImageLabels("a.jpg", "", 28.5, "f")) is None
     True
+    >>> missing_label(ImageLabels("a.jpg", "", None, None), LabelColumns(one_suffices=True))
+    <RemovalCause.NO_LABEL: 'no_age_and_no_gender_found'>
     """
-    if image.age is None and "age" in columns.required:
-        return RemovalCause.NO_AGE
-    if image.gender is None and "gender" in columns.required:
-        return RemovalCause.NO_GENDER
-    return None
+    if columns.suffice(image):
+        return None
+    if columns.one_suffices:
+        return RemovalCause.NO_LABEL
+    return RemovalCause.NO_AGE if image.age is None else RemovalCause.NO_GENDER
 
 
 def choose_face(
@@ -94,9 +97,9 @@ class CleaningCounts:
 
     Attributes:
         is_adience: Adience has folds, and there several faces are no cause.
-        columns: which labels the images have.
+        columns: which labels the images need.
         removed: number of images by cause.
-        kept: number of images by (gender, age in years); '' and None where the data set has none.
+        kept: number of images by (gender, age in years); '' and None where an image has none.
         folds: number of images by fold, before any is removed.
     """
 
@@ -126,11 +129,12 @@ class CleaningCounts:
     @property
     def causes(self) -> list[RemovalCause]:
         """The causes of this data set, in their order."""
-        return [
-            cause
-            for cause in RemovalCause
-            if not (self.is_adience and cause is RemovalCause.SEVERAL_FACES)
-        ]
+        impossible = {RemovalCause.SEVERAL_FACES} if self.is_adience else set()
+        if self.columns.one_suffices:
+            impossible |= {RemovalCause.NO_AGE, RemovalCause.NO_GENDER}
+        else:
+            impossible.add(RemovalCause.NO_LABEL)
+        return [cause for cause in RemovalCause if cause not in impossible]
 
     @property
     def num_kept(self) -> int:
@@ -149,6 +153,10 @@ class CleaningCounts:
             for (of_gender, of_age), count in self.kept.items()
             if gender in (None, of_gender) and age in (None, of_age)
         )
+
+    def num_without_age(self) -> int:
+        """Count the images kept whose age is not known."""
+        return sum(count for (_, age), count in self.kept.items() if age is None)
 
     def ages(self) -> list[float]:
         """List the ages of the images kept, in order."""
@@ -170,6 +178,8 @@ class CleaningCounts:
             "genders": {gender: self.num_of(gender) for gender in ("f", "m")},
             "ages": {f"{age:g}": self.num_of(age=age) for age in self.ages()},
         }
+        if self.columns.one_suffices:
+            content["without"] = {"age": self.num_without_age(), "gender": self.num_of("")}
         if self.is_adience:
             content["folds"] = [self.folds[fold] for fold in range(NUM_FOLDS)]
         return content

@@ -91,7 +91,7 @@ def write_data_file(
         images: all of the data set.
         outcomes: for every image, in order, the face that stands for it or why it is removed.
         made_with: how the data set was cleaned; goes into the meta data.
-        columns: which labels the images have.
+        columns: which labels the images need, and their other columns.
 
     Returns:
         the counts.
@@ -195,7 +195,7 @@ def row_dtype(
     >>> row_dtype([ImageLabels("a.jpg", "", 1, "m")])["image_path"]
     dtype('<U5')
     """
-    labelled = [image for image in images if columns.complete(image)]
+    labelled = [image for image in images if columns.suffice(image)]
     path_width = max((len(image.image_path) for image in labelled), default=1)
     subject_width = max((len(image.subject) for image in labelled), default=1)
     return np.dtype(

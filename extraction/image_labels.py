@@ -1,7 +1,7 @@
 """What the label files of a data set say about one image, in the same form for every data set."""
 
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from utils.errors import DataError
@@ -40,31 +40,26 @@ class ImageLabels:
 
 @dataclass(frozen=True, slots=True)
 class LabelColumns:
-    """Which labels a data set has.
+    """Which labels the images of a data set need, and which columns they have besides.
 
     Attributes:
-        required: those without which an image is removed, of age and gender; what no image of a
-            table has is not among them, and missing in the data file.
+        one_suffices: an image without an age or without a gender stays, as in a table of one's own;
+            else it is removed.
         kept: names of the columns of a table that are no labels, as in `ImageLabels.kept`.
     """
 
-    required: tuple[str, ...] = ("age", "gender")
+    one_suffices: bool = False
     kept: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, images: Sequence[ImageLabels], kept: tuple[str, ...]) -> "LabelColumns":
-        """Find the labels that some image of a table has; both are required if none has any.
+    def suffice(self, image: ImageLabels) -> bool:
+        """Return whether an image has the labels that it needs.
 
-        >>> LabelColumns.of([ImageLabels("a.jpg", "", 30, None)], ()).required
-        ('age',)
+        >>> image = ImageLabels("a.jpg", "", 30, None)
+        >>> LabelColumns().suffice(image), LabelColumns(one_suffices=True).suffice(image)
+        (False, True)
         """
-        both = cls().required
-        found = (name for name in both if any(getattr(one, name) is not None for one in images))
-        return cls(tuple(found) or both, kept)
-
-    def complete(self, image: ImageLabels) -> bool:
-        """Return whether an image has all that is required."""
-        return all(getattr(image, name) is not None for name in self.required)
+        are_known = (image.age is not None, image.gender is not None)
+        return any(are_known) if self.one_suffices else all(are_known)
 
 
 ALL_LABELS = LabelColumns()

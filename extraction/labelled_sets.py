@@ -41,7 +41,7 @@ class LabelledSet:
         images: with their labels.
         label_file: whose lock a cleaning holds.
         extract_command: how to extract it.
-        columns: which labels it has.
+        columns: which labels its images need, and their other columns.
         table: of one's own; None for a known data set.
     """
 
@@ -149,7 +149,7 @@ def table_set(path: Path, data_dir: Path | str, options: TableOptions) -> Labell
         images=table.images,
         label_file=folder / TABLE_NAME,
         extract_command=f"extract_faces({str(path)!r}, resize={{resize}}{named})",
-        columns=LabelColumns.of(table.images, table.kept_columns),
+        columns=LabelColumns(one_suffices=True, kept=table.kept_columns),
         table=table,
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from extraction.cleaning_report import COLOURS, plot_ages, table
+from extraction.cleaning_report import COLOURS, _draw_ages, plot_ages, table
 from extraction.cleaning_rules import CleaningCounts
 from utils.errors import DataError
 
@@ -59,6 +59,20 @@ def test_the_picture_shows_both_genders(tmp_path: Path, is_adience: bool) -> Non
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     for colour in COLOURS.values():
         assert (pixels == ImageColor.getrgb(colour)).all(axis=1).sum() > 300
+
+
+def test_the_picture_counts_the_faces_drawn_and_those_left_out() -> None:
+    counts = make_counts({("f", 1.0): 3, ("", 80.0): 1}, is_adience=False)
+    counts.kept["f", None] = 10
+    (axes,) = _draw_ages(counts, "A title").axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "female, 3 (75.0 %)",
+        "male, 0 (0.0 %)",
+        "not known, 1 (25.0 %)",
+    ]
+    assert axes.get_xlabel() == "age in years; 10 faces without an age are not drawn"
 
 
 def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -71,18 +71,19 @@ def test_a_table_is_extracted_and_cleaned_without_a_word_in_its_folder(
     assert names_in(table.parent) == before
     assert path == data_dir / "faces" / "data.npy"
     faces = load(path)
-    assert faces["image_path"].tolist() == ["a/1.jpg", "a/2.jpg"]
-    assert faces["age"].tolist() == [28.5, 40]
-    assert faces["gender"].tolist() == ["f", "m"]
-    assert faces["fold"].tolist() == [-1, -1]
-    assert faces["split"].tolist() == ["train", "val"]
-    assert faces["r\\xf4le"].tolist() == ["x", "\u4e16"]
-    assert seeds_of(faces) == [0, 1]
+    assert faces["image_path"].tolist() == ["a/1.jpg", "a/2.jpg", "b/3.jpg"]
+    assert faces["age"].tolist() == pytest.approx([28.5, 40, np.nan], nan_ok=True)
+    assert faces["gender"].tolist() == ["f", "m", "m"]
+    assert faces["fold"].tolist() == [-1, -1, -1]
+    assert faces["split"].tolist() == ["train", "val", "test"]
+    assert faces["r\\xf4le"].tolist() == ["x", "\u4e16", ""]
+    assert seeds_of(faces) == [0, 1, 2]
     assert set(KINDS) <= set(faces.dtype.names or ())
     meta = meta_data(path.with_name("meta-data.json"))
     assert meta["total_num_images"] == 4
-    assert meta["num_images"] == 2
-    assert (meta["removed"]["no_age_found"], meta["removed"]["failed_to_process_image"]) == (1, 1)
+    assert meta["num_images"] == 3
+    assert meta["removed"]["failed_to_process_image"] == sum(meta["removed"].values()) == 1
+    assert meta["without"] == {"age": 1, "gender": 0}
     assert meta["table"] == {
         "file": "faces.csv",
         "rows": 4,
@@ -185,8 +186,36 @@ def test_genders_that_are_numbers_need_a_meaning(tmp_path: Path) -> None:
     assert faces["gender"].tolist() == ["m", "f"]
 
 
+def test_an_image_stays_with_one_label_and_is_removed_with_neither(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("1.jpg", "30", "f"), ("2.jpg", "", "m"), ("3.jpg", "41", ""), ("4.jpg", "", "?")]
+    table = write_faces(tmp_path / "photos", rows, "path,age,gender\n")
+    for row in rows:
+        answer_for(tmp_path / "data", row[0], [make_face()])
+    path = get_faces_clean(table, data_dir=tmp_path / "data")
+    faces = load(path)
+    assert faces["image_path"].tolist() == ["1.jpg", "2.jpg", "3.jpg"]
+    assert faces["age"].tolist() == pytest.approx([30, np.nan, 41], nan_ok=True)
+    assert faces["gender"].tolist() == ["f", "m", ""]
+    meta = meta_data(path.with_name("meta-data.json"))
+    assert (meta["total_num_images"], meta["num_images"]) == (4, 3)
+    assert meta["removed"]["no_age_and_no_gender_found"] == sum(meta["removed"].values()) == 1
+    assert not meta["removed"].keys() & {"no_age_found", "no_gender_found"}
+    assert (meta["without"], meta["genders"]) == ({"age": 1, "gender": 1}, {"f": 1, "m": 1})
+    assert meta["ages"] == {"30": 1, "41": 1}
+    cells = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    assert {
+        "no age and no gender found 1 25.0 %",
+        "age of the faces kept female male not known all share",
+        "30 to 39 1 0 0 1 33.3 %",
+        "not known 0 1 0 1 33.3 %",
+        "all 1 1 1 3 100.0 %",
+    } <= cells
+
+
 @pytest.mark.parametrize("label", ["age", "gender"])
-def test_a_label_that_no_image_has_is_not_asked_for(tmp_path: Path, label: str) -> None:
+def test_a_table_may_have_one_kind_of_label_alone(tmp_path: Path, label: str) -> None:
     values = {"age": "30", "gender": "f"}
     header = f"path,{label}\n"
     rows = [("1.jpg", values[label]), ("2.jpg", "")]
@@ -196,20 +225,18 @@ def test_a_label_that_no_image_has_is_not_asked_for(tmp_path: Path, label: str) 
     path = get_faces_clean(table, data_dir=tmp_path / "data")
     (face,) = load(path)
     meta = meta_data(path.with_name("meta-data.json"))
-    assert meta["num_images"] == 1
+    assert meta["num_images"] == meta["removed"]["no_age_and_no_gender_found"] == 1
     if label == "age":
         assert (face["age"], face["gender"]) == (30, "")
-        assert meta["removed"]["no_age_found"] == 1
     else:
         assert np.isnan(face["age"])
         assert face["gender"] == "f"
-        assert meta["removed"]["no_gender_found"] == 1
     assert path.with_name("ages.png").is_file() == (label == "age")
 
 
 def test_without_any_label_there_is_nothing_to_clean(tmp_path: Path) -> None:
     table = write_faces(tmp_path, [("1.jpg",)], "path\n")
-    with pytest.raises(DataError, match="none of the 1 images in the label files has an age"):
+    with pytest.raises(DataError, match=r"none of the 1 images .* has an age or a gender"):
         get_faces_clean(table, data_dir=tmp_path / "data")
 
 
