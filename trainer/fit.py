@@ -79,7 +79,8 @@ def fit(
             raise
         best_path = config.save_dir / BEST_NAME
         if best_path.is_file():
-            logger.info(f"Best epoch: {int(best_log['epoch'])}, saved as {best_path}")
+            kept = "Last" if trainer.monitor.mode == "off" else "Best"
+            logger.info(f"{kept} epoch: {int(best_log['epoch'])}, saved as {best_path}")
         return FitResult(best_path, best_log, trainer.setup)
 
 

@@ -30,7 +30,7 @@ class SeenRows:
 
     Attributes:
         trained: rows that were trained on.
-        validated: other rows, by which the best epoch was chosen.
+        validated: other rows, on which the training was validated.
         unknown: why more of them may have been, in words; empty if all is known.
     """
 
@@ -51,7 +51,7 @@ class SeenRows:
                 f"{validated}: what it says of them is no test"
             )
         elif self.validated and split not in ("train", "val"):
-            yield f"the best epoch was chosen on {self.validated:,} of these {num_rows:,} rows"
+            yield f"the checkpoint was validated on {self.validated:,} of these {num_rows:,} rows"
         if self.unknown:
             yield f"the checkpoint may have been trained on some of these rows: {self.unknown}"
 

@@ -428,6 +428,14 @@ def test_verbosity_0_is_silent(
     assert [line for line in program_log.records if line.levelno < logging.WARNING] == []
 
 
+@pytest.mark.parametrize(("monitor", "kept"), [("off", "Last"), ("min val_loss", "Best")])
+def test_the_log_says_whether_the_last_epoch_was_kept_or_the_best(
+    small_config: MakeConfig, program_log: pytest.LogCaptureFixture, monitor: str, kept: str
+) -> None:
+    train(small_config(trainer={**TINY["trainer"], "monitor": monitor, "verbosity": 2}))
+    assert f"{kept} epoch: " in program_log.text
+
+
 def test_the_log_file_of_a_run_holds_every_line_whatever_the_verbosity(
     small_config: MakeConfig,
 ) -> None:
