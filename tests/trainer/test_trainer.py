@@ -432,7 +432,7 @@ def test_verbosity_0_is_silent(
 def test_the_log_says_whether_the_last_epoch_was_kept_or_the_best(
     small_config: MakeConfig, program_log: pytest.LogCaptureFixture, monitor: str, kept: str
 ) -> None:
-    train(small_config(trainer={**TINY["trainer"], "monitor": monitor, "verbosity": 2}))
+    train(small_config(**TINY | {"trainer.monitor": monitor, "trainer.verbosity": 2}))
     assert f"{kept} epoch: " in program_log.text
 
 
