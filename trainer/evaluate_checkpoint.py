@@ -155,7 +155,7 @@ def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> d
     data_dir, dataset = arguments["data_dir"], arguments["dataset"]
     source = read_source(data_dir, dataset, holds_out=fold is not None)
     split = split or _default_split(arguments, tested.checkpoint, source)
-    loader = _loader(config, split, source)
+    loader, left_out = _loader(config, split, source)
     criterion, metrics = criterion_of(config), metrics_of(config)
     foreign_share = _foreign_share(tested.checkpoint, loader, config["seed"])
     log = evaluate(tested.model, loader, criterion, metrics, tested.precision)
@@ -163,7 +163,7 @@ def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> d
     subjects = source.faces.subject[rows]
     seen = count_seen(tested.checkpoint, config, source.faces.embedding[rows])
     title = dataset_title(dataset, source.extractors)
-    _log_remarks(title, loader, source)
+    _log_remarks(title, left_out, source)
     _warn_of_foreign(title, foreign_share, tested.checkpoint)
     for line in seen.warnings(split, loader.n_samples):
         get_logger("test").warning(f"{title}: {line}")
@@ -207,8 +207,7 @@ def _refuse_missing(config: ConfigParser) -> None:
             raise no_such_file(arguments["data_dir"], part)
 
 
-def _log_remarks(title: str, loader: BaseDataLoader, source: LoadedFaces) -> None:
-    left_out = getattr(loader, "left_out", "")
+def _log_remarks(title: str, left_out: str, source: LoadedFaces) -> None:
     for remark in (*source.remarks, *([f"{title}: {left_out}"] if left_out else [])):
         get_logger("test").info(remark)
 
@@ -247,18 +246,14 @@ def _default_split(arguments: dict[str, Any], checkpoint: Checkpoint, source: Lo
     return "val" if same_data_set(source.dataset, trained_on) and has_validation else "all"
 
 
-def _loader(config: ConfigParser, split: str, source: LoadedFaces) -> BaseDataLoader:
-    inputs = SharedInputs(source)
-    if split == "test":
-        held_out = held_out_loader(config, inputs)
-        return held_out.unshuffled(held_out.rows)
-    if split == "all":
-        every = every_row_loader(config, inputs)
-        return every.unshuffled(every.rows)
-    loader = training_loader(config, inputs)
-    if split == "train":
-        return loader.unshuffled(loader.rows)
+def _loader(config: ConfigParser, split: str, source: LoadedFaces) -> tuple[BaseDataLoader, str]:
+    """Return the loader of a split, and in words how many rows are left out; "" for none."""
+    make = {"test": held_out_loader, "all": every_row_loader}.get(split, training_loader)
+    loader = make(config, SharedInputs(source))
+    left_out: str = getattr(loader, "left_out", "")
+    if split != "val":
+        return loader.unshuffled(loader.rows), left_out
     valid = loader.split_validation()
     if valid is None:
         raise DataError("no validation rows: validation_split is 0; choose another --split")
-    return valid
+    return valid, left_out

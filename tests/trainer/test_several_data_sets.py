@@ -156,3 +156,24 @@ def test_a_checkpoint_whose_data_are_gone_may_have_been_trained_on_them(
     )
     assert "not all here" in of_mine
     assert of_wiki == ""
+
+
+@pytest.mark.parametrize("split", ["all", "train", "val"])
+def test_rows_without_the_label_are_told(
+    small_config: MakeConfig,
+    tmp_path: Path,
+    split: str,
+    program_log: pytest.LogCaptureFixture,
+) -> None:
+    lacks = np.arange(200) < 30
+    faces = own_faces()
+    age, gender = np.where(lacks, np.nan, faces["age"]), np.where(lacks, "", faces["gender"])
+    save_own(tmp_path / "data", "mine", faces, age=age, gender=gender)
+    changes = {
+        "data_loader.args.data_dir": str(tmp_path / "data"),
+        "data_loader.args.dataset": "mine",
+    }
+    best = train(small_config(**{**TINY, **changes})).fitted.best_path
+    program_log.clear()
+    results_of(best, split)
+    assert re.search("mine: 30 rows without an? (age|gender) are left out", program_log.text)
