@@ -145,7 +145,7 @@ def test_ctrl_c_before_the_training_starts_is_one_line_as_well(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("data_loader.faces.read_faces", interrupted)
+    monkeypatch.setattr("data_loader.data_loaders.read_source", interrupted)
     outcome = run_script("train.py", "-c", save_config(small_config(**TINY), tmp_path))
     assert (outcome.code, outcome.err) == (130, "interrupted\n")
 

@@ -144,7 +144,7 @@ def test_early_stop_ends_the_training_and_names_the_reason(
         **{
             **TINY,
             "arch.args.add_IC": False,
-            "optimizer.args.lr": 0.0,
+            "optimizer.args.lr": 1e-300,
             "lr_scheduler": None,
             "trainer.epochs": 9,
             "trainer.early_stop": 2,

@@ -120,12 +120,12 @@ def test_workers_that_fetch_batches_do_not_change_a_resumed_run(small_config: Ma
 
 
 def never_better(small_config: MakeConfig) -> Config:
-    """Make a config whose validation loss stays what it is: a rate of 0, and no batch norm."""
+    """Make a config whose validation loss stays what it is: no batch norm, and a rate that is 0 in float32."""
     return resumable(
         small_config,
         **{
             "arch.args.add_IC": False,
-            "optimizer.args.lr": 1e-30,  # moves no weight
+            "optimizer.args.lr": 1e-300,
             "lr_scheduler": None,
             "trainer.epochs": 9,
             "trainer.early_stop": 3,

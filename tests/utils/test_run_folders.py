@@ -102,7 +102,7 @@ def test_the_next_training_removes_what_a_killed_one_left(
 ) -> None:
     """It is stopped in its first epoch, of over a hundred batches, and killed there."""
     config = tiny(small_config)
-    small = tiny(small_config, **{"data_loader.args.batch_size": 2, "optimizer.args.lr": 0.0})
+    small = tiny(small_config, **{"data_loader.args.batch_size": 2, "optimizer.args.lr": 1e-300})
     process = start_script("train.py", "-c", save_config(small, tmp_path))
     wait_for_line(process, "Run: ")
     process.send_signal(signal.SIGSTOP)
