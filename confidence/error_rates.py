@@ -15,6 +15,7 @@ from pydantic import Field
 
 from confidence.rows import Floats, JudgedRows
 from confidence.thresholds import OverCalibration, over_by_class
+from utils.labels import ADIENCE_GROUPS, class_bounds
 from utils.problems import JsonObject
 
 THRESHOLDS = (13, 16, 18, 21, 25)
@@ -106,15 +107,23 @@ def measure_errors(
         expected_ages: (N,) in years.
 
     Returns:
-        those ages that fall into no class, so that everybody is on one side, and that have enough
-        people on both sides.
+        those ages that fall into no class, and into no group that ages are known by, so that
+        everybody is on one side, and that have enough people on both sides. Where some ages are
+        known better than by their group, only these faces count.
     """
+    groups = bounds
+    if rows.in_groups is not None and rows.in_groups.any():
+        chosen = ~rows.in_groups
+        if chosen.any():
+            rows, over, expected_ages = rows.part(chosen), over[chosen], expected_ages[chosen]
+        else:
+            groups = np.vstack([bounds, class_bounds(len(ADIENCE_GROUPS))])
     found = []
     for column, threshold in enumerate(THRESHOLDS):
-        (of_class,) = over_by_class(bounds, [threshold]).T
-        is_over = of_class[rows.labels] == 1
+        (of_group,) = over_by_class(groups, [threshold]).T
+        is_over = of_group[rows.labels] == 1
         few = min(rows.part(side).num_people for side in (is_over, ~is_over))
-        if few >= MIN_PEOPLE and np.isin(of_class, (0, 1)).all():
+        if few >= MIN_PEOPLE and np.isin(of_group, (0, 1)).all():
             near = _by_true_age(rows, bounds, over[:, column], threshold)
             found.append(_errors(rows, is_over, (over[:, column], expected_ages), threshold, near))
     return found

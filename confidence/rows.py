@@ -27,6 +27,8 @@ class JudgedRows:
         people: (N,) who is on each picture, numbers or names.
         genders: (N,) true genders, 0 male and 1 female; None where they are not known.
         det_scores: (N,) how sure the detector was, 0 to 1; None, or NaN, where that is not known.
+        in_groups: (N,) whether the age is known as a group of Adience alone, and the label is of
+            its middle; None where all ages are known.
     """
 
     probabilities: NDArray[np.floating[Any]]
@@ -34,6 +36,7 @@ class JudgedRows:
     people: NDArray[Any]
     genders: Ints | None = None
     det_scores: NDArray[np.floating[Any]] | None = None
+    in_groups: NDArray[np.bool_] | None = None
 
     @functools.cached_property
     def num_people(self) -> int:
@@ -66,4 +69,6 @@ class JudgedRows:
         genders = None if self.genders is None else self.genders[chosen]
         people, labels = self.people[chosen], self.labels[chosen]
         det_scores = None if self.det_scores is None else self.det_scores[chosen]
-        return JudgedRows(self.probabilities[chosen], labels, people, genders, det_scores)
+        in_groups = None if self.in_groups is None else self.in_groups[chosen]
+        probabilities = self.probabilities[chosen]
+        return JudgedRows(probabilities, labels, people, genders, det_scores, in_groups)

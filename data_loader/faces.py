@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loader.data_files import Columns, open_columns, refuse_lengths
-from data_loader.data_sets import parts_of
+from data_loader.data_sets import DataPart, parts_of
 from data_loader.extractors import extractors_by_dataset, refuse_foreign
 from data_loader.folds import OpenedPart, find_folds
 from data_loader.selection import ALL_ROWS, Selection
@@ -35,6 +35,7 @@ class Faces:
         fold: (N,) int8, -1 where there is none.
         split: (N,) 'train', 'val' or 'test'; '' where there is none.
         det_score: (N,) how sure the detector was of the face; NaN where it is not known.
+        age_in_group: (N,) bool, the age is the middle of a group of Adience, not the person's.
     """
 
     embedding: NDArray[np.float32]
@@ -44,6 +45,7 @@ class Faces:
     fold: NDArray[np.int8]
     split: NDArray[np.str_]
     det_score: NDArray[np.float32]
+    age_in_group: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.embedding)
@@ -159,13 +161,18 @@ def _open(
     Returns:
         The parts; their columns joined, without the embeddings; what there is to know of the folds.
     """
-    parts = [(part, _copied(open_columns(data_dir, part))) for part in parts_of(data_dir, dataset)]
+    parts = [(part, _columns_of(data_dir, part)) for part in parts_of(data_dir, dataset)]
     names = [field.name for field in fields(Faces) if field.name != "embedding"]
     joined = {name: np.concatenate([columns[name] for _, columns in parts]) for name in names}
     if not holds_out:
         return parts, joined, ()
     folds = find_folds(parts)
     return parts, joined | {"fold": folds.of_rows}, folds.remarks
+
+
+def _columns_of(data_dir: Path | str, part: DataPart) -> Columns:
+    columns = _copied(open_columns(data_dir, part))
+    return columns | {"age_in_group": np.full(len(columns["fold"]), part.is_adience)}
 
 
 def _copied(columns: Columns) -> Columns:

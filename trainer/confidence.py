@@ -46,12 +46,14 @@ class KnownPeople:
         people: (N,) who is on them.
         genders: (N,) 0 male, 1 female, -1 where it is not known.
         det_scores: (N,) how sure the detector was; NaN where it is not known.
+        in_groups: (N,) whether the age is the middle of a group of Adience.
     """
 
     loader: BaseDataLoader
     people: NDArray[np.str_]
     genders: NDArray[np.int64]
     det_scores: NDArray[np.float32]
+    in_groups: NDArray[np.bool_]
 
     @classmethod
     def of(cls, loader: BaseDataLoader, rows: NDArray[np.int64], faces: Faces) -> "KnownPeople":
@@ -61,7 +63,8 @@ class KnownPeople:
         known = [letters == letter for letter in GENDERS]
         genders = np.select(known, range(NUM_GENDERS), UNKNOWN_GENDER)
         people, det_scores = faces.subject[indices], faces.det_score[indices]
-        return cls(loader.unshuffled(rows), people, genders, det_scores)
+        in_groups = faces.age_in_group[indices]
+        return cls(loader.unshuffled(rows), people, genders, det_scores, in_groups)
 
     def judged_by(self, model: nn.Module) -> JudgedRows:
         """Return what a network says of them, and what is true."""
@@ -70,7 +73,9 @@ class KnownPeople:
     def judged(self, probabilities: NDArray[np.floating[Any]]) -> JudgedRows:
         """Join what is said of them, (N, C), and what is true."""
         labels = torch.cat([of_batch for _, of_batch in self.loader]).cpu().numpy()
-        return JudgedRows(probabilities, labels, self.people, self.genders, self.det_scores)
+        return JudgedRows(
+            probabilities, labels, self.people, self.genders, self.det_scores, self.in_groups
+        )
 
 
 def rows_of_others(train: BaseDataLoader, valid: BaseDataLoader, faces: Faces) -> NDArray[np.int64]:

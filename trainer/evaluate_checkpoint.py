@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from base.base_data_loader import BaseDataLoader
 from base.device import Precision, choose_device, environment, precision_of
@@ -38,7 +39,7 @@ from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import ConfigError, DataError
 from utils.files import refuse_unwritable
-from utils.labels import age_classes_of
+from utils.labels import ADIENCE_GROUPS, age_classes_of
 from utils.locks import remove_leftovers
 from utils.log import get_logger
 from utils.run_folders import write_claimed_json
@@ -168,7 +169,8 @@ def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> d
     for line in seen.warnings(split, loader.n_samples):
         get_logger("test").warning(f"{title}: {line}")
     measured = measure_confidence(tested.checkpoint, tested.model, loader, source.faces)
-    report_confidence(title, measured, has_seen=seen.validated > 0)
+    has_groups = _has_other_groups(tested.checkpoint, source.faces.age_in_group[rows])
+    report_confidence(title, measured, seen.validated > 0, has_groups)
     return {
         "checkpoint": str(config.resume),
         "dataset": dataset,
@@ -185,6 +187,13 @@ def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> d
         "environment": environment(tested.precision),
         "config": config.config,
     }
+
+
+def _has_other_groups(checkpoint: Checkpoint, in_group: NDArray[np.bool_]) -> bool:
+    """Return whether some ages are known as Adience's groups, which a model does not have."""
+    classes = checkpoint.age_classes
+    of_adience = classes in (len(ADIENCE_GROUPS), ADIENCE_GROUPS)
+    return classes is not None and not of_adience and bool(in_group.any())
 
 
 def _config_of(config: ConfigParser, checkpoint: Checkpoint, dataset: str) -> ConfigParser:

@@ -76,13 +76,16 @@ def columns_of(measured: Measured | None) -> dict[str, float]:
     return {}
 
 
-def report_confidence(title: str, measured: Measured | None, has_seen: bool) -> None:
+def report_confidence(
+    title: str, measured: Measured | None, has_seen: bool, has_groups: bool
+) -> None:
     """Log what was found, and warn of a promise that is broken.
 
     Args:
         title: of the data set.
         measured: what was found; None for nothing.
         has_seen: the promise was fitted to some of these rows.
+        has_groups: the ages of some are known as groups that are not the classes of the model.
     """
     logger = get_logger("test")
     match measured:
@@ -98,7 +101,12 @@ def report_confidence(title: str, measured: Measured | None, has_seen: bool) -> 
                 logger.info(f"{title}: the sets hold the gender of {_shares(found)}{sizes}")
         case _:
             return
-    if found is not None and found.is_too_low:
+    if isinstance(measured, MeasuredAges) and has_groups:
+        logger.info(
+            f"{title}: ages of Adience are known as groups, and the middle of each counts as the "
+            "age: how often intervals hold the true ages cannot be told from them"
+        )
+    elif found is not None and found.is_too_low:
         logger.warning(
             f"{title}: 90 % were promised and {found.coverage:.1%} are held, too few for chance: "
             "these faces are not like those that the promise was fitted to"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from simulated_people import BOUNDS, fitted_age, simulated_ages
@@ -141,3 +143,18 @@ def test_few_people_on_one_side_have_no_error_rates() -> None:
     is_kept = (rows.labels >= 18) | np.isin(rows.people, list(few))
     rates = AgeConfidence.fit(rows.part(is_kept), BOUNDS).error_rates
     assert 18 not in [rate.threshold for rate in rates]
+
+
+def test_ages_known_as_groups_of_adience_do_not_count_where_others_are_known_to_the_year() -> None:
+    confidence, rows = fitted_age(), simulated_ages(400, 5)
+    in_groups = rows.people < 100
+    found = confidence.errors_of(replace(rows, in_groups=in_groups))
+    assert found == confidence.errors_of(rows.part(~in_groups))
+    assert found != confidence.errors_of(rows)
+
+
+def test_where_all_ages_are_groups_of_adience_no_errors_are_counted_within_a_group() -> None:
+    rows = simulated_ages(400, 5)
+    everybody = replace(rows, in_groups=np.ones(len(rows.labels), np.bool_))
+    found = fitted_age().errors_of(everybody)
+    assert [errors.threshold for errors in found] == [13, 21, 25]

@@ -85,8 +85,13 @@ def test_it_measures_on_each_data_set_and_warns_where_the_world_is_another(
 def test_rows_that_the_promise_was_fitted_to_are_called_that(
     small_config: MakeConfig, worlds: Path, run_script: RunScript
 ) -> None:
-    outcome = run_script("test.py", "-r", trained(small_config, worlds))
-    assert "were fitted to some of these rows" in outcome.out + outcome.err
+    path = trained(small_config, worlds)
+    outcome = run_script("test.py", "-r", path)
+    said = outcome.out + outcome.err
+    assert "were fitted to some of these rows" in said
+    assert "Adience: ages of Adience are known as groups" in said
+    (found,) = results(path)
+    assert not {16, 18} & {one["threshold"] for one in found["confidence"]["error_rates"]}
 
 
 def test_a_checkpoint_that_promises_nothing_is_tested_as_before(
