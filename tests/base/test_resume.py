@@ -120,7 +120,7 @@ def test_workers_that_fetch_batches_do_not_change_a_resumed_run(small_config: Ma
 
 
 def never_better(small_config: MakeConfig) -> Config:
-    """Make a config whose validation loss stays what it is: no batch norm, and a rate that is 0 in float32."""
+    """Make a config whose loss stays what it is: no batch norm, a rate that is 0 in float32."""
     return resumable(
         small_config,
         **{

@@ -361,7 +361,7 @@ def test_a_training_starts_from_the_checkpoint_of_its_config(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At a rate that is 0 in float32, without batch norm, the weights stay what they were loaded as."""
+    """At a rate that is 0 in float32, without batch norm, the weights stay as loaded."""
     still = {
         **TINY,
         "arch.args.add_IC": False,
