@@ -11,7 +11,7 @@ from data_loader.data_files import SPLIT
 from data_loader.folds import fold_numbers
 from utils.errors import DataError
 from utils.runtime import generator
-from utils.text import shown
+from utils.text import cut
 
 Role = Literal["all", "train", "test"]
 Label = Literal["age", "gender"]
@@ -65,7 +65,7 @@ class Selection:
         Raises:
             DataError: there is none, or no such fold; says what to do.
         """
-        name, numbers = shown(dataset)[1:-1], fold_numbers(columns["fold"])
+        name, numbers = cut(repr(dataset)[1:-1], 1000), fold_numbers(columns["fold"])
         if self.fold is not None and self.fold not in numbers:
             raise DataError(
                 f"test_cross_val is {self.fold}, expected one of the folds of {name}: "
