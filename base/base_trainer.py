@@ -64,6 +64,7 @@ class BaseTrainer(ABC):
         monitor: the best so far.
         best_log: losses and metrics of the best epoch.
         files: what the epochs leave.
+        has_changed_data: it went on with other rows than it began with, which nothing else records.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class BaseTrainer(ABC):
         self.progress = Progress()
         self.best_log: Log = {}
         self.files = EpochFiles(config)
+        self.has_changed_data = False
         self.base_lr = self.lr
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.precision.needs_scaler)
         scheduler = type(setup.lr_scheduler).__name__
@@ -234,6 +236,7 @@ class BaseTrainer(ABC):
             "optimizer": self.setup.optimizer.state_dict(),
             "monitor_best": self.monitor.best,
             "config": self.config.config,
+            "has_changed_data": self.has_changed_data,
             "resume": {
                 "position": self.progress.model_dump(),
                 "monitor": self.monitor.model_dump(),

@@ -72,7 +72,8 @@ def _apply(trainer: BaseTrainer, checkpoint: Checkpoint, state: ResumeState) -> 
         trainer.scaler.load_state_dict(state.scaler)
     trainer.progress = state.position
     _set_random_state(state.random, trainer.setup.device)
-    if set(changed) - {"loss"}:  # what was trained on may be what is validated on now
+    trainer.has_changed_data = checkpoint.has_changed_data or bool(set(changed) - {"loss"})
+    if trainer.has_changed_data and trainer.setup.fit_confidence is not None:
         trainer.setup.fit_confidence = None
         trainer.logger.info("No intervals: who is validated on may have been trained on before")
     if _is_judged_alike(trainer, state, changed):

@@ -28,9 +28,6 @@ from utils.schema import AgeGroupList, PathText
 MAX_WORKERS = 1024
 """Processes that fetch batches: each takes memory, and a place among the processes there may be."""
 
-MAX_WORKERS = 1024
-"""Processes that fetch batches: each takes memory, and a place among the processes there may be."""
-
 
 class FaceDataLoader(BaseDataLoader):
     """Reads a data set, maps its labels, and splits it. Faces without the label are left out.

@@ -44,7 +44,7 @@ PACKAGES = {".pth": None, ".pt": None, ".safetensors": "safetensors", ".onnx": "
 """The optional package that writes a format, by its suffix."""
 
 RESULTS_SUFFIX = ".json"
-OF_A_MEMBER = ("arch", "epoch", "state_dict", "config", "temperature")
+OF_A_MEMBER = ("arch", "epoch", "state_dict", "config", "has_changed_data", "temperature")
 SHARED = ("embeddings", "extractor")
 
 

@@ -15,7 +15,7 @@ from confidence.rows import JudgedRows
 from data_loader.data_sets import parts_of
 from data_loader.faces import Faces
 from trainer.seen_rows import rows_of_source
-from utils.checkpoint import Checkpoint
+from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.config import ConfigParser
 from utils.errors import UserError
 from utils.labels import GENDERS, NUM_GENDERS, age_classes_of
@@ -98,7 +98,7 @@ def confidence_fit(
         config: of the training.
         train: loader of the rows to train on.
         valid: of those to validate on; None where there are none.
-        pretrained: whose weights the training starts from.
+        pretrained: whose weights a new training starts from.
 
     Returns:
         None where it is not known that the people to validate on are not trained on: then nothing
@@ -135,14 +135,19 @@ def _problem(
         )
     if len(rows) == 0:
         return "the data do not say that other people are validated on than trained on"
-    if pretrained is not None and _may_know_people(pretrained, config["data_loader"]["args"]):
-        return f"{pretrained.path} may be trained on the people validated on"
+    if config["checkpoint"] is not None and _may_know_people(config, pretrained):
+        return f"{config['checkpoint']} may be trained on the people validated on"
     return ""
 
 
-def _may_know_people(pretrained: Checkpoint, arguments: dict[str, Any]) -> bool:
-    """Return whether weights may come from a training on a file of the same data."""
+def _may_know_people(run: ConfigParser, pretrained: Checkpoint | None) -> bool:
+    """Return whether a training may have started from one on a file of the same data.
+
+    One that is gone on with has not read where it started from, which is asked all the same.
+    """
+    arguments = run["data_loader"]["args"]
     try:
+        pretrained = pretrained or load_checkpoint(run["checkpoint"])
         config = pretrained.config
         names = config["data_loader"]["args"]["dataset"], arguments["dataset"]
         trained, now = (
@@ -151,4 +156,5 @@ def _may_know_people(pretrained: Checkpoint, arguments: dict[str, Any]) -> bool:
         )
     except (UserError, KeyError, TypeError, AttributeError):
         return True
-    return not trained.isdisjoint(now) or config.get("checkpoint") is not None
+    has_more = pretrained.has_changed_data or config.get("checkpoint") is not None
+    return has_more or not trained.isdisjoint(now)

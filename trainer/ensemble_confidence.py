@@ -83,6 +83,11 @@ def _run_of(member: Checkpoint, data_dir: Path) -> ConfigParser:
             f"{member.path} started from {run['checkpoint']}, which may know anybody, so nothing "
             "can be promised; leave data_dir out"
         )
+    if member.has_changed_data:
+        raise CheckpointError(
+            f"{member.path} went on with other data than it began with, which may hold anybody, so "
+            "nothing can be promised; leave data_dir out"
+        )
     return run
 
 

@@ -98,6 +98,8 @@ def _trainings(checkpoint: Checkpoint) -> tuple[list[ConfigParser], str]:
     while len(trainings) < MAX_PRETRAININGS:
         try:
             trainings.append(ConfigParser(checkpoint.config, check=check))
+            if checkpoint.has_changed_data:
+                return trainings, f"{checkpoint.path} went on with other data than it began with"
             path = trainings[-1]["checkpoint"]
             if path is None:
                 break

@@ -5,8 +5,9 @@ without this repository: arch, epoch, state_dict, optimizer, monitor_best and co
 original project (the config a plain dict), and beside them resume (how to go on), environment (what
 trained it), embeddings (statistics that recognise vectors of another network), extractor (what made
 the embeddings) and confidence (how sure the answers of the best epoch are). `base/base_trainer.py`
-collects them, `serving/export.py` says which an export keeps. A
-safetensors file may hold the same (`utils/safetensors_file.py`); its first bytes tell.
+collects them, `serving/export.py` says which an export keeps. has_changed_data is true where the
+config does not name all rows that were trained on. A safetensors file may hold the same
+(`utils/safetensors_file.py`); its first bytes tell.
 """
 
 import io
@@ -68,6 +69,7 @@ class CheckpointFields(JsonObject):
     arch: str = ""
     epoch: Annotated[int, Field(ge=0, le=MAX_EPOCH)] = 0
     config: dict[str, Any] | None = None
+    has_changed_data: bool = False
     optimizer: dict[str, Any] | None = None
     resume: dict[str, Any] = Field(default_factory=dict)
     environment: dict[str, Any] | None = None
@@ -114,6 +116,11 @@ class Checkpoint:
             return age_classes_of(self.config)
         except ValueError as error:
             raise CheckpointError(f"{self.path}: its config has unfit classes: {error}") from None
+
+    @property
+    def has_changed_data(self) -> bool:
+        """Whether the training went on with other rows than the config names."""
+        return bool(self.content.get("has_changed_data"))
 
     @property
     def state_dict(self) -> dict[str, Tensor]:

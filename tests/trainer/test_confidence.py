@@ -243,3 +243,32 @@ def test_the_shipped_config_validates_on_other_people_where_they_are_known(
     run = train(small_config(**{**TINY, "data_loader.args.dataset": "Adience"}))
     assert stored(run)["num_people"] == 6
     assert run.fitted.setup.train_loader.split.by == "subject"
+
+
+def test_nor_does_one_that_goes_on_after_that_with_no_change(small_config: MakeConfig) -> None:
+    """What the first part was trained on stands in no config any more."""
+    config = by_subject(small_config, **{"trainer.save_period": 1, "trainer.epochs": 3})
+    first = train(config)
+    changed = {**config, "seed": 43}
+    second = train(changed, first.save_dir / "checkpoint-epoch1.pth")
+    third = train(changed, second.save_dir / "checkpoint-epoch2.pth")
+    assert "confidence" not in read(third.fitted.best_path)
+    started = train({**config, "checkpoint": str(third.fitted.best_path)})
+    assert "confidence" not in read(started.fitted.best_path)
+
+
+@pytest.mark.parametrize("dataset", ["Adience", "wiki"])
+def test_one_that_goes_on_promises_what_its_start_allows(
+    dataset: str, small_config: MakeConfig, program_log: pytest.LogCaptureFixture
+) -> None:
+    of_start = {"data_loader.args.dataset": dataset, "data_loader.args.validation_by": "image"}
+    start = train(by_subject(small_config, **of_start)).fitted.best_path
+    config = by_subject(small_config, checkpoint=str(start), **{"trainer.save_period": 1})
+    first = train(config)
+    path = first.save_dir / "checkpoint-epoch1.pth"
+    again = read(train(config, path).fitted.best_path)
+    assert again.get("confidence") == read(first.fitted.best_path).get("confidence")
+    assert ("confidence" in again) == (dataset == "wiki")
+    start.unlink()
+    assert "confidence" not in read(train(config, path).fitted.best_path)
+    assert "may be trained on the people validated on" in messages(program_log)[-1]

@@ -18,7 +18,7 @@ from serving.checkpoints import confidence_of, load_known_members
 from trainer.fit import FitResult
 from utils.errors import CheckpointError, DataError
 from utils.labels import ages_to_classes, class_bounds
-from utils.scripts import make_ensemble
+from utils.scripts import export_model, make_ensemble
 
 
 def fitted(small_config: MakeConfig, **overrides: Any) -> FitResult:
@@ -132,3 +132,18 @@ def test_missing_data_are_named(small_config: MakeConfig, tmp_path: Path) -> Non
     path = fitted(small_config).best_path
     with pytest.raises(DataError, match="no such data file"):
         make_ensemble(path, tmp_path / "age.pth", tmp_path / "nowhere")
+
+
+def test_a_model_that_went_on_with_other_data_promises_nothing(
+    small_config: MakeConfig, data_dir: Path, tmp_path: Path
+) -> None:
+    """Nor does it where it was exported."""
+    first = fitted(small_config, **{"trainer.save_period": 1}).best_path
+    config = read(first)["config"]
+    config["trainer"]["epochs"] = 2
+    second = train({**config, "seed": 43}, first.with_name("checkpoint-epoch1.pth")).fitted
+    export_model(second.best_path, tmp_path / "one.safetensors")
+    make_ensemble(tmp_path / "one.safetensors", tmp_path / "two.pth")
+    for path in (second.best_path, tmp_path / "one.safetensors", tmp_path / "two.pth"):
+        with pytest.raises(CheckpointError, match="other data than it began with"):
+            make_ensemble(path, tmp_path / "age.pth", data_dir)

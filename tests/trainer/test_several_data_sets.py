@@ -177,3 +177,16 @@ def test_rows_without_the_label_are_told(
     program_log.clear()
     results_of(best, split)
     assert re.search("mine: 30 rows without an? (age|gender) are left out", program_log.text)
+
+
+def test_a_training_that_went_on_with_other_data_may_know_any_rows(
+    small_config: MakeConfig, program_log: pytest.LogCaptureFixture
+) -> None:
+    changes = {**TINY, "data_loader.args.dataset": "wiki", "trainer.save_period": 1}
+    first = train(small_config(**changes))
+    changes["data_loader.args.dataset"] = "imdb"
+    path = first.save_dir / "checkpoint-epoch1.pth"
+    second = train(small_config(**changes, **{"trainer.epochs": 3}), path).fitted.best_path
+    results = results_of(second, "all", **{"data_loader.args.dataset": "wiki"})
+    assert "other data than it began with" in results["seen"]["unknown"]
+    assert any("may have been trained on some of these rows" in x for x in program_log.messages)
