@@ -30,8 +30,8 @@ class JudgedConfidence:
         faces: who they are.
         weights: (N,) one over how many faces of the person there are: each person counts once.
         covered: (N,) 1 where the interval or the set holds the truth, 0 where not.
-        size: (N,) years from the lower end of the interval to the upper one; for genders 1 where
-            the set is one letter, 0 where it is both.
+        size: (N,) years of the interval, both ends included; for genders 1 where the set is one
+            letter, 0 where it is both.
         expected_ages: (N,) in years; NaN for genders.
         over: (N, T) the probability of being at least so old as each of THRESHOLDS; NaN for
             genders, and where people were too few.
@@ -113,7 +113,7 @@ def _judge_ages(
         faces=faces,
         weights=rows.weights,
         covered=((low <= first) & (last <= high)).astype(np.float64),
-        size=high - low,
+        size=high - low + 1,
         expected_ages=rows.probabilities.astype(np.float64) @ bounds.mean(axis=1),
         over=confidence.over(rows.probabilities, THRESHOLDS),
         num_people=fitted.num_people,

@@ -9,7 +9,9 @@ import pytest
 from simulated_people import simulated_ages
 from study_folders import make_columns, make_study
 
+from confidence.age import AgeConfidence
 from confidence.error_rates import DEMANDED, THRESHOLDS
+from confidence.measured import measure_ages
 from confidence.rows import JudgedRows
 from studies import coverage, judged_confidence
 from studies.coverage import summarise_confidence
@@ -20,6 +22,7 @@ from studies.report import console_table, model_card, report
 from studies.results import StudyResult, read_results
 from studies.summary import plain, summarise
 from studies.thresholds import summarise_thresholds
+from utils.labels import class_bounds
 
 
 def read(folder: Path, task: str, protocol: str) -> StudyResult:
@@ -69,6 +72,15 @@ def test_intervals_hold_new_people_and_not_people_of_another_kind() -> None:
     older = judge("age101", fitted, as_predictions(simulated_ages(600, seed=2, shift_years=8)))
     assert np.average(same.covered, weights=same.weights) == pytest.approx(0.9, abs=0.04)
     assert np.average(older.covered, weights=older.weights) < 0.8
+
+
+def test_coverage_and_width_are_those_that_test_py_measures() -> None:
+    fitted, new = simulated_ages(600, seed=1), simulated_ages(600, seed=2)
+    measured = measure_ages(AgeConfidence.fit(fitted, class_bounds(101)), new)
+    judged = judge("age101", as_predictions(fitted), as_predictions(new))
+    assert measured.intervals is not None
+    found = [np.average(one, weights=judged.weights) for one in (judged.covered, judged.size)]
+    assert found == pytest.approx([measured.intervals.coverage, measured.mean_years])
 
 
 def test_nobody_is_judged_by_what_was_fitted_to_them(
