@@ -1,5 +1,6 @@
 """From a config to a trained network: the one descent that every program shares."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ from utils.errors import ConfigError, DataError
 from utils.labels import age_classes_of
 from utils.log import RunLog, run_log
 from utils.weights import check_fit, load_pretrained
+
+ENOUGH_BATCHES = 400
+"""Fewer leave small data sets far from what they could reach (docs/experiments.md)."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,15 @@ def _load_data(
     if train_loader.n_samples == 1 and config["arch"]["args"].get("add_IC", True):
         raise DataError("one row is left to train on, but batch norm (add_IC) needs 2 or more")
     valid_loader = train_loader.split_validation()
-    config.get_logger("train").info(describe(config, train_loader, valid_loader))
+    logger = config.get_logger("train")
+    logger.info(describe(config, train_loader, valid_loader))
+    epochs, num_batches = config["trainer"]["epochs"], len(train_loader)
+    if epochs * num_batches < ENOUGH_BATCHES and config["checkpoint"] is None:
+        enough = math.ceil(ENOUGH_BATCHES / num_batches)
+        logger.info(
+            f"Few batches: {epochs:,} epochs of {num_batches:,}; small data sets gain up to about "
+            f"{ENOUGH_BATCHES}: -o trainer.epochs={enough}"
+        )
     return train_loader, valid_loader
 
 

@@ -436,6 +436,15 @@ def test_the_log_says_whether_the_last_epoch_was_kept_or_the_best(
     assert f"{kept} epoch: " in program_log.text
 
 
+@pytest.mark.parametrize(("epochs", "says"), [(2, True), (400, False)])
+def test_the_log_says_how_many_epochs_few_faces_need(
+    small_config: MakeConfig, program_log: pytest.LogCaptureFixture, epochs: int, says: bool
+) -> None:
+    prepare(ConfigParser(small_config(**{"trainer.epochs": epochs, "trainer.verbosity": 2})))
+    assert ("Few batches: 2 epochs of 5" in program_log.text) == says
+    assert ("-o trainer.epochs=80" in program_log.text) == says
+
+
 def test_the_log_file_of_a_run_holds_every_line_whatever_the_verbosity(
     small_config: MakeConfig,
 ) -> None:
