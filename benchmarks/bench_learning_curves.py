@@ -99,7 +99,7 @@ def in_folds(faces: Faces) -> Faces:
 
 
 def with_noise(faces: Faces) -> Faces:
-    """Give a share of the faces the age of another one, and a share the other gender."""
+    """Mix up the ages of a share of the faces, and turn the gender of a share."""
     rng = np.random.default_rng(1)
     age, mixed = faces.age.copy(), np.flatnonzero(rng.random(len(faces)) < MIXED_UP)
     age[mixed] = age[rng.permutation(mixed)]

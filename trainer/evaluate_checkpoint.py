@@ -108,15 +108,9 @@ def evaluate_on(
         PathError: save_dir cannot be written.
     """
     logger = config.get_logger("test", verbosity=1)  # silent trainings are evaluated aloud too
-    if config.resume is None:
-        raise ConfigError(
-            "test.py needs a checkpoint: -r saved/models/<name>/<run id>/model_best.pth"
-        )
     save_dir = Path(config["trainer"]["save_dir"])
+    checkpoint = _read_checkpoint(config)
     refuse_unwritable(save_dir)
-    checkpoint = load_checkpoint(config.resume)
-    check_fit(checkpoint, expected_weights(config["arch"]["args"]))
-    _refuse_other_classes(checkpoint, config)
     names = datasets or [config["data_loader"]["args"]["dataset"]]
     configs = [_config_of(config, checkpoint, name) for name in names]
     for one in configs:
@@ -130,23 +124,28 @@ def evaluate_on(
     tested = TestedModel(checkpoint, model, precision)
     results = []
     for one in configs:
-        result = _evaluate(one, tested, split)
-        path = write_claimed_json(result, save_dir, SUFFIX)
-        results.append(result)
-        logger.info(f"Written: {path}")
+        results.append(_evaluate(one, tested, split))
+        logger.info(f"Written: {write_claimed_json(results[-1], save_dir, SUFFIX)}")
     measured = [name for name in MEASURED_COLUMNS if all(name in result for result in results)]
     for table_line in result_table(results, ["loss", *config["metrics"], *measured]):
         logger.info(table_line)
     return results
 
 
-def _refuse_other_classes(checkpoint: Checkpoint, config: ConfigParser) -> None:
-    """Refuse classes that are as many as a checkpoint's, and others."""
+def _read_checkpoint(config: ConfigParser) -> Checkpoint:
+    """Read the checkpoint of `-r`; refuse another network, or as many classes that are others."""
+    if config.resume is None:
+        raise ConfigError(
+            "test.py needs a checkpoint: -r saved/models/<name>/<run id>/model_best.pth"
+        )
+    checkpoint = load_checkpoint(config.resume)
+    check_fit(checkpoint, expected_weights(config["arch"]["args"]))
     if age_classes_of(config.config) != checkpoint.age_classes:
         raise ConfigError(
             f"the classes of the config are not those that {checkpoint.path} was trained for; "
             "leave -o data_loader.args.classes and --task out"
         )
+    return checkpoint
 
 
 def _evaluate(config: ConfigParser, tested: TestedModel, split: str | None) -> dict[str, Any]:
