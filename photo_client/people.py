@@ -156,7 +156,9 @@ def _mean_set(faces: Sequence[SeenFace]) -> list[str] | None:
     ]
     if not known:
         return None
-    return [letter for letter, share in zip(GENDERS, _means(known), strict=True) if share >= 0.5]
+    male, female = _means(known)  # of which one is half or more, but for rounding
+    least = min(0.5, max(male, female))
+    return [letter for letter, share in zip(GENDERS, (male, female), strict=True) if share >= least]
 
 
 def _mean_over(faces: Sequence[SeenFace]) -> dict[str, float] | None:

@@ -137,6 +137,11 @@ def test_a_gender_that_half_of_the_frames_hold_possible_is_possible(
     assert joined(*[{"gender_set": one} for one in sets]).gender_set == expected
 
 
+def test_a_gender_is_possible_where_the_halves_are_rounded_down() -> None:
+    sets = [["m"]] * 7 + [["f"]] * 7
+    assert joined(*[{"gender_set": one, "det_score": 0.72} for one in sets]).gender_set
+
+
 def test_ages_that_are_reached_are_means_and_cover_is_that_of_most_frames() -> None:
     face = joined(
         {"over": {"18": 0.5, "25": 0.1}, "covered": True},
