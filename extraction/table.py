@@ -140,9 +140,7 @@ class _RowReader:
         if len(cells) > num_cells and not "".join(cells[num_cells:]).strip():
             cells = cells[:num_cells]
         if len(cells) != num_cells:
-            self._complain(
-                line, "row has more or fewer cells than the header", f"{len(cells)} cells"
-            )
+            self._complain(line, OTHER_LENGTH, f"{len(cells)} cells")
             return
         try:
             path = self._path(cells[self._header.labels[PATH]].strip())

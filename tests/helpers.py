@@ -109,6 +109,18 @@ def original_config() -> Config:
     }
 
 
+def by_subject(small_config: Callable[..., Config], **overrides: Any) -> Config:
+    """Make a config of a training on Adience that validates on 30 of its 60 people."""
+    changes = {
+        **TINY,
+        "data_loader.args.dataset": "Adience",
+        "data_loader.args.validation_split": 0.5,
+        "data_loader.args.validation_by": "subject",
+        "trainer.verbosity": 1,
+    }
+    return small_config(**{**changes, **overrides})
+
+
 def train(config: Config, resume: Path | None = None) -> Run:
     """Train as train.py does, in this process."""
     logs: list[dict[str, float]] = []

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeConfig, make_faces, save_faces
-from helpers import TINY, Config, Run, assert_identical, read, run_dirs, signal_at, train
+from helpers import (
+    TINY,
+    Config,
+    Run,
+    assert_identical,
+    by_subject,
+    read,
+    run_dirs,
+    signal_at,
+    train,
+)
 
 from confidence.age import AgeConfidence
 from confidence.gender import GenderConfidence
@@ -21,19 +31,6 @@ from utils.checkpoint import load_checkpoint
 from utils.cli import Interrupted
 from utils.config import ConfigParser
 from utils.labels import class_bounds
-
-
-def by_subject(small_config: MakeConfig, **overrides: Any) -> Config:
-    """Make a config of a training on Adience that validates on 30 of its 60 people."""
-    changes = {
-        **TINY,
-        "data_loader.args.dataset": "Adience",
-        "data_loader.args.validation_split": 0.5,
-        "data_loader.args.validation_by": "subject",
-        "trainer.verbosity": 1,
-    }
-    config: Config = small_config(**{**changes, **overrides})
-    return config
 
 
 def for_gender(config: Config) -> Config:

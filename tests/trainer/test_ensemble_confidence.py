@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeConfig
-from helpers import TINY, Config, read, train
+from helpers import Config, by_subject, read, train
 
 from confidence.age import AgeConfidence
 from confidence.rows import JudgedRows
@@ -22,15 +22,8 @@ from utils.scripts import export_model, make_ensemble
 
 
 def fitted(small_config: MakeConfig, **overrides: Any) -> FitResult:
-    changes = {
-        **TINY,
-        "data_loader.args.dataset": "Adience",
-        "data_loader.args.validation_split": 0.3,
-        "data_loader.args.validation_by": "subject",
-        "trainer.epochs": 1,
-    }
-    config: Config = small_config(**{**changes, **overrides})
-    return train(config).fitted
+    changes = {"data_loader.args.validation_split": 0.3, "trainer.epochs": 1, **overrides}
+    return train(by_subject(small_config, **changes)).fitted
 
 
 def probabilities_of(path: Path, embeddings: np.ndarray) -> np.ndarray:
